@@ -1,0 +1,53 @@
+"""cryoDRGN's encoder: a residual multilayer perceptron on Hartley coefficients."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from cryo_disentangle.networks import ResidualMLP
+
+__all__ = ["MLPEncoder"]
+
+
+class MLPEncoder(ResidualMLP):
+    """Hartley coefficients of a phase-flipped, centred image to mean and log-variance.
+
+    State-dict compatible with the encoder of cryoDRGN's ``HetOnlyVAE`` (encode mode ``resid``).
+
+    Args:
+        coefficients: Number M of coefficients read.
+        conformation_dim: Number Z of conformation coordinates.
+        width: Width of the hidden layers.
+        layers: Number of residual hidden layers.
+        activation: Activation of the hidden layers.
+
+    Raises:
+        ValueError: If a size is not positive.
+
+    References:
+        Zhong et al. 2021, cryoDRGN, Methods.
+    """
+
+    def __init__(
+        self,
+        coefficients: int,
+        conformation_dim: int,
+        width: int = 1024,
+        layers: int = 3,
+        activation: Literal["relu", "leaky_relu"] = "relu",
+    ) -> None:
+        super().__init__(coefficients, 2 * conformation_dim, width, layers, activation)
+
+    def forward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Infers the posterior.
+
+        Args:
+            coefficients: Shape (B, M).
+
+        Returns:
+            Mean and log-variance, each (B, Z).
+        """
+        mean, log_variance = super().forward(coefficients).chunk(2, dim=-1)
+        return mean, log_variance

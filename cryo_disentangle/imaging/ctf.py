@@ -1,0 +1,90 @@
+"""Contrast transfer function of the microscope."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["contrast_transfer", "electron_wavelength"]
+
+
+def electron_wavelength(voltage_kv: Tensor) -> Tensor:
+    """Relativistic wavelength of electrons.
+
+    Args:
+        voltage_kv: Acceleration voltage in kV, any shape.
+
+    Returns:
+        Wavelength in Å, λ = 12.2639 / sqrt(V + 0.97845e-6 V²) with V in volts.
+    """
+    volts = voltage_kv * 1e3
+    return 12.2639 / torch.sqrt(volts + 0.97845e-6 * volts.square())
+
+
+def contrast_transfer(
+    frequencies: Tensor,
+    ctf: Tensor,
+    box_size: int,
+    b_factor: Tensor | None = None,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Evaluates the contrast transfer function (CTF) of each particle.
+
+    With s the frequency in 1/Å, θ its direction and λ the wavelength,
+
+        defocus(θ) = (U + V + (U - V) cos 2(θ - angle)) / 2,
+        γ = 2π (-defocus λ s² / 2 + Cs λ³ s⁴ / 4) - phase shift,
+        CTF = sqrt(1 - w²) sin γ - w cos γ = sin(γ - arcsin w),
+
+    so underfocus is positive and the CTF is -w at the origin. γ is a combination of the four
+    polynomials s², s_x² - s_y², 2 s_x s_y and s⁴: one matrix product for all particles and
+    frequencies. It is formed in float64, since hundreds of radians leave float32 few digits.
+
+    Args:
+        frequencies: (x, y) in cycles per pixel of the images at hand, shape (M, 2).
+        ctf: cryoDRGN's nine columns, shape (B, 9), as in `ParticleBatch`. The pixel size at hand is
+            column 0 times column 1 over ``box_size``, each particle's own.
+        box_size: Side of the images at hand in pixels.
+        b_factor: B factors in Å², shape (B,): multiplies by exp(-B s² / 4).
+        scale: Scale factors, shape (B,).
+
+    Returns:
+        Shape (B, M), float32.
+
+    Raises:
+        ValueError: If ``ctf`` does not have nine columns.
+
+    References:
+        Rohou and Grigorieff 2015, CTFFIND4, Eq. 2-5; signs and constants of cryoDRGN 4.3.
+    """
+    if ctf.ndim != 2 or ctf.shape[1] != 9:
+        raise ValueError(f"ctf must have shape (B, 9), found {tuple(ctf.shape)}")
+    # Apple's GPUs have no float64.
+    exact = torch.float32 if ctf.device.type == "mps" else torch.float64
+    rows = ctf.to(exact)
+    x, y = frequencies.to(exact).unbind(-1)
+    squared = x.square() + y.square()
+    basis = torch.stack([squared, x.square() - y.square(), 2 * x * y, squared.square()])
+
+    pixel_size = rows[:, 0] * rows[:, 1] / box_size
+    defocus_u, defocus_v, angle_deg, voltage_kv, cs_mm, contrast, phase_deg = rows[:, 2:].T
+    wavelength = electron_wavelength(voltage_kv) / pixel_size
+    angle = 2 * torch.deg2rad(angle_deg)
+    mean = -math.pi / 2 * (defocus_u + defocus_v) * wavelength / pixel_size
+    astigmatism = -math.pi / 2 * (defocus_u - defocus_v) * wavelength / pixel_size
+    spherical = math.pi / 2 * cs_mm * 1e7 * wavelength.pow(3) / pixel_size
+    coefficients = torch.stack(
+        [mean, astigmatism * torch.cos(angle), astigmatism * torch.sin(angle), spherical], dim=1
+    )
+    offset = torch.deg2rad(phase_deg) + torch.arcsin(contrast)
+    # The remainder is taken before the cast: sin of a large float32 has lost its digits.
+    phase = torch.remainder(coefficients @ basis - offset[:, None], 2 * math.pi)
+    transfer = torch.sin(phase.float())
+    if b_factor is not None:
+        decay = b_factor.to(exact) / pixel_size.square() / -4
+        transfer = transfer * torch.exp(decay[:, None] * squared).float()
+    if scale is not None:
+        transfer = transfer * scale.float()[:, None]
+    return transfer

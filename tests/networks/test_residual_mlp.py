@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.networks.chunked import chunked_mlp
+
+Activation = Literal["relu", "leaky_relu"]
+
+
+def concatenated(network: ResidualMLP, features: Tensor, shared: Tensor) -> Tensor:
+    """What ``forward_points`` shortens."""
+    repeated = shared[:, None].expand(-1, features.shape[1], -1)
+    output: Tensor = network(torch.cat([features, repeated], dim=-1))
+    return output
+
+
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 3),
+    st.integers(0, 3),
+    st.sampled_from(["relu", "leaky_relu"]),
+    st.sampled_from([(5, 3, 8), (6, 2, 8), (5, 3, 3), (1, 1, 2)]),
+)
+@settings(max_examples=30, deadline=None)
+def test_points_equal_the_concatenated_input(
+    seed: int, items: int, layers: int, activation: Activation, sizes: tuple[int, int, int]
+) -> None:
+    torch.manual_seed(seed)
+    n_features, n_shared, width = sizes
+    network = ResidualMLP(n_features + n_shared, 2, width, layers, activation).double()
+    features = torch.randn(items, 7, n_features, dtype=torch.float64, requires_grad=True)
+    shared = torch.randn(items, n_shared, dtype=torch.float64, requires_grad=True)
+    inputs = [features, shared, *network.parameters()]
+    expected = concatenated(network, features, shared)
+    found = network.forward_points(features, shared)
+    torch.testing.assert_close(found, expected)
+    weight = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((found * weight).sum(), inputs),
+        torch.autograd.grad((expected * weight).sum(), inputs),
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(network.forward_points(features, shared), expected)
+
+
+def test_more_points_than_one_chunk() -> None:
+    torch.manual_seed(0)
+    network = ResidualMLP(6, 2, 512, 1)
+    features, shared = torch.randn(2, 2500, 4), torch.randn(2, 2)
+    torch.testing.assert_close(
+        network.forward_points(features, shared), concatenated(network, features, shared)
+    )
+
+
+def test_under_autocast_the_residual_is_kept_apart() -> None:
+    torch.manual_seed(0)
+    network = ResidualMLP(6, 2, 16, 2)
+    features, shared = torch.randn(2, 9, 4), torch.randn(2, 2)
+    exact = concatenated(network, features, shared)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = network.forward_points(features, shared)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), exact, rtol=0.1, atol=0.1)
+
+
+def test_hand_written_gradient() -> None:
+    torch.manual_seed(0)
+    shapes = [(4, 3), (4, 4), (2, 4)]
+    weights = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    biases = [torch.randn(s[0], dtype=torch.float64, requires_grad=True) for s in shapes[1:]]
+    features = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
+    offset = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+    for slope in (0.0, 0.01):
+        assert torch.autograd.gradcheck(
+            lambda *x, slope=slope: chunked_mlp(x[0], x[1], x[2:5], x[5:], slope),
+            (features, offset, *weights, *biases),
+        )
+
+
+@pytest.mark.parametrize("bad", [{"width": 0}, {"layers": -1}, {"in_features": 0}])
+def test_impossible_sizes_are_refused(bad: dict[str, int]) -> None:
+    sizes = {"in_features": 3, "out_features": 2, "width": 4, "layers": 1} | bad
+    with pytest.raises(ValueError, match=r"positive widths and layers >= 0, found in_features="):
+        ResidualMLP(**sizes)  # type: ignore[arg-type]
+
+
+def test_keys_are_cryodrgns() -> None:
+    keys = list(ResidualMLP(4, 2, 8, 2).state_dict())
+    assert keys == [
+        "main.0.weight",
+        "main.0.bias",
+        "main.2.linear.weight",
+        "main.2.linear.bias",
+        "main.4.linear.weight",
+        "main.4.linear.bias",
+        "main.6.weight",
+        "main.6.bias",
+    ]
