@@ -1,0 +1,75 @@
+"""Particle stacks as people have them, in and out.
+
+`ParticleStack.open` reads any of the usual files, `ParticleDataset` prepares batches as cryoDRGN
+does, `ParticleData` hands them to Lightning, and writers make stacks, STAR files, volumes and
+cryoDRGN's pickles. Nothing is half-written, nothing unpickles code, and memory does not grow with
+the number of images.
+"""
+
+from cryo_disentangle.particles.datamodule import ParticleData
+from cryo_disentangle.particles.dataset import ParticleDataset, collated
+from cryo_disentangle.particles.export import write_particles_star
+from cryo_disentangle.particles.metadata import (
+    CtfOverrides,
+    FractionalPoses,
+    ctf_from_cryosparc,
+    ctf_from_star,
+    poses_from_cryosparc,
+    poses_from_star,
+)
+from cryo_disentangle.particles.mrc import MrcsWriter, read_volume, write_volume
+from cryo_disentangle.particles.pickles import (
+    load_pickles,
+    read_ctf,
+    read_indices,
+    read_latents,
+    read_poses,
+    write_ctf,
+    write_indices,
+    write_latents,
+    write_poses,
+)
+from cryo_disentangle.particles.preprocessing import (
+    HartleyPreprocessing,
+    ImageSource,
+    Preprocessing,
+    RealPreprocessing,
+)
+from cryo_disentangle.particles.sampling import ParticleLoader, ShuffledEpochs, split_indices
+from cryo_disentangle.particles.stack import ParticleStack
+from cryo_disentangle.particles.star import read_star, write_star
+
+__all__ = [
+    "CtfOverrides",
+    "FractionalPoses",
+    "HartleyPreprocessing",
+    "ImageSource",
+    "MrcsWriter",
+    "ParticleData",
+    "ParticleDataset",
+    "ParticleLoader",
+    "ParticleStack",
+    "Preprocessing",
+    "RealPreprocessing",
+    "ShuffledEpochs",
+    "collated",
+    "ctf_from_cryosparc",
+    "ctf_from_star",
+    "load_pickles",
+    "poses_from_cryosparc",
+    "poses_from_star",
+    "read_ctf",
+    "read_indices",
+    "read_latents",
+    "read_poses",
+    "read_star",
+    "read_volume",
+    "split_indices",
+    "write_ctf",
+    "write_indices",
+    "write_latents",
+    "write_particles_star",
+    "write_poses",
+    "write_star",
+    "write_volume",
+]

@@ -1,0 +1,169 @@
+"""Particles for Lightning: split, loaders, and what a checkpoint keeps of them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader
+
+from cryo_disentangle.particles.dataset import ParticleDataset
+from cryo_disentangle.particles.preprocessing import HartleyPreprocessing, Preprocessing
+from cryo_disentangle.particles.sampling import (
+    InOrder,
+    ParticleLoader,
+    ShuffledEpochs,
+    evaluation_loader,
+    split_indices,
+)
+from cryo_disentangle.particles.stack import ParticleStack
+from cryo_disentangle.types import ParticleBatch
+
+__all__ = ["ParticleData"]
+
+
+class ParticleData(L.LightningDataModule):
+    """Particle stacks from files, split into training and validation by index.
+
+    Files are opened when first needed. A checkpoint keeps the normalisation and the split, so that
+    a resumed run or a prediction from it treats images as the training did. Each process of a
+    distributed run reads its own share; nothing is read twice and no trainer setting is needed.
+
+    Args:
+        particles: Particle file: .mrcs, .mrc, .star (RELION 3.0, 3.1, 5), .cs, or .txt with one
+            stack a line.
+        poses: cryoDRGN's poses.pkl, in place of poses in the particle file.
+        ctf: cryoDRGN's ctf.pkl, in place of CTF parameters in the particle file.
+        indices: 0-based selection of images: .pkl (cryoDRGN's --ind), .npy or .txt.
+        datadir: Folder of the stacks that a .star, .cs or .txt names; by default its own.
+        preprocessing: What is done to images: HartleyPreprocessing (cryoDRGN's; the default) or
+            RealPreprocessing.
+        batch_size: Particles a batch and process.
+        validation_fraction: Share of particles held out for validation; may be 0.
+        seed: Seed of the split and of the training order.
+        num_workers: Worker processes of each loader; 0 is the fastest for local files.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is an option of the command line
+        self,
+        particles: str | Path,
+        poses: str | Path | None = None,
+        ctf: str | Path | None = None,
+        indices: str | Path | None = None,
+        datadir: str | Path | None = None,
+        preprocessing: Preprocessing | None = None,
+        batch_size: int = 8,
+        validation_fraction: float = 0.1,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, found {batch_size}")
+        self.particles, self.poses, self.ctf = particles, poses, ctf
+        self.indices, self.datadir = indices, datadir
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.validation_fraction = validation_fraction
+        self._preprocessing = preprocessing or HartleyPreprocessing()
+        self._validation: npt.NDArray[np.int64] | None = None
+
+    @cached_property
+    def stack(self) -> ParticleStack:
+        """The particles, opened at first use."""
+        return ParticleStack.open(
+            self.particles,
+            poses=self.poses,
+            ctf=self.ctf,
+            indices=self.indices,
+            datadir=self.datadir,
+        )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to images, fitted at first use."""
+        self._preprocessing = self._preprocessing.fit(self.stack)
+        return self._preprocessing
+
+    @property
+    def box_size(self) -> int:
+        """Image side in pixels."""
+        return self.stack.box_size
+
+    @property
+    def pixel_size(self) -> float:
+        """Å per pixel."""
+        return self.stack.pixel_size
+
+    @property
+    def norm(self) -> tuple[float, float]:
+        """(mean, standard deviation) that images are normalised by."""
+        return self.preprocessing.fitted_norm
+
+    @property
+    def norm_std(self) -> float:
+        """Standard deviation that images are divided by."""
+        return self.norm[1]
+
+    @property
+    def split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """0-based indices for training and for validation, both ascending."""
+        if self._validation is None:
+            return split_indices(len(self.stack), self.validation_fraction, self.seed)
+        return np.setdiff1d(np.arange(len(self.stack)), self._validation), self._validation
+
+    def train_dataloader(self) -> ParticleLoader:
+        """Shuffled training particles, resumable within an epoch."""
+        order = ShuffledEpochs(self.split[0], self.seed, *self._process())
+        return ParticleLoader(self._dataset(), order, self.batch_size, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[ParticleBatch] | list[DataLoader[ParticleBatch]]:
+        """Validation particles in order; no loader where there are none."""
+        held_out = self.split[1]
+        return self._in_order(held_out) if len(held_out) else []
+
+    def test_dataloader(self) -> DataLoader[ParticleBatch] | list[DataLoader[ParticleBatch]]:
+        """The validation particles."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[ParticleBatch]:
+        """All particles in order."""
+        return self._in_order(np.arange(len(self.stack)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the normalisation and the validation indices."""
+        return {
+            "norm": list(self.norm),
+            "n_particles": len(self.stack),
+            "validation": torch.from_numpy(self.split[1]),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the normalisation, and the split if it is of as many particles.
+
+        Args:
+            state_dict: What `state_dict` returned.
+        """
+        mean, std = state_dict["norm"]
+        self._preprocessing = self._preprocessing.with_norm((float(mean), float(std)))
+        if state_dict["n_particles"] == len(self.stack):
+            self._validation = state_dict["validation"].numpy()
+
+    def _process(self) -> tuple[int, int]:
+        """Rank of this process and how many there are."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _dataset(self) -> ParticleDataset:
+        """The particles with the normalisation at hand."""
+        return ParticleDataset(self.stack, self.preprocessing)
+
+    def _in_order(self, indices: npt.NDArray[np.int64]) -> DataLoader[ParticleBatch]:
+        """A loader of this process's share of the indices."""
+        sampler = InOrder(indices, *self._process())
+        return evaluation_loader(self._dataset(), sampler, self.batch_size, self.num_workers)

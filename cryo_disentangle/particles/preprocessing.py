@@ -1,0 +1,237 @@
+"""What is done to images between the file and the model."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cryo_disentangle.imaging import soft_window
+
+__all__ = ["HartleyPreprocessing", "ImageSource", "Preprocessing", "RealPreprocessing"]
+
+_STATISTICS_IMAGES = 1000
+_CHUNK_VALUES = 2**22
+
+
+class ImageSource(Protocol):
+    """Images by number, for example a `ParticleStack`."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def read(self, indices: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Images at 0-based indices (B,), shape (B, D, D)."""
+        ...
+
+
+class Preprocessing(abc.ABC):
+    """Turns images as stored into images as models take them.
+
+    Attributes:
+        norm: (mean, standard deviation) that images are normalised by; None until `fit`.
+    """
+
+    norm: tuple[float, float] | None
+
+    def fit(self, source: ImageSource) -> Preprocessing:
+        """Measures the normalisation, unless it is given.
+
+        Args:
+            source: Images; about a thousand of them, evenly spaced, are read in small chunks.
+
+        Returns:
+            The same preprocessing with `norm`.
+        """
+        return self if self.norm is not None else self.with_norm(self.measure(source))
+
+    @property
+    def fitted_norm(self) -> tuple[float, float]:
+        """The normalisation.
+
+        Raises:
+            ValueError: If there is none yet, or its standard deviation is not positive.
+        """
+        if self.norm is None:
+            raise ValueError("preprocessing has no normalisation: call fit(stack) or give norm")
+        if not self.norm[1] > 0:
+            raise ValueError(f"norm must have a positive standard deviation, found {self.norm[1]}")
+        return self.norm
+
+    @abc.abstractmethod
+    def measure(self, source: ImageSource) -> tuple[float, float]:
+        """Measures (mean, standard deviation) over the images that `fit` reads.
+
+        Args:
+            source: Images.
+
+        Returns:
+            The normalisation.
+        """
+
+    @abc.abstractmethod
+    def with_norm(self, norm: tuple[float, float]) -> Preprocessing:
+        """Returns the same preprocessing with another normalisation.
+
+        Args:
+            norm: (mean, standard deviation).
+        """
+
+    @abc.abstractmethod
+    def __call__(self, images: Tensor) -> Tensor:
+        """Prepares a batch.
+
+        Args:
+            images: Shape (B, D, D), axes y, x, as stored.
+
+        Returns:
+            Shape (B, L, L) with L = D + 1 in Hartley space, or (B, D, D) in real space.
+
+        Raises:
+            ValueError: If there is no normalisation yet.
+        """
+
+
+@dataclass(frozen=True)
+class HartleyPreprocessing(Preprocessing):
+    """Symmetrised Hartley transforms, exactly as cryoDRGN prepares images.
+
+    Window in real space, inversion, Hartley transform, symmetrisation, then (H - mean) / std. The
+    mean is 0, and std that of transforms without window.
+
+    Args:
+        invert: Whether to multiply by -1, as dark particles need.
+        window_radius: Radius up to which the soft window is one, as a fraction of half the box
+            (it falls to zero at 0.99); None for no window.
+        norm: (mean, standard deviation) of the transforms; measured by default.
+    """
+
+    invert: bool = True
+    window_radius: float | None = 0.85
+    norm: tuple[float, float] | None = None
+
+    def measure(self, source: ImageSource) -> tuple[float, float]:
+        """Returns 0 and the standard deviation of transforms without window."""
+        _, std = _statistics(hartley_lattice(images) for images in _sample(source))
+        return 0.0, std
+
+    def with_norm(self, norm: tuple[float, float]) -> HartleyPreprocessing:
+        """Returns the same preprocessing with another normalisation."""
+        return replace(self, norm=norm)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Prepares a batch: (B, D, D) to (B, L, L)."""
+        mean, std = self.fitted_norm
+        window = _window(images.shape[-1], self.window_radius, images.device)
+        sign = -1.0 if self.invert else 1.0
+        transforms = hartley_lattice(images * (window * (sign / std)))
+        return transforms if mean == 0 else transforms.sub_(mean / std)
+
+
+@dataclass(frozen=True)
+class RealPreprocessing(Preprocessing):
+    """Normalised images in real space.
+
+    (x - mean) / std, inversion, then the window, which therefore fades to the mean.
+
+    Args:
+        invert: Whether to multiply by -1, as dark particles need.
+        window_radius: Radius up to which the soft window is one, as a fraction of half the box
+            (it falls to zero at 0.99); None for no window.
+        norm: (mean, standard deviation) of the images as stored; measured by default.
+    """
+
+    invert: bool = True
+    window_radius: float | None = 0.85
+    norm: tuple[float, float] | None = None
+
+    def measure(self, source: ImageSource) -> tuple[float, float]:
+        """Returns mean and standard deviation of the images as stored."""
+        return _statistics(_sample(source))
+
+    def with_norm(self, norm: tuple[float, float]) -> RealPreprocessing:
+        """Returns the same preprocessing with another normalisation."""
+        return replace(self, norm=norm)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Prepares a batch: (B, D, D) to (B, D, D)."""
+        mean, std = self.fitted_norm
+        window = _window(images.shape[-1], self.window_radius, images.device)
+        sign = -1.0 if self.invert else 1.0
+        return (images - mean).mul_(window * (sign / std))
+
+
+def hartley_lattice(images: Tensor) -> Tensor:
+    """Centred Hartley transforms on the symmetrised lattice, in one pass.
+
+    Equal to ``symmetrize(hartley2(images))``. Half the spectrum of real images suffices, since
+    F(-k) is the conjugate of F(k): H(k) = Re F - Im F and H(-k) = Re F + Im F. The shift of the
+    origin to pixel D / 2 is a factor (-1)^(k_x + k_y).
+
+    Args:
+        images: Shape (B, D, D), D even.
+
+    Returns:
+        Shape (B, L, L) with L = D + 1.
+    """
+    box_size = images.shape[-1]
+    half = box_size // 2
+    spectrum = torch.fft.rfft2(images) * _checkerboard(box_size, images.device)
+    forward = spectrum.real - spectrum.imag
+    backward = (spectrum.real + spectrum.imag)[..., 1:].flip(-2, -1)
+    lattice = forward.new_empty(len(images), box_size + 1, box_size + 1)
+    lattice[:, :half, half:] = forward[:, half:]
+    lattice[:, half:, half:] = forward[:, : half + 1]
+    lattice[:, : half + 1, :half] = backward[:, half - 1 :]
+    lattice[:, half + 1 :, :half] = backward[:, :half]
+    return lattice
+
+
+@lru_cache(maxsize=8)
+def _checkerboard(box_size: int, device: torch.device) -> Tensor:
+    """(-1)^(k_x + k_y) on the half spectrum, shape (D, D / 2 + 1)."""
+    rows, columns = torch.arange(box_size), torch.arange(box_size // 2 + 1)
+    return (1.0 - 2.0 * ((rows[:, None] + columns) % 2)).to(device)
+
+
+@lru_cache(maxsize=8)
+def _window(box_size: int, radius: float | None, device: torch.device) -> Tensor:
+    """The soft window, or ones."""
+    window = torch.ones(box_size, box_size) if radius is None else soft_window(box_size, radius)
+    return window.to(device)
+
+
+def _sample(source: ImageSource) -> Iterator[Tensor]:
+    """Reads the images that cryoDRGN takes its statistics from, in chunks."""
+    total = len(source)
+    rows = np.arange(0, total, total // min(_STATISTICS_IMAGES, total))
+    first = source.read(rows[:1])
+    step = max(1, _CHUNK_VALUES // first[0].size)
+    for start in range(0, len(rows), step):
+        yield torch.from_numpy(source.read(rows[start : start + step]))
+
+
+def _statistics(chunks: Iterator[Tensor]) -> tuple[float, float]:
+    """Mean and unbiased standard deviation over all values, merged in float64.
+
+    References:
+        Chan, Golub and LeVeque 1983: the sum of squares about the mean of merged samples.
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    for chunk in chunks:
+        values = chunk.double()
+        chunk_mean = float(values.mean())
+        difference, total = chunk_mean - mean, count + values.numel()
+        squares += float((values - chunk_mean).square().sum())
+        squares += difference**2 * count * values.numel() / total
+        mean += difference * values.numel() / total
+        count = total
+    return mean, (squares / (count - 1)) ** 0.5

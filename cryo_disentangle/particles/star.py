@@ -1,0 +1,229 @@
+"""STAR files of RELION 3.0, 3.1 and 5: tables read and written.
+
+References:
+    Hall 1991, The STAR file; RELION's conventions: relion.readthedocs.io.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from gemmi import cif
+
+from cryo_disentangle.particles._files import MissingColumnError, replacing
+
+__all__ = ["StarParticles", "StarTable", "read_star", "write_star"]
+
+_ROWS_PER_CHUNK = 10_000
+
+Column = Sequence[object] | npt.NDArray[np.generic]
+
+
+class StarTable:
+    """One table of a STAR file.
+
+    Args:
+        block: Block that gemmi has read.
+        path: File it comes from, for messages.
+    """
+
+    def __init__(self, block: cif.Block, path: Path) -> None:
+        self.name = block.name.strip()
+        self.path = path
+        self._block = block
+        self.labels: list[str] = []
+        for item in block:
+            if item.loop is not None:
+                self.labels.extend(item.loop.tags)
+            elif item.pair is not None:
+                self.labels.append(item.pair[0])
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._block.find_values(self.labels[0])) if self.labels else 0
+
+    def __contains__(self, label: object) -> bool:
+        """Whether there is a column of that label."""
+        return label in self.labels
+
+    def _column(self, label: str) -> cif.Column:
+        """The raw column, or a complaint that names table and file."""
+        if label not in self:
+            raise MissingColumnError(f"{self.path}: no column {label} in table data_{self.name}")
+        return self._block.find_values(label)
+
+    def strings(self, label: str) -> Iterator[str]:
+        """Yields the values of a column, unquoted.
+
+        Args:
+            label: For example ``_rlnImageName``.
+
+        Yields:
+            One text a row.
+
+        Raises:
+            MissingColumnError: If there is no such column.
+        """
+        for value in self._column(label):
+            yield cif.as_string(value) if value[0] in "'\";" else value
+
+    def numbers(self, label: str) -> npt.NDArray[np.float64]:
+        """Reads a column of numbers.
+
+        Args:
+            label: For example ``_rlnDefocusU``.
+
+        Returns:
+            Shape (N,).
+
+        Raises:
+            MissingColumnError: If there is no such column.
+            ValueError: If a value is not a finite number.
+        """
+        column = self._column(label)
+        values = np.fromiter((_number(text) for text in column), np.float64, count=len(column))
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise ValueError(
+                f"{self.path}, row {bad[0] + 1} of data_{self.name}: {label} is "
+                f"{column[int(bad[0])]!r}, expected a number"
+            )
+        return values
+
+
+def _number(text: str) -> float:
+    """Reads a number; NaN where there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def read_star(path: str | Path) -> dict[str, StarTable]:
+    """Reads all tables of a STAR file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Tables with at least one row by the name of their block (``data_optics`` is ``optics``).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the syntax is broken, a block name is repeated, or there is no table.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        document = cif.read_file(str(path))
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a readable STAR file: {error}") from error
+    tables = [StarTable(block, path) for block in document]
+    filled = {table.name: table for table in tables if len(table)}
+    if not filled:
+        raise ValueError(f"{path}: no table with rows")
+    return filled
+
+
+class StarParticles:
+    """The particle table of a STAR file, joined with its optics groups.
+
+    The particle table is the largest but ``data_optics``; a label is looked up in the optics table
+    first (RELION 3.1 and later), then in the particle table (3.0).
+
+    Args:
+        path: STAR file of RELION 3.0, 3.1 or 5.
+
+    Raises:
+        ValueError: If there is no particle table, or a row names no optics group, or an absent one.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        tables = read_star(path)
+        self.path = Path(path)
+        self.optics = tables.pop("optics", None)
+        if not tables:
+            raise ValueError(f"{path}: no particle table beside data_optics")
+        self.particles = max(tables.values(), key=len)
+        self._group = self._join(self.optics) if self.optics is not None else None
+
+    def _join(self, optics: StarTable) -> npt.NDArray[np.intp]:
+        """Row of the optics table that each particle belongs to."""
+        groups = optics.numbers("_rlnOpticsGroup")
+        order = np.argsort(groups)
+        wanted = self.particles.numbers("_rlnOpticsGroup")
+        place = np.searchsorted(groups, wanted, sorter=order).clip(max=len(groups) - 1)
+        row = order[place]
+        missing = np.flatnonzero(groups[row] != wanted)
+        if missing.size:
+            known = ", ".join(f"{group:g}" for group in groups)
+            raise ValueError(
+                f"{self.path}, row {missing[0] + 1} of data_{self.particles.name}: optics group "
+                f"{wanted[missing[0]]:g} is not in data_optics, which has {known}"
+            )
+        return row
+
+    def __len__(self) -> int:
+        """Number of particles."""
+        return len(self.particles)
+
+    def __contains__(self, label: object) -> bool:
+        """Whether either table has the label."""
+        return label in self.particles or (self.optics is not None and label in self.optics)
+
+    def numbers(self, label: str) -> npt.NDArray[np.float64]:
+        """Reads a number per particle.
+
+        Args:
+            label: For example ``_rlnVoltage``.
+
+        Returns:
+            Shape (N,).
+
+        Raises:
+            MissingColumnError: If neither table has the label.
+            ValueError: If a value is not a finite number.
+        """
+        if self.optics is not None and self._group is not None and label in self.optics:
+            return self.optics.numbers(label)[self._group]
+        return self.particles.numbers(label)
+
+
+def _texts(values: Column) -> list[str]:
+    """Shortest text that reads back as the same value; quoted where STAR needs it."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        return [str(value) for value in (values if values.dtype.itemsize < 8 else values.tolist())]
+    texts = [str(value) for value in values]
+    broken = next((text for text in texts if "\n" in text or ("'" in text and '"' in text)), None)
+    if broken is not None:
+        raise ValueError(f"a STAR value can hold neither line breaks nor both quotes: {broken!r}")
+    return [cif.quote(text) for text in texts]
+
+
+def write_star(path: str | Path, tables: Mapping[str, Mapping[str, Column]]) -> None:
+    """Writes tables in the form of RELION 3.1.
+
+    Args:
+        path: File to write.
+        tables: Columns by label (``_rlnImageName``) by name of the block (``optics``).
+
+    Raises:
+        ValueError: If columns of a table differ in length, or a text cannot be written.
+    """
+    for name, columns in tables.items():
+        lengths = {label: len(values) for label, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{path}: columns of data_{name} differ in length: {lengths}")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for name, columns in tables.items():
+            file.write(f"\n# version 30001\n\ndata_{name}\n\nloop_\n")
+            file.writelines(f"{label} #{i}\n" for i, label in enumerate(columns, start=1))
+            n_rows = len(next(iter(columns.values()), ()))
+            for start in range(0, n_rows, _ROWS_PER_CHUNK):
+                chunk = [_texts(v[start : start + _ROWS_PER_CHUNK]) for v in columns.values()]
+                file.writelines(" ".join(row) + "\n" for row in zip(*chunk, strict=True))
+            file.write("\n")
