@@ -1,0 +1,41 @@
+"""The command ``cryo-disentangle simulate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jsonargparse
+
+from cryo_disentangle.simulation.simulation import Simulation
+
+__all__ = ["main"]
+
+
+def _build_parser() -> jsonargparse.ArgumentParser:
+    """Options of the command: where to write, and the arguments of a simulation."""
+    parser = jsonargparse.ArgumentParser(
+        prog="cryo-disentangle simulate",
+        description="Simulates a particle stack whose true factors are known.",
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of the options.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder to write to.")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="Replace another simulation in the folder."
+    )
+    parser.add_class_arguments(Simulation)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: Command line without the command's name; None takes the process's own.
+    """
+    parser = _build_parser()
+    parsed = parser.parse_args(None if args is None else list(args))
+    settings = parser.instantiate(parsed).as_dict()
+    out, overwrite = settings.pop("out"), settings.pop("overwrite")
+    settings.pop("config")
+    Simulation(**settings).write(out, overwrite)

@@ -1,0 +1,200 @@
+"""What the microscope asks of a molecule, and molecules made of Gaussians."""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cryo_disentangle.imaging.gaussians import gaussian_volume, project_gaussians
+
+__all__ = ["GaussianMolecule", "Hinge", "Molecule", "move_hinges"]
+
+# Profiles of this many numbers stay in the cache of a core: larger steps measured half as fast.
+_NUMBERS_PER_STEP = 2**19
+
+
+class Molecule(Protocol):
+    """A density that depends on a few numbers, and can be seen from any direction."""
+
+    @property
+    def dim(self) -> int:
+        """Number of conformational coordinates K."""
+        ...
+
+    def radius(self, conformation: Tensor) -> float:
+        """Radius in Å about the origin that holds the density of conformations (B, K)."""
+        ...
+
+    def project(
+        self,
+        conformation: Tensor,
+        rotation: Tensor,
+        translation: Tensor,
+        box_size: int,
+        pixel_size: float,
+    ) -> Tensor:
+        """Projects conformations (B, K) to images (B, D, D) before the CTF, as `Pose` tells."""
+        ...
+
+
+class GaussianMolecule(abc.ABC):
+    """A molecule made of isotropic Gaussians that move with the conformation."""
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int:
+        """Number of conformational coordinates K."""
+
+    @property
+    @abc.abstractmethod
+    def weights(self) -> Tensor:
+        """Integrated density of each Gaussian, shape (N,)."""
+
+    @property
+    @abc.abstractmethod
+    def sigma(self) -> float | Tensor:
+        """Standard deviation in Å, a number or shape (N,)."""
+
+    @abc.abstractmethod
+    def centres(self, conformation: Tensor) -> Tensor:
+        """Places the Gaussians.
+
+        Args:
+            conformation: Shape (B, K).
+
+        Returns:
+            Model coordinates (x, y, z) in Å, shape (B, N, 3); differentiable.
+        """
+
+    def radius(self, conformation: Tensor) -> float:
+        """Measures how far the density reaches from the origin.
+
+        Args:
+            conformation: Shape (B, K).
+
+        Returns:
+            Radius in Å of the sphere that holds every Gaussian up to three standard deviations.
+        """
+        largest = 0.0
+        for part in conformation.split(256):
+            largest = max(largest, float(self.centres(part).norm(dim=-1).max()))
+        return largest + 3 * float(torch.as_tensor(self.sigma).max())
+
+    def project(
+        self,
+        conformation: Tensor,
+        rotation: Tensor,
+        translation: Tensor,
+        box_size: int,
+        pixel_size: float,
+    ) -> Tensor:
+        """Projects the molecule, as `project_gaussians` does.
+
+        Args:
+            conformation: Shape (B, K).
+            rotation: As in `Pose`, shape (B, 3, 3).
+            translation: (x, y) in pixels, as in `Pose`, shape (B, 2).
+            box_size: Image side D in pixels.
+            pixel_size: Å per pixel.
+
+        Returns:
+            Images before the CTF, shape (B, D, D).
+        """
+        weights = self.weights.to(conformation)
+        step = max(1, _NUMBERS_PER_STEP // (len(weights) * box_size))
+        images = [
+            project_gaussians(self.centres(z), weights, self.sigma, r, box_size, pixel_size, t)
+            for z, r, t in zip(
+                conformation.split(step), rotation.split(step), translation.split(step), strict=True
+            )
+        ]
+        return torch.cat(images)
+
+    def volume(self, conformation: Tensor, box_size: int, pixel_size: float) -> Tensor:
+        """Samples the true density on a grid, as `gaussian_volume` does.
+
+        Args:
+            conformation: Shape (B, K).
+            box_size: Side D in voxels.
+            pixel_size: Å per voxel.
+
+        Returns:
+            Volumes, shape (B, D, D, D), axes z, y, x.
+        """
+        weights = self.weights.to(conformation)
+        volumes = [
+            gaussian_volume(self.centres(z), weights, self.sigma, box_size, pixel_size)
+            for z in conformation.split(1)
+        ]
+        return torch.cat(volumes)
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """A screw motion about a fixed axis.
+
+    A point x with weight w moves, for coordinate z, to
+    R(axis, w z angle) (x - point) + point + w z shift axis.
+
+    Args:
+        axis: Direction (x, y, z) of the axis; brought to unit length.
+        point: A point of the axis in Å.
+        angle_deg: Rotation in degrees at coordinate 1.
+        shift: Translation along the axis in Å at coordinate 1.
+
+    Raises:
+        ValueError: If the axis has zero length.
+    """
+
+    axis: tuple[float, float, float]
+    point: tuple[float, float, float]
+    angle_deg: float
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        length = math.hypot(*self.axis)
+        if not length > 0:
+            raise ValueError(f"a hinge's axis must have a direction, found {self.axis}")
+        unit = tuple(float(component) / length for component in self.axis)
+        object.__setattr__(self, "axis", unit)
+
+
+def move_hinges(
+    reference: Tensor, conformation: Tensor, hinges: tuple[Hinge, ...], weights: Tensor
+) -> Tensor:
+    """Turns the parts of a molecule about their hinges.
+
+    Args:
+        reference: Coordinates (x, y, z) in Å at conformation 0, shape (N, 3).
+        conformation: One coordinate for each hinge, shape (B, K).
+        hinges: K hinges.
+        weights: How far each point follows each hinge, 0 to 1, shape (K, N). A point that follows
+            several hinges gets the sum of their displacements.
+
+    Returns:
+        Coordinates, shape (B, N, 3).
+    """
+    reference = reference.to(conformation)
+    displacement = reference.new_zeros(len(conformation), *reference.shape)
+    for coordinate, hinge, weight in zip(conformation.T, hinges, weights, strict=True):
+        moving = torch.nonzero(weight)[:, 0].to(conformation.device)
+        axis, point = (conformation.new_tensor(v) for v in (hinge.axis, hinge.point))
+        arm = reference[moving] - point
+        across = torch.linalg.cross(axis.expand_as(arm), arm)
+        radial = torch.linalg.cross(across, axis.expand_as(arm))
+        turn = coordinate[:, None] * weight.to(conformation)[moving]
+        angle = math.radians(hinge.angle_deg) * turn
+        # Rodrigues' formula as a displacement: the part along the axis stays.
+        half = torch.sin(angle / 2)
+        moved = (
+            torch.sin(angle).unsqueeze(-1) * across
+            - (2 * half.square()).unsqueeze(-1) * radial
+            + hinge.shift * turn.unsqueeze(-1) * axis
+        )
+        displacement = displacement.index_add(1, moving, moved)
+    return reference + displacement
