@@ -6,9 +6,11 @@ cryoDRGN's pickles. Nothing is half-written, nothing unpickles code, and memory 
 the number of images.
 """
 
+from cryo_disentangle.particles._files import replacing
 from cryo_disentangle.particles.datamodule import ParticleData
 from cryo_disentangle.particles.dataset import ParticleDataset, collated
 from cryo_disentangle.particles.export import write_particles_star
+from cryo_disentangle.particles.loading import ParticleLoader
 from cryo_disentangle.particles.metadata import (
     CtfOverrides,
     FractionalPoses,
@@ -35,7 +37,7 @@ from cryo_disentangle.particles.preprocessing import (
     Preprocessing,
     RealPreprocessing,
 )
-from cryo_disentangle.particles.sampling import ParticleLoader, ShuffledEpochs, split_indices
+from cryo_disentangle.particles.sampling import ShuffledEpochs, split_indices
 from cryo_disentangle.particles.stack import ParticleStack
 from cryo_disentangle.particles.star import read_star, write_star
 
@@ -64,6 +66,7 @@ __all__ = [
     "read_poses",
     "read_star",
     "read_volume",
+    "replacing",
     "split_indices",
     "write_ctf",
     "write_indices",

@@ -13,12 +13,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from cryo_disentangle.particles.dataset import ParticleDataset
+from cryo_disentangle.particles.loading import ParticleLoader, evaluation_loader
 from cryo_disentangle.particles.preprocessing import HartleyPreprocessing, Preprocessing
 from cryo_disentangle.particles.sampling import (
+    BatchesInOrder,
     InOrder,
-    ParticleLoader,
     ShuffledEpochs,
-    evaluation_loader,
     split_indices,
 )
 from cryo_disentangle.particles.stack import ParticleStack
@@ -118,13 +118,18 @@ class ParticleData(L.LightningDataModule):
 
     def train_dataloader(self) -> ParticleLoader:
         """Shuffled training particles, resumable within an epoch."""
-        order = ShuffledEpochs(self.split[0], self.seed, *self._process())
+        # Lightning declares no type for it.
+        overfitting = getattr(self.trainer, "overfit_batches", 0) > 0
+        order = ShuffledEpochs(self.split[0], self.seed, *self._process(), fixed=overfitting)
         return ParticleLoader(self._dataset(), order, self.batch_size, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[ParticleBatch] | list[DataLoader[ParticleBatch]]:
         """Validation particles in order; no loader where there are none."""
         held_out = self.split[1]
-        return self._in_order(held_out) if len(held_out) else []
+        if not len(held_out):
+            return []
+        batches = BatchesInOrder(held_out, self.batch_size, *self._process())
+        return evaluation_loader(self._dataset(), batches, num_workers=self.num_workers)
 
     def test_dataloader(self) -> DataLoader[ParticleBatch] | list[DataLoader[ParticleBatch]]:
         """The validation particles."""
@@ -132,7 +137,8 @@ class ParticleData(L.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[ParticleBatch]:
         """All particles in order."""
-        return self._in_order(np.arange(len(self.stack)))
+        order = InOrder(np.arange(len(self.stack)), *self._process())
+        return evaluation_loader(self._dataset(), order, self.batch_size, self.num_workers)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the normalisation and the validation indices."""
@@ -162,8 +168,3 @@ class ParticleData(L.LightningDataModule):
     def _dataset(self) -> ParticleDataset:
         """The particles with the normalisation at hand."""
         return ParticleDataset(self.stack, self.preprocessing)
-
-    def _in_order(self, indices: npt.NDArray[np.int64]) -> DataLoader[ParticleBatch]:
-        """A loader of this process's share of the indices."""
-        sampler = InOrder(indices, *self._process())
-        return evaluation_loader(self._dataset(), sampler, self.batch_size, self.num_workers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from cryo_disentangle.particles.stack import ParticleStack
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["ParticleDataset", "collated"]
+
+_T = TypeVar("_T")
 
 
 class ParticleDataset(Dataset[ParticleBatch]):
@@ -43,8 +45,10 @@ class ParticleDataset(Dataset[ParticleBatch]):
         """Number of particles."""
         return len(self.stack)
 
-    def __getitem__(self, index: int) -> ParticleBatch:
-        """One particle, without the batch axis."""
+    def __getitem__(self, index: int | list[int]) -> ParticleBatch:
+        """One particle, without the batch axis; for a list of indices the batch."""
+        if isinstance(index, list):
+            return self.__getitems__(index)
         batch = cast("dict[str, Tensor]", self.__getitems__([index]))
         return cast("ParticleBatch", {key: value[0] for key, value in batch.items()})
 
@@ -70,7 +74,7 @@ class ParticleDataset(Dataset[ParticleBatch]):
         return cast("ParticleBatch", batch)
 
 
-def collated(batch: ParticleBatch) -> ParticleBatch:
+def collated(batch: _T) -> _T:
     """Passes on a batch that `ParticleDataset.__getitems__` has collated.
 
     Args:

@@ -15,7 +15,7 @@ from cryo_disentangle.particles.mrc import MrcHeader
 __all__ = ["MappedImages"]
 
 _MAX_OPEN = 64
-_RESIDENT_BYTES = 64 * 2**20
+_RESIDENT_BYTES = 32 * 2**20
 
 
 class MappedImages:

@@ -18,7 +18,7 @@ from cryo_disentangle.imaging import soft_window
 __all__ = ["HartleyPreprocessing", "ImageSource", "Preprocessing", "RealPreprocessing"]
 
 _STATISTICS_IMAGES = 1000
-_CHUNK_VALUES = 2**22
+_BLOCK_VALUES = 2**20
 
 
 class ImageSource(Protocol):
@@ -183,16 +183,25 @@ def hartley_lattice(images: Tensor) -> Tensor:
         Shape (B, L, L) with L = D + 1.
     """
     box_size = images.shape[-1]
+    lattice = images.new_empty(len(images), box_size + 1, box_size + 1)
+    # Temporaries of a block stay in the processor's cache and do not grow with the batch.
+    step = max(1, _BLOCK_VALUES // box_size**2)
+    for block, target in zip(images.split(step), lattice.split(step), strict=True):
+        _fill_lattice(target, block)
+    return lattice
+
+
+def _fill_lattice(lattice: Tensor, images: Tensor) -> None:
+    """Writes the transforms of a block of images."""
+    box_size = images.shape[-1]
     half = box_size // 2
-    spectrum = torch.fft.rfft2(images) * _checkerboard(box_size, images.device)
+    spectrum = torch.fft.rfft2(images).mul_(_checkerboard(box_size, images.device))
     forward = spectrum.real - spectrum.imag
     backward = (spectrum.real + spectrum.imag)[..., 1:].flip(-2, -1)
-    lattice = forward.new_empty(len(images), box_size + 1, box_size + 1)
     lattice[:, :half, half:] = forward[:, half:]
     lattice[:, half:, half:] = forward[:, : half + 1]
     lattice[:, : half + 1, :half] = backward[:, half - 1 :]
     lattice[:, half + 1 :, :half] = backward[:, :half]
-    return lattice
 
 
 @lru_cache(maxsize=8)
@@ -214,7 +223,7 @@ def _sample(source: ImageSource) -> Iterator[Tensor]:
     total = len(source)
     rows = np.arange(0, total, total // min(_STATISTICS_IMAGES, total))
     first = source.read(rows[:1])
-    step = max(1, _CHUNK_VALUES // first[0].size)
+    step = max(1, _BLOCK_VALUES // first[0].size)
     for start in range(0, len(rows), step):
         yield torch.from_numpy(source.read(rows[start : start + step]))
 
@@ -227,11 +236,10 @@ def _statistics(chunks: Iterator[Tensor]) -> tuple[float, float]:
     """
     count, mean, squares = 0, 0.0, 0.0
     for chunk in chunks:
-        values = chunk.double()
-        chunk_mean = float(values.mean())
-        difference, total = chunk_mean - mean, count + values.numel()
-        squares += float((values - chunk_mean).square().sum())
-        squares += difference**2 * count * values.numel() / total
-        mean += difference * values.numel() / total
+        variance, chunk_mean = torch.var_mean(chunk.double(), correction=0)
+        size = chunk.numel()
+        difference, total = float(chunk_mean) - mean, count + size
+        squares += float(variance) * size + difference**2 * count * size / total
+        mean += difference * size / total
         count = total
     return mean, (squares / (count - 1)) ** 0.5

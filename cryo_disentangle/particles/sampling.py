@@ -1,19 +1,20 @@
-"""Order of particles: reproducible, shared between processes, resumable within an epoch."""
+"""Order of particles: reproducible and shared between processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DistributedSampler
 
-from cryo_disentangle.particles.dataset import ParticleDataset, collated
-from cryo_disentangle.types import ParticleBatch
-
-__all__ = ["InOrder", "ParticleLoader", "ShuffledEpochs", "evaluation_loader", "split_indices"]
+__all__ = [
+    "BatchesInOrder",
+    "InOrder",
+    "ShuffledEpochs",
+    "split_indices",
+]
 
 _INTS_PER_CHUNK = 2**16
 _SPLIT, _ORDER = 0, 1
@@ -47,7 +48,10 @@ def split_indices(
     return np.sort(order[n_validation:]), np.sort(order[:n_validation])
 
 
-class _Shard(DistributedSampler[int]):
+_T = TypeVar("_T")
+
+
+class _Shard(DistributedSampler[_T]):
     """Every ``world_size``-th index of an order, from ``rank`` on.
 
     Lightning leaves a `DistributedSampler` alone, so that no trainer setting is needed.
@@ -69,7 +73,7 @@ class _Shard(DistributedSampler[int]):
             yield from mine[chunk : chunk + _INTS_PER_CHUNK].tolist()
 
 
-class InOrder(_Shard):
+class InOrder(_Shard[int]):
     """Each index once, in order; ranks may get one more or less than others (no padding).
 
     Args:
@@ -87,7 +91,51 @@ class InOrder(_Shard):
         return len(range(self.rank, len(self.indices), self.num_replicas))
 
 
-class ShuffledEpochs(_Shard):
+class BatchesInOrder(_Shard[list[int]]):
+    """Each index once, in order, in as many batches on every rank.
+
+    Under DistributedDataParallel the forward pass of a validation inside ``fit`` talks to the other
+    ranks, so that all of them must take as many steps. Shares that differ by one particle are
+    therefore cut into as many batches, without padding.
+
+    Args:
+        indices: What to go through, shape (N,).
+        batch_size: Particles a batch; the last, or some where shares are uneven, are smaller.
+        rank: Number of this process.
+        world_size: How many processes share the indices.
+
+    Raises:
+        ValueError: If there are fewer indices than processes.
+    """
+
+    def __init__(
+        self, indices: npt.NDArray[np.int64], batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if len(indices) < world_size:
+            raise ValueError(
+                f"{len(indices)} validation particles are too few for {world_size} processes"
+            )
+        super().__init__(indices, rank, world_size)
+        largest, smallest = -(-len(indices) // world_size), len(indices) // world_size
+        # With batches of one, an uneven share has fewer particles than batches are wanted.
+        self._n_batches = min(-(-largest // batch_size), smallest)
+        self.batch_size = batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yields this rank's batches."""
+        mine = self.indices[self.rank :: self.num_replicas]
+        cuts = np.arange(self.batch_size, len(mine), self.batch_size)
+        if len(cuts) + 1 == self._n_batches:
+            yield from (part.tolist() for part in np.split(mine, cuts))
+        else:
+            yield from (part.tolist() for part in np.array_split(mine, self._n_batches))
+
+    def __len__(self) -> int:
+        """How many batches each rank gets."""
+        return self._n_batches
+
+
+class ShuffledEpochs(_Shard[int]):
     """A new order each epoch, a function of seed and epoch alone.
 
     Every rank gets the same number of indices; a remainder of less than ``world_size`` is left out,
@@ -98,13 +146,23 @@ class ShuffledEpochs(_Shard):
         seed: Seed of the orders.
         rank: Number of this process.
         world_size: How many processes share the indices.
+        fixed: Whether every epoch has the order of the first, to overfit a few batches.
+
+    Attributes:
+        start: How many of this rank's indices the next iteration leaves out at its beginning.
 
     Raises:
         ValueError: If there are fewer indices than processes.
     """
 
     def __init__(
-        self, indices: npt.NDArray[np.int64], seed: int, rank: int = 0, world_size: int = 1
+        self,
+        indices: npt.NDArray[np.int64],
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        fixed: bool = False,
     ) -> None:
         if len(indices) < world_size:
             raise ValueError(
@@ -112,106 +170,15 @@ class ShuffledEpochs(_Shard):
             )
         super().__init__(indices, rank, world_size)
         self.seed = seed
+        self.fixed = fixed
         self.start = 0
 
     def __iter__(self) -> Iterator[int]:
         """Yields this rank's indices of the epoch, after the first ``start``."""
-        generator = np.random.default_rng([self.seed, _ORDER, self.epoch])
+        generator = np.random.default_rng([self.seed, _ORDER, 0 if self.fixed else self.epoch])
         order = generator.permutation(self.indices)
         return self._shard(order[: len(self) * self.num_replicas], self.start)
 
     def __len__(self) -> int:
         """How many each rank gets in a whole epoch."""
         return len(self.indices) // self.num_replicas
-
-
-class ParticleLoader(DataLoader[ParticleBatch]):
-    """Training batches, resumable within an epoch.
-
-    Lightning saves `state_dict` with a checkpoint and restores it on ``--ckpt_path``: training goes
-    on with the first batch that was not yet delivered.
-
-    Args:
-        dataset: Particles.
-        sampler: Their order.
-        batch_size: Particles a batch; the last of an epoch may be smaller.
-        num_workers: Worker processes; 0 reads in the training process, the fastest for local files.
-    """
-
-    def __init__(
-        self,
-        dataset: ParticleDataset,
-        sampler: ShuffledEpochs,
-        batch_size: int,
-        num_workers: int = 0,
-    ) -> None:
-        super().__init__(
-            dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            num_workers=num_workers,
-            collate_fn=collated,  # type: ignore[arg-type]
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=num_workers > 0,
-            # Without one, each epoch would take a number from the global generator, and a resumed
-            # run would differ from an uninterrupted one.
-            generator=torch.Generator().manual_seed(0),
-        )
-        self._order = sampler
-        self._resume: tuple[int, int] | None = None
-        self._position = (0, 0)
-
-    def __iter__(self) -> Iterator[ParticleBatch]:  # type: ignore[override]
-        """Yields the batches of the sampler's epoch, from where a restored state points to."""
-        # A generator: nothing is read before the first batch is asked for, when Lightning has told
-        # the sampler its epoch.
-        epoch, done = self._order.epoch, 0
-        if self._resume is not None and self._resume[0] == epoch:
-            done = self._resume[1]
-        self._resume = None
-        self._order.start = done * (self.batch_size or 1)
-        for batch in super().__iter__():
-            done += 1
-            self._position = (epoch, done)
-            yield batch
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the epoch and how many of its batches were delivered."""
-        epoch, done = self._resume or self._position
-        if epoch != self._order.epoch:
-            epoch, done = self._order.epoch, 0
-        return {"epoch": epoch, "batches": done}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes to where `state_dict` was taken.
-
-        Args:
-            state: What `state_dict` returned.
-        """
-        self._resume = (int(state["epoch"]), int(state["batches"]))
-        self._order.set_epoch(self._resume[0])
-
-
-def evaluation_loader(
-    dataset: ParticleDataset, sampler: InOrder, batch_size: int, num_workers: int = 0
-) -> DataLoader[ParticleBatch]:
-    """Builds a loader that goes through particles once, in order.
-
-    Args:
-        dataset: Particles.
-        sampler: Which, and in which order.
-        batch_size: Particles a batch.
-        num_workers: Worker processes.
-
-    Returns:
-        The loader.
-    """
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=num_workers,
-        collate_fn=collated,  # type: ignore[arg-type]
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(0),
-    )

@@ -142,8 +142,7 @@ class ParticleStack:
             bad = rows[(rows < 0) | (rows >= len(self))][0]
             raise IndexError(f"{self.path}: index {bad} is out of range for {len(self)} images")
         images = self._images.read(self._file[rows], self._slot[rows])
-        flat = images.reshape(len(images), -1)
-        low, high = flat.min(axis=1), flat.max(axis=1)
+        low, high = images.min(axis=(1, 2)), images.max(axis=(1, 2))
         # NaN passes through minimum and maximum, and no comparison with it is true.
         bad_rows = np.flatnonzero(~(low < high) | ~np.isfinite(high) | ~np.isfinite(low))
         if bad_rows.size:

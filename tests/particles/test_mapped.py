@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cryo_disentangle.particles import MrcsWriter
+from cryo_disentangle.particles.mapped import _MAX_OPEN, MappedImages
+from cryo_disentangle.particles.mrc import read_mrc_header
+
+
+def _stacks(folder: Path, count: int) -> MappedImages:
+    for i in range(count):
+        with MrcsWriter(folder / f"{i}.mrcs", 4, 1.0) as writer:
+            writer.write(np.full((2, 4, 4), i, dtype=np.float32) + np.arange(2)[:, None, None] / 2)
+    return MappedImages([read_mrc_header(folder / f"{i}.mrcs") for i in range(count)])
+
+
+def test_a_bounded_number_of_files_is_open(tmp_path: Path) -> None:
+    mapped = _stacks(tmp_path, _MAX_OPEN + 8)
+    file = np.random.default_rng(0).permutation(np.repeat(np.arange(_MAX_OPEN + 8), 3))
+    slot = np.arange(len(file)) % 2
+    images = mapped.read(file, slot)
+    np.testing.assert_array_equal(images[:, 0, 0], file + slot / 2)
+    assert len(mapped._maps) == _MAX_OPEN
+
+
+def test_workers_map_files_anew(tmp_path: Path) -> None:
+    mapped = _stacks(tmp_path, 2)
+    mapped.read(np.array([0, 1]), np.array([0, 0]))
+    copy = pickle.loads(pickle.dumps(mapped))
+    assert not copy._maps
+    np.testing.assert_array_equal(copy.read(np.array([1]), np.array([1]))[0], np.full((4, 4), 1.5))
+
+
+_SPARSE = """
+import resource, sys
+import numpy as np
+import torch
+from cryo_disentangle.particles import ParticleDataset, ParticleStack
+from cryo_disentangle.particles.mrc import _stack_header
+
+path, count, side, step = sys.argv[1], 330_000, 64, 330
+with open(path, "wb") as file:
+    file.write(_stack_header(count, side, 1.0))
+    file.truncate(1024 + count * side * side * 4)
+    for image in range(0, count, step):
+        file.seek(1024 + image * side * side * 4)
+        file.write(np.float32(1 + image).tobytes())
+dataset = ParticleDataset(ParticleStack.open(path))
+for start in range(0, count, 64 * step):
+    batch = dataset.__getitems__(range(start, min(count, start + 64 * step), step))
+    assert torch.isfinite(batch["images"]).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures Linux's resident set")
+def test_a_sparse_stack_of_5_gib_needs_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.mrcs"
+    done = subprocess.run(
+        [sys.executable, "-c", _SPARSE, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert path.stat().st_size > 5 * 2**30
+    assert int(done.stdout) < 600
