@@ -7,13 +7,15 @@ the number of images.
 """
 
 from cryo_disentangle.particles._files import replacing
+from cryo_disentangle.particles._files import replacing
 from cryo_disentangle.particles.datamodule import ParticleData
 from cryo_disentangle.particles.dataset import ParticleDataset, collated
 from cryo_disentangle.particles.export import write_particles_star
-from cryo_disentangle.particles.loading import ParticleLoader
+from cryo_disentangle.particles.loading import ParticleLoader, evaluation_loader
 from cryo_disentangle.particles.metadata import (
     CtfOverrides,
     FractionalPoses,
+    check_ctf,
     ctf_from_cryosparc,
     ctf_from_star,
     poses_from_cryosparc,
@@ -37,15 +39,22 @@ from cryo_disentangle.particles.preprocessing import (
     Preprocessing,
     RealPreprocessing,
 )
-from cryo_disentangle.particles.sampling import ShuffledEpochs, split_indices
+from cryo_disentangle.particles.sampling import (
+    BatchesInOrder,
+    InOrder,
+    ShuffledEpochs,
+    split_indices,
+)
 from cryo_disentangle.particles.stack import ParticleStack
 from cryo_disentangle.particles.star import read_star, write_star
 
 __all__ = [
+    "BatchesInOrder",
     "CtfOverrides",
     "FractionalPoses",
     "HartleyPreprocessing",
     "ImageSource",
+    "InOrder",
     "MrcsWriter",
     "ParticleData",
     "ParticleDataset",
@@ -54,9 +63,11 @@ __all__ = [
     "Preprocessing",
     "RealPreprocessing",
     "ShuffledEpochs",
+    "check_ctf",
     "collated",
     "ctf_from_cryosparc",
     "ctf_from_star",
+    "evaluation_loader",
     "load_pickles",
     "poses_from_cryosparc",
     "poses_from_star",
@@ -66,6 +77,7 @@ __all__ = [
     "read_poses",
     "read_star",
     "read_volume",
+    "replacing",
     "replacing",
     "split_indices",
     "write_ctf",

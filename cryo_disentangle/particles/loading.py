@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from cryo_disentangle.particles.dataset import ParticleDataset, collated
+from cryo_disentangle.particles.dataset import collated
 from cryo_disentangle.particles.sampling import BatchesInOrder, InOrder, ShuffledEpochs
 from cryo_disentangle.types import ParticleBatch
 
@@ -16,7 +16,7 @@ __all__ = ["ParticleLoader", "evaluation_loader"]
 
 
 def _torch_loader(
-    dataset: ParticleDataset,
+    dataset: Dataset[ParticleBatch],
     sampler: ShuffledEpochs | BatchesInOrder | InOrder,
     batch_size: int | None,
     num_workers: int,
@@ -44,7 +44,7 @@ class ParticleLoader:
     exchange that one's sampler in distributed runs and ask for workers that only slow it down.
 
     Args:
-        dataset: Particles.
+        dataset: Particles whose ``__getitems__`` collates, for example a `ParticleDataset`.
         sampler: Their order; Lightning tells it the epoch.
         batch_size: Particles a batch; the last of an epoch may be smaller.
         num_workers: Worker processes; 0 reads in the training process, the fastest for local files.
@@ -55,7 +55,7 @@ class ParticleLoader:
 
     def __init__(
         self,
-        dataset: ParticleDataset,
+        dataset: Dataset[ParticleBatch],
         sampler: ShuffledEpochs,
         batch_size: int,
         num_workers: int = 0,
@@ -100,7 +100,7 @@ class ParticleLoader:
 
 
 def evaluation_loader(
-    dataset: ParticleDataset,
+    dataset: Dataset[ParticleBatch],
     sampler: InOrder | BatchesInOrder,
     batch_size: int | None = None,
     num_workers: int = 0,
@@ -108,7 +108,8 @@ def evaluation_loader(
     """Builds a loader that goes through particles once, in order.
 
     Args:
-        dataset: Particles.
+        dataset: Particles whose ``__getitems__`` collates, for example a `ParticleDataset`; with
+            `BatchesInOrder` its ``__getitem__`` must take a list as well.
         sampler: Which, and in which order.
         batch_size: Particles a batch, or None where the sampler yields batches.
         num_workers: Worker processes.
