@@ -7,7 +7,6 @@ the number of images.
 """
 
 from cryo_disentangle.particles._files import replacing
-from cryo_disentangle.particles._files import replacing
 from cryo_disentangle.particles.datamodule import ParticleData
 from cryo_disentangle.particles.dataset import ParticleDataset, collated
 from cryo_disentangle.particles.export import write_particles_star
@@ -77,7 +76,6 @@ __all__ = [
     "read_poses",
     "read_star",
     "read_volume",
-    "replacing",
     "replacing",
     "split_indices",
     "write_ctf",
