@@ -174,8 +174,9 @@ class ParticleStack:
     ) -> None:
         """Checks and keeps poses; in chunks, so that the check needs no copy of them all."""
         for start in range(0, len(rotation), _ROWS_PER_CHECK):
-            chunk = torch.from_numpy(rotation[start : start + _ROWS_PER_CHECK])
-            check_rotations(chunk, source or str(self.path))
+            # A pickle may hold another machine's byte order, which torch does not take.
+            chunk = rotation[start : start + _ROWS_PER_CHECK].astype(np.float64)
+            check_rotations(torch.from_numpy(chunk), source or str(self.path))
         self.rotation = rotation.astype(np.float32)
         self.translation = None if translation_px is None else translation_px.astype(np.float32)
 

@@ -196,6 +196,7 @@ def test_a_prediction_takes_the_normalisation_of_the_training(files: Files, tmp_
     trainer = _trainer(tmp_path, max_epochs=1)
     trainer.fit(Recorder(), datamodule=data)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
+    torch.load(tmp_path / "x.ckpt", weights_only=True)
     with MrcsWriter(tmp_path / "brighter.mrcs", BOX_SIZE, 3.0) as writer:
         writer.write(files.images * 7)
     other = ParticleData(tmp_path / "brighter.mrcs", batch_size=4)

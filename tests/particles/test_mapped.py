@@ -4,8 +4,10 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from cryo_disentangle.particles import MrcsWriter
@@ -27,6 +29,23 @@ def test_a_bounded_number_of_files_is_open(tmp_path: Path) -> None:
     images = mapped.read(file, slot)
     np.testing.assert_array_equal(images[:, 0, 0], file + slot / 2)
     assert len(mapped._maps) == _MAX_OPEN
+
+
+def test_a_batch_goes_through_each_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = _stacks(tmp_path, 3)
+    visited: list[int] = []
+    view = mapped._view
+
+    def remembered(file: int) -> npt.NDArray[Any]:
+        visited.append(file)
+        return view(file)
+
+    monkeypatch.setattr(mapped, "_view", remembered)
+    file, slot = np.array([2, 0, 2, 0, 2]), np.array([1, 0, 0, 1, 1])
+    np.testing.assert_array_equal(mapped.read(file, slot)[:, 0, 0], file + slot / 2)
+    assert visited == [0, 2]
 
 
 def test_workers_map_files_anew(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -223,7 +225,6 @@ def test_reading_beyond_the_end_is_refused(files: Files) -> None:
     ],
 )
 def test_odd_boxes_are_refused(tmp_path: Path, shape: tuple[int, ...], message: str) -> None:
-    mrcfile = pytest.importorskip("mrcfile")
     with mrcfile.new(tmp_path / "x.mrcs") as file:
         file.set_data(np.zeros(shape, dtype=np.float32))
     with pytest.raises(ValueError, match=message):
@@ -264,6 +265,16 @@ def test_matrices_that_are_no_rotations_are_named(files: Files) -> None:
     write_poses(files.poses, rotation, None, BOX_SIZE)
     with pytest.raises(ValueError, match=r"poses\.pkl, row 7: not a rotation matrix"):
         ParticleStack.open(files.stack, poses=files.poses)
+
+
+def test_poses_in_any_byte_order_and_type(files: Files) -> None:
+    for rotation in (files.rotation.astype(">f8"), np.tile(np.eye(3, dtype=int), (12, 1, 1))):
+        rotation.flags.writeable = False
+        files.poses.write_bytes(pickle.dumps(rotation, protocol=5))
+        stack = ParticleStack.open(files.stack, poses=files.poses)
+        assert stack.rotation is not None
+        assert stack.rotation.dtype == np.dtype("=f4")
+        np.testing.assert_array_equal(stack.rotation, rotation)
 
 
 def _table(files: Files, **columns: list[object]) -> Path:
