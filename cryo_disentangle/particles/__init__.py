@@ -10,7 +10,6 @@ from cryo_disentangle.particles._files import replacing
 from cryo_disentangle.particles.datamodule import ParticleData
 from cryo_disentangle.particles.dataset import ParticleDataset, collated
 from cryo_disentangle.particles.export import write_particles_star
-from cryo_disentangle.particles.loading import ParticleLoader, evaluation_loader
 from cryo_disentangle.particles.metadata import (
     CtfOverrides,
     FractionalPoses,
@@ -41,7 +40,9 @@ from cryo_disentangle.particles.preprocessing import (
 from cryo_disentangle.particles.sampling import (
     BatchesInOrder,
     InOrder,
+    ParticleLoader,
     ShuffledEpochs,
+    evaluation_loader,
     split_indices,
 )
 from cryo_disentangle.particles.stack import ParticleStack

@@ -13,12 +13,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from cryo_disentangle.particles.dataset import ParticleDataset
-from cryo_disentangle.particles.loading import ParticleLoader, evaluation_loader
 from cryo_disentangle.particles.preprocessing import HartleyPreprocessing, Preprocessing
 from cryo_disentangle.particles.sampling import (
     BatchesInOrder,
     InOrder,
+    ParticleLoader,
     ShuffledEpochs,
+    evaluation_loader,
     split_indices,
 )
 from cryo_disentangle.particles.stack import ParticleStack
