@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,26 @@ if TYPE_CHECKING:
 __all__ = ["dump_yaml", "load_molecule", "to_configuration"]
 
 
+def _path(value: object) -> str:
+    """Where Python finds the class of an object."""
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _digest(network: torch.nn.Module) -> str:
+    """Names the weights of a network, which are too many for a configuration."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _plain(value: object) -> Any:  # noqa: ANN401
     """Turns a value into what YAML holds."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_configuration(value)
+    if isinstance(value, torch.nn.Module):
+        return {"class_path": _path(value), "sha256": _digest(value)}
     if isinstance(value, torch.Tensor | np.ndarray):
         return value.tolist()
     if isinstance(value, Mapping):
@@ -54,13 +71,12 @@ def to_configuration(part: object) -> dict[str, Any]:
             f"{type(part).__name__} cannot be written to a configuration: parts of a simulation "
             "are dataclasses"
         )
-    path = f"{type(part).__module__}.{type(part).__qualname__}"
     origin = getattr(part, "origin", None)
     if origin is not None:
         method, arguments = origin
-        return {"class_path": f"{path}.{method}", "init_args": _plain(arguments)}
+        return {"class_path": f"{_path(part)}.{method}", "init_args": _plain(arguments)}
     arguments = {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}
-    return {"class_path": path, "init_args": _plain(arguments)}
+    return {"class_path": _path(part), "init_args": _plain(arguments)}
 
 
 def dump_yaml(configuration: Mapping[str, Any]) -> str:

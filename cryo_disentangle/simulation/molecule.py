@@ -26,8 +26,8 @@ class Molecule(Protocol):
         """Number of conformational coordinates K."""
         ...
 
-    def radius(self, conformation: Tensor) -> float:
-        """Radius in Å about the origin that holds the density of conformations (B, K)."""
+    def check(self, conformation: Tensor, box_size: int, pixel_size: float) -> None:
+        """Refuses, by a ValueError, conformations (B, K) or a grid that it cannot be shown in."""
         ...
 
     def project(
@@ -84,6 +84,25 @@ class GaussianMolecule(abc.ABC):
         for part in conformation.split(256):
             largest = max(largest, float(self.centres(part).norm(dim=-1).max()))
         return largest + 3 * float(torch.as_tensor(self.sigma).max())
+
+    def check(self, conformation: Tensor, box_size: int, pixel_size: float) -> None:
+        """Refuses a box that the molecule does not fit into in one of the conformations.
+
+        Args:
+            conformation: Shape (B, K).
+            box_size: Image side D in pixels.
+            pixel_size: Å per pixel.
+
+        Raises:
+            ValueError: If it reaches beyond the box; names the box that is needed.
+        """
+        radius = self.radius(conformation)
+        needed = 2 * math.ceil(radius / pixel_size)
+        if needed > box_size:
+            raise ValueError(
+                f"the molecule needs a box of {needed} pixels at {pixel_size:g} Å per pixel "
+                f"(it reaches {radius:.1f} Å from its origin), found box_size {box_size}"
+            )
 
     def project(
         self,

@@ -13,11 +13,13 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from cryo_disentangle.geometry import rotation_to_euler_zyz
-from cryo_disentangle.particles._files import replacing
-from cryo_disentangle.particles.mrc import MrcsWriter
-from cryo_disentangle.particles.pickles import write_ctf, write_poses
-from cryo_disentangle.particles.star import Column, write_star
+from cryo_disentangle.particles import (
+    MrcsWriter,
+    replacing,
+    write_ctf,
+    write_particles_star,
+    write_poses,
+)
 from cryo_disentangle.simulation.configuration import dump_yaml, molecule_yaml, to_configuration
 from cryo_disentangle.simulation.contact_sheet import draw_contact_sheet
 from cryo_disentangle.simulation.particles import Particles
@@ -148,7 +150,15 @@ def _write_side_files(simulation: Simulation, out: Path) -> None:
     write_poses(out / "poses.pkl", particles.rotation, particles.translation, box_size)
     if particles.ctf is not None:
         write_ctf(out / "ctf.pkl", particles.ctf)
-    _write_star(simulation, particles, out / "particles.star")
+    write_particles_star(
+        out / "particles.star",
+        _ImageNames(range(1, simulation.n_images + 1)),
+        box_size=box_size,
+        pixel_size=simulation.pixel_size,
+        rotation=particles.rotation,
+        translation_px=particles.translation,
+        ctf=particles.ctf,
+    )
     known = {key: value.numpy() for key, value in particles._asdict().items() if value is not None}
     with replacing(out / "truth.npz") as temporary, temporary.open("wb") as file:
         np.savez(
@@ -165,7 +175,7 @@ def _write_side_files(simulation: Simulation, out: Path) -> None:
         draw_contact_sheet(simulation, temporary)
 
 
-class _ImageNames(Sequence[object]):
+class _ImageNames(Sequence[str]):
     """``_rlnImageName`` of each image, made when asked for."""
 
     def __init__(self, numbers: range) -> None:
@@ -183,35 +193,3 @@ class _ImageNames(Sequence[object]):
         if isinstance(index, slice):
             return _ImageNames(self._numbers[index])
         return f"{self._numbers[index]:06d}@{_STACK}"
-
-
-def _write_star(simulation: Simulation, particles: Particles, path: Path) -> None:
-    """Writes RELION 3.1's tables, an optics group for each voltage, Cs and contrast."""
-    angles = rotation_to_euler_zyz(particles.rotation.double()).numpy().round(6)
-    shifts = (particles.translation.double() * simulation.pixel_size).numpy().round(6)
-    table: dict[str, Column] = {"_rlnImageName": _ImageNames(range(1, simulation.n_images + 1))}
-    table |= {f"_rlnAngle{name}": angles[:, i] for i, name in enumerate(("Rot", "Tilt", "Psi"))}
-    table |= {f"_rlnOrigin{axis}Angst": shifts[:, i] for i, axis in enumerate("XY")}
-    optics: dict[str, Column] = {}
-    groups = 1
-    if particles.ctf is None:
-        table["_rlnOpticsGroup"] = np.ones(simulation.n_images, dtype=np.int64)
-    else:
-        ctf = particles.ctf.numpy()
-        table |= {f"_rlnDefocus{name}": ctf[:, 2 + i] for i, name in enumerate(("U", "V", "Angle"))}
-        table["_rlnPhaseShift"] = ctf[:, 8]
-        settings, number = np.unique(ctf[:, 5:8], axis=0, return_inverse=True)
-        table["_rlnOpticsGroup"] = number.reshape(-1) + 1
-        names = ("Voltage", "SphericalAberration", "AmplitudeContrast")
-        optics = {f"_rln{name}": settings[:, i] for i, name in enumerate(names)}
-        groups = len(settings)
-    number = np.arange(1, groups + 1)
-    optics = {
-        "_rlnOpticsGroupName": [f"opticsGroup{i}" for i in number],
-        "_rlnOpticsGroup": number,
-        **optics,
-        "_rlnImagePixelSize": np.full(groups, simulation.pixel_size),
-        "_rlnImageSize": np.full(groups, simulation.box_size),
-        "_rlnImageDimensionality": np.full(groups, 2),
-    }
-    write_star(path, {"optics": optics, "particles": table})

@@ -25,6 +25,7 @@ __all__ = ["Simulation"]
 # Part of the definition of a stack: the noise of a chunk is drawn at once, from its own seed.
 _PIXELS_PER_CHUNK = 2**20
 _CALIBRATION_IMAGES = 256
+_CHECKED_PARTICLES = 1024
 _STACK, _CALIBRATION = 0, 1
 
 
@@ -50,7 +51,7 @@ class Simulation:
 
     Raises:
         ValueError: If a size is not positive, the box is odd, numbers of factors differ, or the
-            molecule does not fit into the box.
+            molecule cannot be shown, for example does not fit into the box.
     """
 
     molecule: Molecule
@@ -78,18 +79,9 @@ class Simulation:
                 f"numbers of factors differ: process {self.process.dim}, "
                 f"molecule {self.molecule.dim}{mixing}"
             )
-        self._check_box()
-
-    def _check_box(self) -> None:
-        """Refuses a molecule that reaches beyond the box in any of some conformations."""
-        draws = Draws((self.seed, _CALIBRATION), 0, 1024)
-        radius = self.molecule.radius(self.hinges(self.process.sample(draws).factors).float())
-        needed = 2 * math.ceil(radius / self.pixel_size)
-        if needed > self.box_size:
-            raise ValueError(
-                f"the molecule needs a box of {needed} pixels at {self.pixel_size:g} Å per pixel "
-                f"(it reaches {radius:.1f} Å from its origin), found box_size {self.box_size}"
-            )
+        # Reads every file that is named, too, so that a missing one is told before any work.
+        sample = self.describe(self.calibration_draws(0, _CHECKED_PARTICLES))
+        self.molecule.check(sample.hinges, self.box_size, self.pixel_size)
 
     def hinges(self, factors: Tensor) -> Tensor:
         """Mixes true factors into the molecule's coordinates.
@@ -115,7 +107,7 @@ class Simulation:
         total = 0.0
         for start in range(0, _CALIBRATION_IMAGES, self.chunk_size):
             count = min(self.chunk_size, _CALIBRATION_IMAGES - start)
-            clean = self.clean(self.describe(Draws((self.seed, _CALIBRATION), start, count)))
+            clean = self.clean(self.describe(self.calibration_draws(start, count)))
             total += count * signal_variance(clean)
         return math.sqrt(total / _CALIBRATION_IMAGES / self.microscope.noise.snr)
 
@@ -130,6 +122,18 @@ class Simulation:
             Their random numbers.
         """
         return Draws((self.seed, _STACK), start, count)
+
+    def calibration_draws(self, start: int, count: int) -> Draws:
+        """Random numbers of particles that are in no stack, to measure typical images by.
+
+        Args:
+            start: First particle.
+            count: Number of particles.
+
+        Returns:
+            Their random numbers.
+        """
+        return Draws((self.seed, _CALIBRATION), start, count)
 
     def describe(self, draws: Draws) -> Particles:
         """Draws everything but the images.

@@ -11,16 +11,15 @@ import roma
 import torch
 from torch import Tensor
 
-from cryo_disentangle.particles.cryosparc import CryosparcParticles
-from cryo_disentangle.particles.metadata import (
-    check_ctf,
+from cryo_disentangle.particles import (
     ctf_from_cryosparc,
     ctf_from_star,
     poses_from_cryosparc,
     poses_from_star,
+    read_ctf,
+    read_poses,
 )
-from cryo_disentangle.particles.pickles import read_ctf, read_poses
-from cryo_disentangle.particles.star import StarParticles
+from cryo_disentangle.particles.metadata import check_ctf
 from cryo_disentangle.simulation.draws import Draws
 
 __all__ = ["choose_rows", "read_array", "read_ctf_rows", "read_rotations", "read_shifts"]
@@ -146,7 +145,7 @@ def read_ctf_rows(file: Path, key: str) -> Tensor:
         rows = _shaped(read_array(file, key), 9, f"{file}, key {key!r}").numpy()
         return torch.from_numpy(check_ctf(rows, str(file)))
     if file.suffix == ".star":
-        return torch.from_numpy(ctf_from_star(StarParticles(file)))
+        return torch.from_numpy(ctf_from_star(file))
     if file.suffix == ".cs":
-        return torch.from_numpy(ctf_from_cryosparc(CryosparcParticles(file)))
+        return torch.from_numpy(ctf_from_cryosparc(file))
     return torch.from_numpy(read_ctf(file))

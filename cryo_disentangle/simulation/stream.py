@@ -1,0 +1,214 @@
+"""Simulated particles for training without files: every epoch new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cryo_disentangle.particles import (
+    HartleyPreprocessing,
+    ParticleDataset,
+    ParticleLoader,
+    Preprocessing,
+    ShuffledEpochs,
+)
+from cryo_disentangle.particles.sampling import InOrder, evaluation_loader
+from cryo_disentangle.simulation.draws import Draws
+from cryo_disentangle.simulation.simulation import Simulation
+from cryo_disentangle.types import ParticleBatch
+
+__all__ = ["SimulatedDataset", "SimulatedParticles"]
+
+# Streams 0 and 1 of a seed are the stack and the calibration.
+_TRAINING, _VALIDATION = 2, 3
+_CALIBRATION_IMAGES = 512
+
+
+class _Calibration:
+    """Typical images, by which the normalisation is measured."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return _CALIBRATION_IMAGES
+
+    def read(self, indices: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Simulates a run of consecutive images, shape (B, D, D)."""
+        rows = np.asarray(indices)
+        draws = self._simulation.calibration_draws(int(rows[0]), len(rows))
+        return self._simulation.images(draws)[0].numpy()
+
+
+class SimulatedDataset(Dataset[ParticleBatch]):
+    """An endless numbered stream of preprocessed particles, made when asked for.
+
+    Poses, factors and CTF belong to a particle's number. Noise belongs to the block that is asked
+    for at once, so the same blocks give the same images, whichever process asks.
+
+    Args:
+        simulation: Where particles come from.
+        preprocessing: What is done to images, fitted.
+        stream: Names the stream; another one is independent.
+    """
+
+    def __init__(self, simulation: Simulation, preprocessing: Preprocessing, stream: int) -> None:
+        self.simulation = simulation
+        self.preprocessing = preprocessing
+        self.stream = stream
+
+    def __getitem__(self, index: int) -> ParticleBatch:
+        """One particle, without the batch axis."""
+        batch = cast("dict[str, Tensor]", self.__getitems__([index]))
+        return cast("ParticleBatch", {key: value[0] for key, value in batch.items()})
+
+    def __getitems__(self, indices: Sequence[int]) -> ParticleBatch:
+        """Simulates a batch.
+
+        Args:
+            indices: Consecutive numbers of particles.
+
+        Returns:
+            The batch, with true ``factors`` and, where the process has them, ``time``,
+            ``trajectory`` and ``temperature``.
+
+        Raises:
+            IndexError: If the numbers are not consecutive.
+        """
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        if bool((index.diff() != 1).any()):
+            raise IndexError(f"consecutive particles expected, found numbers {index.tolist()[:8]}")
+        seed = (self.simulation.seed, self.stream)
+        images, particles = self.simulation.images(Draws(seed, int(index[0]), len(index)))
+        known = particles._asdict()
+        del known["hinges"]
+        batch = {"images": self.preprocessing(images), "index": index}
+        batch |= {key: value for key, value in known.items() if value is not None}
+        return cast("ParticleBatch", batch)
+
+
+class _NewEpochs(ShuffledEpochs):
+    """New particles each epoch, for each rank a run of consecutive numbers of its own."""
+
+    def __iter__(self) -> Iterator[int]:
+        """Yields this rank's numbers of the epoch, after the first ``start``."""
+        first = self.epoch * len(self.indices) + self.rank * len(self)
+        return iter(range(first + self.start, first + len(self)))
+
+
+class SimulatedParticles(L.LightningDataModule):
+    """Simulated particles, made while training: no two epochs have a particle in common.
+
+    An epoch has the simulation's ``n_images`` particles. A batch is a function of the seed, the
+    epoch, the rank and its place in the epoch, whatever the number of worker processes, and a run
+    resumed within an epoch goes on with the next batch. Validation particles are the same each
+    time, and are no training particles.
+
+    Args:
+        simulation: Where particles come from.
+        preprocessing: What is done to images: HartleyPreprocessing (cryoDRGN's; the default) or
+            RealPreprocessing.
+        batch_size: Particles a batch and process.
+        validation_images: Number of validation particles, which predictions are of, too.
+        num_workers: Worker processes of the training loader; 0 simulates in the training process.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        preprocessing: Preprocessing | None = None,
+        batch_size: int = 64,
+        validation_images: int = 1000,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or validation_images < 1 or num_workers < 0:
+            raise ValueError(
+                "batch_size and validation_images must be positive and num_workers not negative, "
+                f"found {batch_size}, {validation_images} and {num_workers}"
+            )
+        self.simulation = simulation
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.validation_images = validation_images
+        self._preprocessing = preprocessing or HartleyPreprocessing()
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to images, fitted at first use."""
+        self._preprocessing = self._preprocessing.fit(_Calibration(self.simulation))
+        return self._preprocessing
+
+    @property
+    def box_size(self) -> int:
+        """Image side in pixels."""
+        return self.simulation.box_size
+
+    @property
+    def pixel_size(self) -> float:
+        """Å per pixel."""
+        return self.simulation.pixel_size
+
+    @property
+    def norm(self) -> tuple[float, float]:
+        """(mean, standard deviation) that images are normalised by."""
+        return self.preprocessing.fitted_norm
+
+    @property
+    def norm_std(self) -> float:
+        """Standard deviation that images are divided by."""
+        return self.norm[1]
+
+    def train_dataloader(self) -> ParticleLoader:
+        """New particles each epoch, resumable within an epoch."""
+        numbers = np.arange(self.simulation.n_images)
+        order = _NewEpochs(numbers, self.simulation.seed, *self._process())
+        return ParticleLoader(self._dataset(_TRAINING), order, self.batch_size, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[ParticleBatch]:
+        """Validation particles in order."""
+        shares = np.array_split(np.arange(self.validation_images), self._process()[1])
+        order = InOrder(shares[self._process()[0]], 0, 1)
+        return evaluation_loader(self._dataset(_VALIDATION), order, self.batch_size)
+
+    def test_dataloader(self) -> DataLoader[ParticleBatch]:
+        """The validation particles."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[ParticleBatch]:
+        """The validation particles."""
+        return self.val_dataloader()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the normalisation."""
+        return {"norm": list(self.norm)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the normalisation.
+
+        Args:
+            state_dict: What `state_dict` returned.
+        """
+        mean, std = state_dict["norm"]
+        self._preprocessing = self._preprocessing.with_norm((float(mean), float(std)))
+
+    def _process(self) -> tuple[int, int]:
+        """Rank of this process and how many there are."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _dataset(self, stream: int) -> ParticleDataset:
+        """The particles of a stream, in the place of a stack's."""
+        dataset = SimulatedDataset(self.simulation, self.preprocessing, stream)
+        return cast("ParticleDataset", dataset)
