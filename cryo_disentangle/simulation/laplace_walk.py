@@ -65,19 +65,17 @@ class LaplaceWalk:
 
     def sample(self, draws: Draws) -> Conformations:
         """Draws factors (B, K), with time stamps and trajectory numbers."""
-        first = draws.start // self.frames
-        last = (draws.start + draws.count - 1) // self.frames
+        trajectory = torch.div(draws.index, self.frames, rounding_mode="floor")
+        first, last = int(trajectory.min()), int(trajectory.max())
         count = (last - first + 1) * self.frames
         # Whole trajectories are walked, of which the particles asked for are a part.
-        whole = Draws(draws.seed, first * self.frames, count)
+        whole = Draws.consecutive(draws.seed, first * self.frames, count)
         uniform = whole.uniform("factors", self.dim).unflatten(0, (-1, self.frames))
         start = self.low + (self.high - self.low) * uniform[:, :1]
         steps = self.scale * laplace_quantile(uniform[:, 1:])
         walk = self._reflect(torch.cat([start, steps], dim=1).cumsum(dim=1)).flatten(0, 1)
-        offset = draws.start - first * self.frames
-        index = draws.index
         return Conformations(
-            walk[offset : offset + draws.count],
-            time=(index % self.frames).double() * self.frame_interval,
-            trajectory=torch.div(index, self.frames, rounding_mode="floor"),
+            walk[draws.index - first * self.frames],
+            time=(draws.index % self.frames).double() * self.frame_interval,
+            trajectory=trajectory,
         )

@@ -8,10 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from cryo_disentangle.imaging.noise import colour_noise, radial_noise_filter
+from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.tables import read_array
 from cryo_disentangle.simulation.transfer import ContrastTransfer
 from cryo_disentangle.simulation.views import Shifts, Views
@@ -27,8 +27,8 @@ class Noise(Protocol):
         """Variance of the signal over variance of the noise, as `imaging.noise` defines them."""
         ...
 
-    def sample(self, count: int, box_size: int, generator: torch.Generator) -> Tensor:
-        """Draws noise of variance one, shape (count, D, D), float32."""
+    def sample(self, draws: Draws, box_size: int) -> Tensor:
+        """Draws noise of variance one, shape (B, D, D), float32."""
         ...
 
 
@@ -55,9 +55,9 @@ class WhiteNoise:
     def __post_init__(self) -> None:
         _check_snr(self.snr)
 
-    def sample(self, count: int, box_size: int, generator: torch.Generator) -> Tensor:
-        """Draws noise (count, D, D) of variance one."""
-        return torch.randn(count, box_size, box_size, generator=generator)
+    def sample(self, draws: Draws, box_size: int) -> Tensor:
+        """Draws noise (B, D, D) of variance one."""
+        return draws.normal_images("noise", box_size)
 
 
 @lru_cache(maxsize=4)
@@ -106,9 +106,9 @@ class ColouredNoise:
         """
         return cls(snr, read_array(Path(file), key).tolist(), spectrum_box_size)
 
-    def sample(self, count: int, box_size: int, generator: torch.Generator) -> Tensor:
-        """Draws noise (count, D, D) of variance one."""
-        white = torch.randn(count, box_size, box_size, generator=generator)
+    def sample(self, draws: Draws, box_size: int) -> Tensor:
+        """Draws noise (B, D, D) of variance one."""
+        white = draws.normal_images("noise", box_size)
         return colour_noise(white, _filter(tuple(self.spectrum), self.spectrum_box_size, box_size))
 
 

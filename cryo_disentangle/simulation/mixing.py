@@ -90,7 +90,8 @@ class ShearMixing:
     Args:
         dim: Number of factors K.
         angle_deg: Angle of the rotation in degrees.
-        strength: Size of the bend; 0 is linear.
+        strength: Size of the bend; 0 is linear. At 1 and 45° a factor moves one hinge alone at the
+            centre of the range, and mixes there no more.
         centre: Centre of the range of factors and of hinges.
         half_range: Half the length of that range.
 
@@ -100,7 +101,7 @@ class ShearMixing:
 
     dim: int = 2
     angle_deg: float = 45.0
-    strength: float = 1.0
+    strength: float = 0.5
     centre: float = 0.0
     half_range: float = 1.0
 

@@ -103,19 +103,16 @@ def _progress() -> Progress:
 def _chunks(simulation: Simulation, first: int) -> Iterator[Tensor]:
     """Simulates from the first missing image on, chunks side by side, in order."""
     size, total = simulation.chunk_size, simulation.n_images
-    starts = iter(range(first // size * size, total, size))
 
     def render(start: int) -> Tensor:
-        # A chunk is always drawn whole, for its noise is one sequence.
-        images, _ = simulation.images(simulation.stack_draws(start, size))
-        return images[max(0, first - start) : total - start]
+        return simulation.images(simulation.stack_draws(start, min(size, total - start)))[0]
 
     threads = torch.get_num_threads()
     # One thread for a chunk: threads that share each small operation wait for one another.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: deque[Future[Tensor]] = deque()
         try:
-            for start in starts:
+            for start in range(first, total, size):
                 waiting.append(pool.submit(render, start))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()

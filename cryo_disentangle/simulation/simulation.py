@@ -22,7 +22,6 @@ from cryo_disentangle.simulation.transfer import apply_contrast_transfer
 
 __all__ = ["Simulation"]
 
-# Part of the definition of a stack: the noise of a chunk is drawn at once, from its own seed.
 _PIXELS_PER_CHUNK = 2**20
 _CALIBRATION_IMAGES = 256
 _CHECKED_PARTICLES = 1024
@@ -96,7 +95,7 @@ class Simulation:
 
     @property
     def chunk_size(self) -> int:
-        """Images whose noise is drawn at once."""
+        """Images that are simulated at once: a few MB of them, whatever the box."""
         return max(1, _PIXELS_PER_CHUNK // self.box_size**2)
 
     @cached_property
@@ -121,7 +120,7 @@ class Simulation:
         Returns:
             Their random numbers.
         """
-        return Draws((self.seed, _STACK), start, count)
+        return Draws.consecutive((self.seed, _STACK), start, count)
 
     def calibration_draws(self, start: int, count: int) -> Draws:
         """Random numbers of particles that are in no stack, to measure typical images by.
@@ -133,7 +132,7 @@ class Simulation:
         Returns:
             Their random numbers.
         """
-        return Draws((self.seed, _CALIBRATION), start, count)
+        return Draws.consecutive((self.seed, _CALIBRATION), start, count)
 
     def describe(self, draws: Draws) -> Particles:
         """Draws everything but the images.
@@ -147,7 +146,7 @@ class Simulation:
         conformations = self.process.sample(draws)
         scope = self.microscope
         if scope.shifts is None:
-            translation = torch.zeros(draws.count, 2)
+            translation = torch.zeros(len(draws.index), 2)
         else:
             translation = scope.shifts.translations(draws, self.box_size)
         time, temperature = conformations.time, conformations.temperature
@@ -186,7 +185,7 @@ class Simulation:
         return images.neg_()
 
     def images(self, draws: Draws) -> tuple[Tensor, Particles]:
-        """Simulates particles; their noise is drawn as one block.
+        """Simulates particles.
 
         Args:
             draws: Random numbers of the particles.
@@ -210,8 +209,7 @@ class Simulation:
         noise = self.microscope.noise
         if noise is None:
             return images
-        sample = noise.sample(len(images), self.box_size, draws.generator("noise"))
-        return images.add_(sample, alpha=self.noise_std)
+        return images.add_(noise.sample(draws, self.box_size), alpha=self.noise_std)
 
     def write(self, out: Path, overwrite: bool = False) -> None:
         """Writes the stack, its truth and pictures to a folder; continues a broken-off one.

@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cryo_disentangle.particles import (
+    BatchesInOrder,
     HartleyPreprocessing,
-    ParticleDataset,
+    InOrder,
     ParticleLoader,
     Preprocessing,
     ShuffledEpochs,
+    evaluation_loader,
 )
-from cryo_disentangle.particles.sampling import InOrder, evaluation_loader
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.simulation import Simulation
 from cryo_disentangle.types import ParticleBatch
@@ -42,17 +43,14 @@ class _Calibration:
         return _CALIBRATION_IMAGES
 
     def read(self, indices: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Simulates a run of consecutive images, shape (B, D, D)."""
+        """Simulates images at indices (B,), shape (B, D, D)."""
         rows = np.asarray(indices)
-        draws = self._simulation.calibration_draws(int(rows[0]), len(rows))
-        return self._simulation.images(draws)[0].numpy()
+        draws = self._simulation.calibration_draws(0, _CALIBRATION_IMAGES)
+        return self._simulation.images(Draws(draws.seed, draws.index[rows]))[0].numpy()
 
 
 class SimulatedDataset(Dataset[ParticleBatch]):
-    """An endless numbered stream of preprocessed particles, made when asked for.
-
-    Poses, factors and CTF belong to a particle's number. Noise belongs to the block that is asked
-    for at once, so the same blocks give the same images, whichever process asks.
+    """A stream of preprocessed particles, made when asked for; particle i is always the same.
 
     Args:
         simulation: Where particles come from.
@@ -65,8 +63,10 @@ class SimulatedDataset(Dataset[ParticleBatch]):
         self.preprocessing = preprocessing
         self.stream = stream
 
-    def __getitem__(self, index: int) -> ParticleBatch:
-        """One particle, without the batch axis."""
+    def __getitem__(self, index: int | Sequence[int]) -> ParticleBatch:
+        """One particle, without the batch axis, or a batch."""
+        if not isinstance(index, int):
+            return self.__getitems__(index)
         batch = cast("dict[str, Tensor]", self.__getitems__([index]))
         return cast("ParticleBatch", {key: value[0] for key, value in batch.items()})
 
@@ -74,20 +74,16 @@ class SimulatedDataset(Dataset[ParticleBatch]):
         """Simulates a batch.
 
         Args:
-            indices: Consecutive numbers of particles.
+            indices: Numbers of particles, from 0.
 
         Returns:
-            The batch, with true ``factors`` and, where the process has them, ``time``,
-            ``trajectory`` and ``temperature``.
-
-        Raises:
-            IndexError: If the numbers are not consecutive.
+            The batch, in that order, with true ``factors`` and, where the process has them,
+            ``time``, ``trajectory`` and ``temperature``.
         """
         index = torch.as_tensor(indices, dtype=torch.int64)
-        if bool((index.diff() != 1).any()):
-            raise IndexError(f"consecutive particles expected, found numbers {index.tolist()[:8]}")
-        seed = (self.simulation.seed, self.stream)
-        images, particles = self.simulation.images(Draws(seed, int(index[0]), len(index)))
+        images, particles = self.simulation.images(
+            Draws((self.simulation.seed, self.stream), index)
+        )
         known = particles._asdict()
         del known["hinges"]
         batch = {"images": self.preprocessing(images), "index": index}
@@ -100,17 +96,18 @@ class _NewEpochs(ShuffledEpochs):
 
     def __iter__(self) -> Iterator[int]:
         """Yields this rank's numbers of the epoch, after the first ``start``."""
-        first = self.epoch * len(self.indices) + self.rank * len(self)
+        epoch = 0 if self.fixed else self.epoch
+        first = epoch * len(self.indices) + self.rank * len(self)
         return iter(range(first + self.start, first + len(self)))
 
 
 class SimulatedParticles(L.LightningDataModule):
     """Simulated particles, made while training: no two epochs have a particle in common.
 
-    An epoch has the simulation's ``n_images`` particles. A batch is a function of the seed, the
-    epoch, the rank and its place in the epoch, whatever the number of worker processes, and a run
-    resumed within an epoch goes on with the next batch. Validation particles are the same each
-    time, and are no training particles.
+    An epoch has the simulation's ``n_images`` particles, of which each rank gets a run of its own.
+    A batch is a function of the seed, the epoch, the rank and its place in the epoch, whatever the
+    number of worker processes, and a run resumed within an epoch goes on with the next batch.
+    Validation particles are the same each time, and are no training particles.
 
     Args:
         simulation: Where particles come from.
@@ -171,23 +168,26 @@ class SimulatedParticles(L.LightningDataModule):
 
     def train_dataloader(self) -> ParticleLoader:
         """New particles each epoch, resumable within an epoch."""
+        # Lightning declares no type for it.
+        overfitting = getattr(self.trainer, "overfit_batches", 0) > 0
         numbers = np.arange(self.simulation.n_images)
-        order = _NewEpochs(numbers, self.simulation.seed, *self._process())
+        order = _NewEpochs(numbers, self.simulation.seed, *self._process(), fixed=overfitting)
         return ParticleLoader(self._dataset(_TRAINING), order, self.batch_size, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[ParticleBatch]:
         """Validation particles in order."""
-        shares = np.array_split(np.arange(self.validation_images), self._process()[1])
-        order = InOrder(shares[self._process()[0]], 0, 1)
-        return evaluation_loader(self._dataset(_VALIDATION), order, self.batch_size)
+        numbers = np.arange(self.validation_images)
+        batches = BatchesInOrder(numbers, self.batch_size, *self._process())
+        return evaluation_loader(self._dataset(_VALIDATION), batches)
 
     def test_dataloader(self) -> DataLoader[ParticleBatch]:
         """The validation particles."""
         return self.val_dataloader()
 
     def predict_dataloader(self) -> DataLoader[ParticleBatch]:
-        """The validation particles."""
-        return self.val_dataloader()
+        """The validation particles; ranks may get one more or less than others."""
+        order = InOrder(np.arange(self.validation_images), *self._process())
+        return evaluation_loader(self._dataset(_VALIDATION), order, self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the normalisation."""
@@ -208,7 +208,6 @@ class SimulatedParticles(L.LightningDataModule):
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
-    def _dataset(self, stream: int) -> ParticleDataset:
-        """The particles of a stream, in the place of a stack's."""
-        dataset = SimulatedDataset(self.simulation, self.preprocessing, stream)
-        return cast("ParticleDataset", dataset)
+    def _dataset(self, stream: int) -> SimulatedDataset:
+        """The particles of a stream."""
+        return SimulatedDataset(self.simulation, self.preprocessing, stream)

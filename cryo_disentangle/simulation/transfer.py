@@ -81,8 +81,8 @@ class ContrastTransferRange:
             self.amplitude_contrast,
             self.phase_shift_deg,
         ]
-        before = drawn.new_tensor([box_size, pixel_size]).expand(draws.count, 2)
-        after = drawn.new_tensor(fixed).expand(draws.count, 4)
+        before = drawn.new_tensor([box_size, pixel_size]).expand(len(drawn), 2)
+        after = drawn.new_tensor(fixed).expand(len(drawn), 4)
         return torch.cat([before, drawn, after], dim=1).float()
 
 

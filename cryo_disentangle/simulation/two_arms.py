@@ -108,10 +108,10 @@ class TwoArms(GaussianMolecule):
     @cached_property
     def _roots(self) -> list[tuple[Tensor, Tensor]]:
         """Where each arm leaves the body, and its unit direction."""
-        radii = torch.tensor(self.body_radii)
+        radii = torch.tensor(self.body_radii, dtype=torch.float32)
         roots = []
         for direction in (self.directions or _DIRECTIONS)[: self.dim]:
-            unit = torch.nn.functional.normalize(torch.tensor(direction), dim=0)
+            unit = torch.nn.functional.normalize(torch.tensor(direction, dtype=torch.float32), dim=0)
             roots.append((unit / (unit / radii).norm(), unit))
         return roots
 
