@@ -1,1 +1,1 @@
-"""x."""
+"""Configuration files for the command line."""

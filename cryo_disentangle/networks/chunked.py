@@ -41,7 +41,7 @@ def chunked_mlp(
         Shape (B, P, out).
     """
     if torch.is_grad_enabled():
-        output: Tensor = _ChunkedMLP.apply(
+        output: Tensor = _ChunkedMLP.apply(  # type: ignore[no-untyped-call]
             features, offset, negative_slope, len(weights), *weights, *biases
         )
         return output

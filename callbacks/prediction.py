@@ -1,0 +1,177 @@
+"""Latents and volumes written by ``predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.callbacks import Callback
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from cryo_disentangle.particles import replacing, write_latents, write_volume
+
+__all__ = ["EvaluatesVolumes", "PredictionWriter", "representative_latents"]
+
+
+@runtime_checkable
+class EvaluatesVolumes(Protocol):
+    """A model whose conformations can be written as volumes.
+
+    Attributes:
+        box_size: Side in pixels.
+        pixel_size: Å per pixel.
+    """
+
+    box_size: int
+    pixel_size: float
+
+    def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
+        """Evaluates the density of one conformation (Z,) on a grid (D, D, D), axes z, y, x."""
+        ...
+
+
+def representative_latents(
+    latents: npt.NDArray[np.float32], count: int, seed: int = 0
+) -> npt.NDArray[np.float32]:
+    """Chooses particles that represent all: those nearest to the centres of k-means clusters.
+
+    Args:
+        latents: Shape (N, Z).
+        count: How many; at most N.
+        seed: Seed of k-means.
+
+    Returns:
+        Rows of ``latents``, shape (count, Z), ordered along the first principal axis.
+
+    Raises:
+        ValueError: If there are fewer latents than asked for.
+    """
+    if not 1 <= count <= len(latents):
+        raise ValueError(f"between 1 and {len(latents)} volumes can be chosen, found {count}")
+    centres = KMeans(count, n_init=1, random_state=seed).fit(latents).cluster_centers_
+    # One row at a time: all distances at once would take as much memory as a million volumes.
+    nearest = [int(np.square(latents - centre).sum(axis=1).argmin()) for centre in centres]
+    chosen = latents[nearest]
+    spread = chosen - chosen.mean(axis=0)
+    axis = np.linalg.svd(spread, full_matrices=False)[2][0]
+    return chosen[np.argsort(spread @ axis, kind="stable")]
+
+
+class PredictionWriter(Callback):
+    """Writes what ``predict`` infers.
+
+    ``z.pkl`` (means, then log-variances, as cryoDRGN's), ``latents.npz`` (``index``, ``mean``,
+    ``log_variance``) and, for a model that evaluates volumes, ``volumes/vol_001.mrc`` ... with
+    their latents in ``volumes/z_values.txt``.
+
+    Args:
+        folder: Where to write.
+        kmeans: Number of volumes at particles that represent k-means clusters of the latents; 0
+            writes none.
+        latents: Text file of latents to write volumes of instead, one a row.
+        volume_box_size: Side of written volumes in pixels; null is the model's box size.
+
+    Raises:
+        ValueError: If ``kmeans`` is negative.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path = "prediction",
+        kmeans: int = 10,
+        latents: str | Path | None = None,
+        volume_box_size: int | None = None,
+    ) -> None:
+        if kmeans < 0:
+            raise ValueError(f"kmeans must not be negative, found {kmeans}")
+        self.folder = Path(folder)
+        self.kmeans = kmeans
+        self.latents = latents
+        self.volume_box_size = volume_box_size
+        self._parts: list[dict[str, Tensor]] = []
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuses a folder or latents that can't serve, before the work is done."""
+        self._parts = []
+        if trainer.is_global_zero:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OSError(f"cannot write predictions to {self.folder}: {error}") from error
+        if self.latents is not None:
+            _read_latents(self.latents, getattr(pl_module, "conformation_dim", None))
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,  # noqa: ARG002
+        pl_module: L.LightningModule,  # noqa: ARG002
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401, ARG002
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        """Keeps a batch's latents in memory of the host."""
+        self._parts.append({name: value.detach().cpu() for name, value in outputs.items()})
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Gathers all processes' latents and writes from the first process."""
+        latents = _gather(self._parts)
+        self._parts = []
+        if not trainer.is_global_zero:
+            return
+        order = np.argsort(latents["index"], kind="stable")
+        latents = {name: values[order] for name, values in latents.items()}
+        write_latents(self.folder / "z.pkl", latents["mean"], latents["log_variance"])
+        with replacing(self.folder / "latents.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, **latents)  # type: ignore[arg-type]
+        if isinstance(pl_module, EvaluatesVolumes):
+            self._write_volumes(pl_module, latents["mean"])
+
+    def _write_volumes(self, model: EvaluatesVolumes, mean: npt.NDArray[np.float32]) -> None:
+        if self.latents is not None:
+            chosen = _read_latents(self.latents, mean.shape[1])
+        elif self.kmeans:
+            chosen = representative_latents(mean, min(self.kmeans, len(mean)))
+        else:
+            return
+        side = self.volume_box_size or model.box_size
+        pixel_size = model.pixel_size * model.box_size / side
+        folder = self.folder / "volumes"
+        folder.mkdir(exist_ok=True)
+        device = next(model.parameters()).device if isinstance(model, torch.nn.Module) else "cpu"
+        for number, latent in enumerate(chosen, start=1):
+            density = model.volume(torch.from_numpy(latent).to(device), self.volume_box_size)
+            write_volume(folder / f"vol_{number:03d}.mrc", density.cpu().numpy(), pixel_size)
+        with replacing(folder / "z_values.txt") as temporary:
+            np.savetxt(temporary, chosen, fmt="%.8g")
+
+
+def _read_latents(path: str | Path, dim: int | None) -> npt.NDArray[np.float32]:
+    """Latents of a text file, one a row."""
+    try:
+        latents = np.loadtxt(path, dtype=np.float32, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected a text file of latents, one a row: {error}") from error
+    if dim is not None and latents.shape[1] != dim:
+        raise ValueError(
+            f"{path}: expected {dim} coordinates a row, the model's conformation_dim, found "
+            f"{latents.shape[1]}"
+        )
+    return latents
+
+
+def _gather(parts: Sequence[dict[str, Tensor]]) -> dict[str, npt.NDArray[Any]]:
+    """All processes' batches as one array a name; only the first process gets them all."""
+    mine = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    shards = [mine]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        shards = [{}] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(shards, mine)
+    shards = [shard for shard in shards if shard]
+    return {name: torch.cat([shard[name] for shard in shards]).numpy() for name in shards[0]}

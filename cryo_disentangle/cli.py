@@ -1,0 +1,138 @@
+"""The command line: ``cryo-disentangle fit --config run.yaml`` and its kin."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+# Imported so that the command line finds their classes by short names.
+from cryo_disentangle import (  # noqa: F401
+    callbacks,
+    decoders,
+    encoders,
+    losses,
+    modules,
+    particles,
+    priors,
+    simulation,
+)
+from cryo_disentangle.callbacks import PredictionWriter
+from cryo_disentangle.simulation.command import main as simulate
+
+__all__ = ["main"]
+
+_DEFAULT_RUN = "runs/default"
+
+
+class _SaveConfig(SaveConfigCallback):
+    """Keeps the whole configuration of a training run as ``config.yaml`` in its folder."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:  # noqa: ARG002
+        if stage == "fit" and trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            with particles.replacing(folder / self.config_filename) as temporary:
+                self.parser.save(self.config, str(temporary), skip_none=False, overwrite=True)
+
+
+class _CLI(LightningCLI):
+    """LightningCLI with a run folder, ``--trainer.default_root_dir``: all that a run writes."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(PredictionWriter, "prediction")
+        parser.set_defaults(
+            {
+                "trainer.default_root_dir": _DEFAULT_RUN,
+                "trainer.log_every_n_steps": 10,
+                "checkpoint.save_last": True,
+                "checkpoint.filename": "epoch={epoch}-step={step}",
+                "checkpoint.auto_insert_metric_name": False,
+            }
+        )
+        root = "trainer.default_root_dir"
+        parser.link_arguments(root, "checkpoint.dirpath", lambda folder: f"{folder}/checkpoints")
+        parser.link_arguments(root, "prediction.folder", lambda folder: f"{folder}/prediction")
+        for source, target in [
+            ("box_size", "box_size"),
+            ("pixel_size", "pixel_size"),
+            ("norm_std", "intensity_scale"),
+        ]:
+            parser.link_arguments(
+                f"data.{source}", f"model.init_args.{target}", apply_on="instantiate"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:  # noqa: ANN401
+        trainer = self._get(self.config_init, "trainer")
+        folder = trainer["default_root_dir"]
+        if trainer.get("logger") in (None, True):
+            kwargs["logger"] = [
+                CSVLogger(folder, "metrics"),
+                TensorBoardLogger(folder, "tensorboard"),
+            ]
+        if trainer.get("enable_progress_bar") is not False:
+            kwargs["callbacks"] = [*(trainer.get("callbacks") or []), RichProgressBar(leave=True)]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Refuses a folder that holds another run, whose files would be mixed with this one's."""
+        folder = Path(self.trainer.default_root_dir)
+        resumed = self._get(self.config, "ckpt_path") is not None
+        if not resumed and any((folder / "checkpoints").glob("*.ckpt")):
+            raise FileExistsError(
+                f"{folder} already holds a run: resume it with --ckpt_path last, or choose another "
+                "folder with --trainer.default_root_dir"
+            )
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a command of ``cryo-disentangle``.
+
+    Bad input ends it with one sentence and exit status 1; with ``CRYO_DISENTANGLE_TRACEBACK=1`` in
+    the environment, with a traceback.
+
+    Args:
+        args: Words after the command's name; None takes the process's.
+
+    Raises:
+        SystemExit: If input is bad, or help was asked for.
+    """
+    words = sys.argv[1:] if args is None else list(args)
+    try:
+        if words[:1] == ["simulate"]:
+            simulate(words[1:])
+        else:
+            _lightning(words)
+    except (OSError, ValueError, TypeError) as error:
+        if os.environ.get("CRYO_DISENTANGLE_TRACEBACK"):
+            raise
+        sys.exit(f"cryo-disentangle: error: {error}")
+
+
+def _lightning(words: list[str]) -> None:
+    """Runs a command of LightningCLI."""
+    # Given through sys.argv, for LightningCLI distrusts words that come another way.
+    sys.argv[1:] = words
+    _CLI(
+        L.LightningModule,
+        L.LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=_SaveConfig,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        parser_kwargs={
+            "prog": "cryo-disentangle",
+            "description": "Heterogeneous cryo-EM reconstruction with meaningful latent spaces. "
+            "Besides the commands below there is `cryo-disentangle simulate`, which makes particle "
+            "stacks with known factors.",
+        },
+    )

@@ -1,0 +1,5 @@
+"""LightningModules: the parts put together for training."""
+
+from cryo_disentangle.modules.heterogeneous import HeterogeneousReconstruction
+
+__all__ = ["HeterogeneousReconstruction"]
