@@ -35,7 +35,11 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     parser = _build_parser()
     parsed = parser.parse_args(None if args is None else list(args))
-    settings = parser.instantiate(parsed).as_dict()
-    out, overwrite = settings.pop("out"), settings.pop("overwrite")
-    settings.pop("config")
-    Simulation(**settings).write(out, overwrite)
+    try:
+        settings = parser.instantiate(parsed).as_dict()
+        out, overwrite = settings.pop("out"), settings.pop("overwrite")
+        settings.pop("config")
+        Simulation(**settings).write(out, overwrite)
+    except (ValueError, FileExistsError, FileNotFoundError, PermissionError) as error:
+        # What the user can mend is told in a sentence, without a traceback.
+        parser.exit(2, f"{parser.prog}: error: {error}\n")

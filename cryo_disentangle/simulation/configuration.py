@@ -129,7 +129,7 @@ def load_molecule(path: Path) -> tuple[Molecule, Mixing | None]:
     parser.add_argument("--molecule", type=Molecule, required=True)
     parser.add_argument("--mixing", type=Mixing | None, default=None)
     try:
-        built = parser.instantiate_classes(parser.parse_path(str(file)))
+        built = parser.instantiate(parser.parse_path(str(file)))
     except jsonargparse.ArgumentError as error:
         raise ValueError(f"{file}: not the description of a molecule: {error}") from error
     molecule: Molecule = built.molecule

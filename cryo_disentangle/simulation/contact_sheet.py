@@ -58,7 +58,7 @@ def _pictures(simulation: Simulation, corners: Tensor) -> tuple[Tensor, Tensor]:
 def _fill(axes: npt.NDArray[Any], images: Tensor) -> None:
     """Shows images on one scale of grey, without frames."""
     low, high = np.quantile(images.numpy(), [0.002, 0.998])
-    for image, axis in zip(images, axes.flat, strict=True):
+    for image, axis in zip(images.numpy(), axes.flat, strict=True):
         axis.imshow(image, cmap="gray", vmin=low, vmax=high)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)

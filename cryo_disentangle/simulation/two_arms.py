@@ -111,7 +111,8 @@ class TwoArms(GaussianMolecule):
         radii = torch.tensor(self.body_radii, dtype=torch.float32)
         roots = []
         for direction in (self.directions or _DIRECTIONS)[: self.dim]:
-            unit = torch.nn.functional.normalize(torch.tensor(direction, dtype=torch.float32), dim=0)
+            vector = torch.tensor(direction, dtype=torch.float32)
+            unit = torch.nn.functional.normalize(vector, dim=0)
             roots.append((unit / (unit / radii).norm(), unit))
         return roots
 
