@@ -21,19 +21,19 @@ _WINDOW_COST = 2.5
 
 
 def _profiles(position: Tensor, sigma_px: Tensor, factor: Tensor, box_size: int) -> Tensor:
-    """Integrates Gaussians over the pixels of one axis.
+    """Integrates Gaussians over the pixels of each axis.
 
     The error function is what costs: where a Gaussian is small against the box, only a window of
     pixels about its centre is evaluated.
 
     Args:
-        position: Centres in pixels, shape (B, N).
+        position: Centres in pixels, shape (B, axes, N).
         sigma_px: Standard deviations in pixels, shape (1,) or (N,).
-        factor: Multiplies each profile, broadcastable to (B, N).
+        factor: Multiplies each profile, broadcastable to (B, axes, N).
         box_size: Number of pixels D.
 
     Returns:
-        Shape (B, N, D).
+        Shape (B, axes, N, D).
     """
     reach = _REACH * float(sigma_px.detach().max())
     width = math.ceil(2 * reach) + 1
@@ -117,9 +117,8 @@ def project_gaussians(
     position = rotation[:, :2] @ centres.transpose(1, 2) / pixel_size + box_size / 2
     if translation is not None:
         position = position - translation.unsqueeze(-1)
-    along_x, along_y = position.unbind(1)
-    columns = _profiles(along_x, sigma_px, weights, box_size)
-    rows = _profiles(along_y, sigma_px, torch.ones_like(weights), box_size)
+    factor = torch.stack([weights, torch.ones_like(weights)], dim=-2)
+    columns, rows = _profiles(position, sigma_px, factor, box_size).unbind(1)
     return rows.transpose(1, 2) @ columns
 
 
@@ -150,10 +149,9 @@ def gaussian_volume(
     """
     _check(centres, weights, box_size, pixel_size)
     sigma_px = _sigma_in_pixels(sigma, pixel_size, centres)
-    position = centres / pixel_size + box_size / 2
+    position = centres.transpose(1, 2) / pixel_size + box_size / 2
     ones = torch.ones_like(weights)
-    x = _profiles(position[..., 0], sigma_px, weights, box_size)
-    y = _profiles(position[..., 1], sigma_px, ones, box_size)
-    z = _profiles(position[..., 2], sigma_px, ones, box_size)
+    factor = torch.stack([weights, ones, ones], dim=-2)
+    x, y, z = _profiles(position, sigma_px, factor, box_size).unbind(1)
     planes = (z.unsqueeze(-1) * y.unsqueeze(-2)).flatten(2)
     return (planes.transpose(1, 2) @ x).unflatten(1, (box_size, box_size))

@@ -28,7 +28,7 @@ from cryo_disentangle.simulation.particles import Particles
 if TYPE_CHECKING:
     from cryo_disentangle.simulation.simulation import Simulation
 
-__all__ = ["write_simulation"]
+__all__ = ["simulate_chunks", "write_simulation"]
 
 _STACK = "particles.mrcs"
 _CONFIGURATION = "simulation.yaml"
@@ -67,7 +67,7 @@ def write_simulation(simulation: Simulation, out: Path, overwrite: bool) -> None
         with _progress() as progress:
             task = progress.add_task("simulate", total=simulation.n_images)
             progress.update(task, completed=writer.n_written)
-            for images in _chunks(simulation, writer.n_written):
+            for images in simulate_chunks(simulation, writer.n_written):
                 writer.write(images.numpy())
                 progress.update(task, completed=writer.n_written)
         _write_side_files(simulation, out)
@@ -105,8 +105,16 @@ def _progress() -> Progress:
     )
 
 
-def _chunks(simulation: Simulation, first: int) -> Iterator[Tensor]:
-    """Simulates from the first missing image on, chunks side by side, in order."""
+def simulate_chunks(simulation: Simulation, first: int = 0) -> Iterator[Tensor]:
+    """Simulates the stack, in order, a few chunks side by side.
+
+    Args:
+        simulation: What to simulate.
+        first: First particle.
+
+    Yields:
+        Images of the particles that follow, shape (B, D, D), float32.
+    """
     size, total = simulation.chunk_size, simulation.n_images
 
     def render(start: int) -> Tensor:
