@@ -154,8 +154,8 @@ def main() -> None:
         print(lines[-1], flush=True)
     lines += [
         "",
-        "With noise, the shells near half Nyquist are limited by the number of images: Gaussians of "
-        "4 Å and 2 Å have little power there.",
+        "With noise, the shells near half Nyquist are limited by the number of images: Gaussians "
+        "of 4 Å and 2 Å have little power there.",
     ]
     if arguments.out is not None:
         arguments.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
