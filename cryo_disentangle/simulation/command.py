@@ -27,6 +27,13 @@ def _build_parser() -> jsonargparse.ArgumentParser:
     return parser
 
 
+def _reason(error: BaseException) -> str:
+    """The message of a part, which jsonargparse wraps where the part may also be none."""
+    if "Union subtypes" in str(error) and error.__cause__ is not None:
+        return _reason(error.__cause__)
+    return str(error)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command.
 
@@ -42,4 +49,4 @@ def main(args: Sequence[str] | None = None) -> None:
         Simulation(**settings).write(out, overwrite)
     except (ValueError, FileExistsError, FileNotFoundError, PermissionError) as error:
         # What the user can mend is told in a sentence, without a traceback.
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+        parser.exit(2, f"{parser.prog}: error: {_reason(error)}\n")

@@ -118,7 +118,9 @@ def test_bad_input_is_told_in_one_sentence(
     with pytest.raises(SystemExit) as stopped:
         main(["--config", str(CONFIGS / "two_arm.yaml"), "--out", str(out), *arguments])
     assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert message in told
+    assert len(told.splitlines()) == 1
     assert not out.exists()
 
 
