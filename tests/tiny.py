@@ -1,0 +1,123 @@
+"""A tiny particle stack and runs of the command line on it, for the tests of whole runs."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from cryo_disentangle.geometry import random_rotations
+from cryo_disentangle.particles import MrcsWriter, write_ctf, write_poses
+
+BOX_SIZE, PIXEL_SIZE = 16, 3.5
+
+
+def write_stack(
+    folder: Path, count: int = 60, box_size: int = BOX_SIZE, *, tables: bool = True
+) -> dict[str, Any]:
+    """Writes two blobs, one of which moves, seen from everywhere; returns the data's options."""
+    rng = np.random.default_rng(0)
+    rotation = random_rotations(count, generator=torch.Generator().manual_seed(0)).numpy()
+    moving = rng.uniform(-1, 1, count)
+    shift = rng.uniform(-1, 1, (count, 2)).astype(np.float32)
+    axis = (np.arange(box_size) - box_size // 2) * BOX_SIZE / box_size
+    images = rng.normal(0, 0.3, (count, box_size, box_size)).astype(np.float32)
+    for centre in (np.zeros((count, 3)), np.stack([moving * 3, moving * 0 + 4, moving * 0], 1)):
+        seen = np.einsum("nij,nj->ni", rotation[:, :2], centre) - shift
+        x, y = (axis[None] - seen[:, i : i + 1] for i in range(2))
+        images += np.exp(-(x[:, None, :] ** 2 + y[:, :, None] ** 2) / 4).astype(np.float32)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"particles": str(folder / "stack.mrcs")}
+    with MrcsWriter(files["particles"], box_size, PIXEL_SIZE) as writer:
+        writer.write(images)
+    if tables:
+        files |= {"poses": str(folder / "poses.pkl"), "ctf": str(folder / "ctf.pkl")}
+        write_poses(files["poses"], rotation, shift, box_size)
+        row = [box_size, PIXEL_SIZE, 12000, 11000, 30, 300, 2.7, 0.1, 0]
+        rows = np.tile(np.array(row, np.float32), (count, 1))
+        rows[:, 2:4] += rng.uniform(-2000, 2000, (count, 1))
+        write_ctf(files["ctf"], rows)
+    return files | {"batch_size": 10, "validation_fraction": 0.2}
+
+
+def write_config(folder: Path, data: dict[str, Any], **trainer: object) -> Path:
+    """Writes ``run.yaml`` of a small model and a run in ``folder/run``."""
+    config = {
+        "seed_everything": 0,
+        "trainer": {
+            "accelerator": "cpu",
+            "devices": 1,
+            "max_epochs": 3,
+            "log_every_n_steps": 1,
+            "num_sanity_val_steps": 0,
+            "default_root_dir": str(folder / "run"),
+            "enable_model_summary": False,
+        }
+        | trainer,
+        "model": {
+            "class_path": "HeterogeneousReconstruction",
+            "init_args": {
+                "conformation_dim": 2,
+                "encoder": {"class_path": "MLPEncoder", "init_args": {"width": 16, "layers": 1}},
+                "decoder": {
+                    "class_path": "ImplicitDecoder",
+                    "init_args": {"width": 16, "layers": 1},
+                },
+                "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 3e-3}},
+            },
+        },
+        "data": {
+            "class_path": "ParticleData",
+            "init_args": data
+            | {
+                "preprocessing": {
+                    "class_path": "HartleyPreprocessing",
+                    "init_args": {"invert": False},
+                }
+            },
+        },
+    }
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path
+
+
+def command(*words: str | Path) -> list[str]:
+    """The command line in a process of its own."""
+    return [sys.executable, "-m", "cryo_disentangle", *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    """One thread, so that sums are formed in one order, and no queue of a cluster."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    return kept | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    return subprocess.run(
+        command(*words), env=environment(), capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def succeed(*words: str | Path) -> str:
+    """Runs a command that must succeed; returns what it printed."""
+    done = run(*words)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def read_metrics(folder: Path, name: str) -> list[float]:
+    """Values of a metric in the newest metrics.csv of a run, in order of steps."""
+    newest = max(
+        folder.glob("metrics/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime
+    )
+    with newest.open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
