@@ -243,7 +243,8 @@ def _reconstructions(
     model: LatentImageModel, batch: ParticleBatch
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """A few centred particles and the model's images of them, (N, D, D) each."""
-    few = cast(ParticleBatch, {name: value[:_IMAGES] for name, value in batch.items()})
+    tensors = cast(dict[str, Tensor], batch)
+    few = cast(ParticleBatch, {name: value[:_IMAGES] for name, value in tensors.items()})
     inference = model.infer(few)
     pose = inference.pose or Pose(few["rotation"])
     rendered = model.generate(inference.mean, Pose(pose.rotation), few)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,10 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _lightning(words: list[str]) -> None:
     """Runs a command of LightningCLI."""
+    # Without workers memory-mapped stacks are read fastest, and how Lightning asks torch's pytree
+    # what a leaf is can't be mended here.
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
     # Given through sys.argv, for LightningCLI distrusts words that come another way.
     sys.argv[1:] = words
     _CLI(

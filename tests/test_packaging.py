@@ -50,5 +50,5 @@ def test_a_wheel_holds_callbacks_configurations_and_data(tmp_path: Path) -> None
         names = set(wheel.namelist())
     for path in [*ROOT.glob("callbacks/*.py"), *ROOT.glob("configs/**/*.yaml")]:
         assert f"cryo_disentangle/{path.relative_to(ROOT)}" in names
-    for path in ["py.typed", "simulation/data/adk.npz", "simulation/data/ATTRIBUTION.txt"]:
-        assert f"cryo_disentangle/{path}" in names
+    for name in ["py.typed", "simulation/data/adk.npz", "simulation/data/ATTRIBUTION.txt"]:
+        assert f"cryo_disentangle/{name}" in names

@@ -65,7 +65,7 @@ class Stop(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
             raise KeyboardInterrupt
 
