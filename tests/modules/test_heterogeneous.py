@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -219,7 +220,7 @@ def test_validation_takes_the_posterior_mean(logged: dict[str, Any]) -> None:
     torch.manual_seed(1)
     model.validation_step(batch, 0)
     first = float(logged["val/loss"].compute())
-    model.validation["loss"].reset()
+    logged["val/loss"].reset()
     torch.manual_seed(2)
     model.test_step(batch, 0)
     assert float(logged["val/loss"].compute()) == first
@@ -300,6 +301,7 @@ def test_images_of_another_size_are_refused() -> None:
         make_model().infer(batch)
 
 
+@torch.no_grad()
 def test_reads_the_weights_of_cryodrgn() -> None:
     folder = shared("golden/cryodrgn/model_fourier")
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -314,3 +316,9 @@ def test_reads_the_weights_of_cryodrgn() -> None:
     weights = torch.load(folder / "weights.pkl", weights_only=True)["model_state_dict"]
     assert set(model.state_dict()) == set(weights)
     model.load_state_dict(weights, strict=True)
+    with np.load(shared("golden/cryodrgn/dataset.npz")) as archive:
+        images = torch.from_numpy(archive["encoder_input_first4"])
+    inference = model.infer({"images": images, "index": torch.arange(4)})
+    with np.load(folder / "expected.npz") as archive:
+        expected = torch.from_numpy(archive["enc_mu"][:4])
+    torch.testing.assert_close(inference.mean, expected, rtol=1e-4, atol=1e-5)
