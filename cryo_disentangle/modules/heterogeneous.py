@@ -233,11 +233,12 @@ class HeterogeneousReconstruction(L.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the units of written volumes.
+        """Keeps the box size and the units of written volumes.
 
         Args:
             checkpoint: What is saved.
         """
+        checkpoint["box_size"] = self.box_size
         checkpoint["volume_units"] = {
             "pixel_size": float(self.pixel_size),
             "intensity_scale": float(self.intensity_scale),
@@ -248,7 +249,15 @@ class HeterogeneousReconstruction(L.LightningModule):
 
         Args:
             checkpoint: What was saved.
+
+        Raises:
+            ValueError: If the checkpoint is of a model for another box size.
         """
+        if checkpoint["box_size"] != self.box_size:
+            raise ValueError(
+                f"the checkpoint is of a model for box size {checkpoint['box_size']}, the "
+                f"particles have box size {self.box_size}"
+            )
         units = checkpoint["volume_units"]
         self.pixel_size, self.intensity_scale = units["pixel_size"], units["intensity_scale"]
 
