@@ -60,6 +60,8 @@ def representative_latents(
     chosen = latents[nearest]
     spread = chosen - chosen.mean(axis=0)
     axis = np.linalg.svd(spread, full_matrices=False)[2][0]
+    # An axis has two directions and rounding would choose: its largest component points upwards.
+    axis *= np.sign(axis[np.abs(axis).argmax()])
     return chosen[np.argsort(spread @ axis, kind="stable")]
 
 
