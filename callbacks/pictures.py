@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = ["draw_curves", "draw_fsc", "draw_images", "draw_latents", "draw_volumes"]
@@ -20,6 +21,12 @@ def _limits(images: FloatArray) -> tuple[float, float]:
     """Grey levels that a few outliers don't flatten."""
     low, high = np.percentile(images, [0.5, 99.5])
     return float(low), float(high)
+
+
+def _show(axes: Axes, image: FloatArray, limits: tuple[float, float]) -> None:
+    """Shows an image in grey, row 0 at the bottom, without ticks."""
+    axes.imshow(image, cmap="gray", vmin=limits[0], vmax=limits[1], origin="lower")
+    axes.set(xticks=[], yticks=[])
 
 
 def draw_curves(
@@ -62,9 +69,7 @@ def draw_images(observed: FloatArray, rendered: FloatArray, pixel_size: float) -
     axes = figure.subplots(2, count, squeeze=False)
     for row, (name, images) in enumerate([("particle", observed), ("model", rendered)]):
         for column, image in enumerate(images):
-            low, high = _limits(image)
-            axes[row, column].imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower")
-            axes[row, column].set(xticks=[], yticks=[])
+            _show(axes[row, column], image, _limits(image))
         axes[row, 0].set_ylabel(name)
     side = observed.shape[-1] * pixel_size
     figure.suptitle(f"Held-out particles and their reconstructions (box {side:.0f} Å)", fontsize=10)
@@ -122,10 +127,8 @@ def draw_volumes(volumes: FloatArray, pixel_size: float) -> Figure:
     axes = figure.subplots(2, count, squeeze=False)
     for row, (axis, name) in enumerate([(1, "along z"), (2, "along y")]):
         projections = volumes.sum(axis=axis)
-        low, high = _limits(projections)
         for column, image in enumerate(projections):
-            axes[row, column].imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower")
-            axes[row, column].set(xticks=[], yticks=[])
+            _show(axes[row, column], image, _limits(projections))
         axes[row, 0].set_ylabel(name)
     for column in range(count):
         axes[0, column].set_title(str(column + 1), fontsize=9)

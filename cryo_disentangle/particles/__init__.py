@@ -31,6 +31,7 @@ from cryo_disentangle.particles.pickles import (
     write_latents,
     write_poses,
 )
+from cryo_disentangle.particles.prepared import PreparedData
 from cryo_disentangle.particles.preprocessing import (
     HartleyPreprocessing,
     ImageSource,
@@ -60,6 +61,7 @@ __all__ = [
     "ParticleDataset",
     "ParticleLoader",
     "ParticleStack",
+    "PreparedData",
     "Preprocessing",
     "RealPreprocessing",
     "ShuffledEpochs",

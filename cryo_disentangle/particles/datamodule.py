@@ -6,14 +6,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
 from cryo_disentangle.particles.dataset import ParticleDataset
-from cryo_disentangle.particles.preprocessing import HartleyPreprocessing, Preprocessing
+from cryo_disentangle.particles.prepared import PreparedData
+from cryo_disentangle.particles.preprocessing import (
+    HartleyPreprocessing,
+    ImageSource,
+    Preprocessing,
+)
 from cryo_disentangle.particles.sampling import (
     BatchesInOrder,
     InOrder,
@@ -28,7 +32,7 @@ from cryo_disentangle.types import ParticleBatch
 __all__ = ["ParticleData"]
 
 
-class ParticleData(L.LightningDataModule):
+class ParticleData(PreparedData):
     """Particle stacks from files, split into training and validation by index.
 
     Files are opened when first needed. A checkpoint keeps the normalisation and the split, so that
@@ -63,14 +67,13 @@ class ParticleData(L.LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(preprocessing or HartleyPreprocessing())
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, found {batch_size}")
         self.particles, self.poses, self.ctf = particles, poses, ctf
         self.indices, self.datadir = indices, datadir
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.validation_fraction = validation_fraction
-        self._preprocessing = preprocessing or HartleyPreprocessing()
         self._validation: npt.NDArray[np.int64] | None = None
 
     @cached_property
@@ -84,11 +87,9 @@ class ParticleData(L.LightningDataModule):
             datadir=self.datadir,
         )
 
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What is done to images, fitted at first use."""
-        self._preprocessing = self._preprocessing.fit(self.stack)
-        return self._preprocessing
+    def image_source(self) -> ImageSource:
+        """The stack."""
+        return self.stack
 
     @property
     def box_size(self) -> int:
@@ -101,16 +102,6 @@ class ParticleData(L.LightningDataModule):
         return self.stack.pixel_size
 
     @property
-    def norm(self) -> tuple[float, float]:
-        """(mean, standard deviation) that images are normalised by."""
-        return self.preprocessing.fitted_norm
-
-    @property
-    def norm_std(self) -> float:
-        """Standard deviation that images are divided by."""
-        return self.norm[1]
-
-    @property
     def split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """0-based indices for training and for validation, both ascending."""
         if self._validation is None:
@@ -119,9 +110,9 @@ class ParticleData(L.LightningDataModule):
 
     def train_dataloader(self) -> ParticleLoader:
         """Shuffled training particles, resumable within an epoch."""
-        # Lightning declares no type for it.
-        overfitting = getattr(self.trainer, "overfit_batches", 0) > 0
-        order = ShuffledEpochs(self.split[0], self.seed, *self._process(), fixed=overfitting)
+        order = ShuffledEpochs(
+            self.split[0], self.seed, *self._process(), fixed=self._overfitting()
+        )
         return ParticleLoader(self._dataset(), order, self.batch_size, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[ParticleBatch] | list[DataLoader[ParticleBatch]]:
@@ -155,16 +146,9 @@ class ParticleData(L.LightningDataModule):
         Args:
             state_dict: What `state_dict` returned.
         """
-        mean, std = state_dict["norm"]
-        self._preprocessing = self._preprocessing.with_norm((float(mean), float(std)))
+        self._restore_norm(state_dict["norm"])
         if state_dict["n_particles"] == len(self.stack):
             self._validation = state_dict["validation"].numpy()
-
-    def _process(self) -> tuple[int, int]:
-        """Rank of this process and how many there are."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
 
     def _dataset(self) -> ParticleDataset:
         """The particles with the normalisation at hand."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -15,8 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from cryo_disentangle.particles import (
     BatchesInOrder,
     HartleyPreprocessing,
+    ImageSource,
     InOrder,
     ParticleLoader,
+    PreparedData,
     Preprocessing,
     ShuffledEpochs,
     evaluation_loader,
@@ -101,7 +102,7 @@ class _NewEpochs(ShuffledEpochs):
         return iter(range(first + self.start, first + len(self)))
 
 
-class SimulatedParticles(L.LightningDataModule):
+class SimulatedParticles(PreparedData):
     """Simulated particles, made while training: no two epochs have a particle in common.
 
     An epoch has the simulation's ``n_images`` particles, of which each rank gets a run of its own.
@@ -129,7 +130,7 @@ class SimulatedParticles(L.LightningDataModule):
         validation_images: int = 1000,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(preprocessing or HartleyPreprocessing())
         if batch_size < 1 or validation_images < 1 or num_workers < 0:
             raise ValueError(
                 "batch_size and validation_images must be positive and num_workers not negative, "
@@ -138,13 +139,10 @@ class SimulatedParticles(L.LightningDataModule):
         self.simulation = simulation
         self.batch_size, self.num_workers = batch_size, num_workers
         self.validation_images = validation_images
-        self._preprocessing = preprocessing or HartleyPreprocessing()
 
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What is done to images, fitted at first use."""
-        self._preprocessing = self._preprocessing.fit(_Calibration(self.simulation))
-        return self._preprocessing
+    def image_source(self) -> ImageSource:
+        """A calibration sample."""
+        return _Calibration(self.simulation)
 
     @property
     def box_size(self) -> int:
@@ -156,22 +154,12 @@ class SimulatedParticles(L.LightningDataModule):
         """Å per pixel."""
         return self.simulation.pixel_size
 
-    @property
-    def norm(self) -> tuple[float, float]:
-        """(mean, standard deviation) that images are normalised by."""
-        return self.preprocessing.fitted_norm
-
-    @property
-    def norm_std(self) -> float:
-        """Standard deviation that images are divided by."""
-        return self.norm[1]
-
     def train_dataloader(self) -> ParticleLoader:
         """New particles each epoch, resumable within an epoch."""
-        # Lightning declares no type for it.
-        overfitting = getattr(self.trainer, "overfit_batches", 0) > 0
         numbers = np.arange(self.simulation.n_images)
-        order = _NewEpochs(numbers, self.simulation.seed, *self._process(), fixed=overfitting)
+        order = _NewEpochs(
+            numbers, self.simulation.seed, *self._process(), fixed=self._overfitting()
+        )
         return ParticleLoader(self._dataset(_TRAINING), order, self.batch_size, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[ParticleBatch]:
@@ -199,14 +187,7 @@ class SimulatedParticles(L.LightningDataModule):
         Args:
             state_dict: What `state_dict` returned.
         """
-        mean, std = state_dict["norm"]
-        self._preprocessing = self._preprocessing.with_norm((float(mean), float(std)))
-
-    def _process(self) -> tuple[int, int]:
-        """Rank of this process and how many there are."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
+        self._restore_norm(state_dict["norm"])
 
     def _dataset(self, stream: int) -> SimulatedDataset:
         """The particles of a stream."""

@@ -1,0 +1,57 @@
+"""What every DataModule of particles shares, wherever its images come from."""
+
+from __future__ import annotations
+
+import lightning as L
+
+from cryo_disentangle.particles.preprocessing import ImageSource, Preprocessing
+
+__all__ = ["PreparedData"]
+
+
+class PreparedData(L.LightningDataModule):
+    """A DataModule whose images are preprocessed and normalised.
+
+    Args:
+        preprocessing: What is done to images, fitted to `image_source` at first use.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self._preprocessing = preprocessing
+
+    def image_source(self) -> ImageSource:
+        """Images that the normalisation is measured on."""
+        raise NotImplementedError
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to images, fitted at first use."""
+        self._preprocessing = self._preprocessing.fit(self.image_source())
+        return self._preprocessing
+
+    @property
+    def norm(self) -> tuple[float, float]:
+        """(mean, standard deviation) that images are normalised by."""
+        return self.preprocessing.fitted_norm
+
+    @property
+    def norm_std(self) -> float:
+        """Standard deviation that images are divided by."""
+        return self.norm[1]
+
+    def _restore_norm(self, norm: list[float]) -> None:
+        """Takes over the normalisation of a checkpoint."""
+        mean, std = norm
+        self._preprocessing = self._preprocessing.with_norm((float(mean), float(std)))
+
+    def _process(self) -> tuple[int, int]:
+        """Rank of this process and how many there are."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _overfitting(self) -> bool:
+        """Whether the Trainer was told to overfit, and wants one order for all epochs."""
+        # Lightning declares no type for it.
+        return getattr(self.trainer, "overfit_batches", 0) > 0
