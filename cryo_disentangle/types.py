@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 import torch
 from torch import Tensor
 
-__all__ = ["Inference", "ParticleBatch", "Pose"]
+__all__ = ["Inference", "ParticleBatch", "Pose", "flatten_particles"]
 
 
 class Pose(NamedTuple):
@@ -23,13 +23,20 @@ class Pose(NamedTuple):
     rotation: Tensor
     translation: Tensor | None = None
 
+    def reshape(self, *leading: int) -> Pose:
+        """Rearranges the particles: leading axes become ``leading``."""
+        translation = self.translation
+        if translation is not None:
+            translation = translation.reshape(*leading, 2)
+        return Pose(self.rotation.reshape(*leading, 3, 3), translation)
+
 
 class Inference(NamedTuple):
     """Posterior that a model infers from images.
 
     Attributes:
-        mean: Mean of the conformation's normal posterior, shape (B, Z).
-        log_variance: Logarithm of its variance, shape (B, Z).
+        mean: Mean of the conformation's normal posterior, shape (B, Z), or (B, 2, Z) for pairs.
+        log_variance: Logarithm of its variance, of the shape of ``mean``.
         pose: Inferred pose, or None where the model takes the batch's.
     """
 
@@ -49,6 +56,14 @@ class Inference(NamedTuple):
         noise = torch.empty_like(self.mean).normal_(generator=generator)
         return torch.addcmul(self.mean, noise, torch.exp(0.5 * self.log_variance))
 
+    def reshape(self, *leading: int) -> Inference:
+        """Rearranges the particles: leading axes become ``leading``, (B, 2) for pairs."""
+        pose = None if self.pose is None else self.pose.reshape(*leading)
+        width = self.mean.shape[-1]
+        return Inference(
+            self.mean.reshape(*leading, width), self.log_variance.reshape(*leading, width), pose
+        )
+
 
 class _Images(TypedDict):
     images: Tensor
@@ -57,6 +72,9 @@ class _Images(TypedDict):
 
 class ParticleBatch(_Images, total=False):
     """A batch of particles: a plain mapping of tensors with a leading batch axis.
+
+    Temporal data deliver pairs of frames instead: every shape below then starts with (B, 2), the
+    earlier frame first; `flatten_particles` makes single particles of them.
 
     Keys:
         images: Hartley transforms (B, L, L) with L = box size + 1, or real images (B, D, D).
@@ -77,3 +95,19 @@ class ParticleBatch(_Images, total=False):
     trajectory: Tensor
     temperature: Tensor
     factors: Tensor
+
+
+def flatten_particles(batch: ParticleBatch) -> ParticleBatch:
+    """Lays pairs of frames out as single particles.
+
+    Args:
+        batch: Particles (B, ...) or pairs (B, 2, ...).
+
+    Returns:
+        Single particles: the batch as it is, or (2B, ...) with pair i at rows 2i and 2i + 1.
+    """
+    if batch["index"].ndim == 1:
+        return batch
+    return cast(
+        ParticleBatch, {key: cast(Tensor, value).flatten(0, 1) for key, value in batch.items()}
+    )
