@@ -1,0 +1,121 @@
+"""What the metrics of latents and factors share: they keep both and score them at the end."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+__all__ = ["CodesMetric"]
+
+
+class CodesMetric(Metric):
+    """A score of latents against true factors.
+
+    ``update`` stores both as they come; ``compute`` scores all of them, of all processes. Every
+    metric of this kind stores the same two states, so that a MetricCollection holds them once.
+    Prefer ``update`` to calling the metric: a call scores each batch as well, which costs time and
+    says little on few samples.
+
+    As input to ``update``:
+        z: Latents (posterior means), shape (B, K), or (B,) for one latent.
+        factors: True factors, shape (B, D), or (B,) for one factor.
+
+    As output of ``compute``:
+        The score, a float64 scalar.
+
+    Args:
+        **kwargs: What torchmetrics' Metric takes.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound: float | None = 0.0
+    plot_upper_bound: float | None = 1.0
+
+    z: list[Tensor]
+    factors: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (torchmetrics' own words)
+        super().__init__(**kwargs)
+        self.add_state("z", default=[], dist_reduce_fx="cat")
+        self.add_state("factors", default=[], dist_reduce_fx="cat")
+
+    @abstractmethod
+    def score(self, z: Tensor, factors: Tensor) -> Tensor:
+        """Scores latents (N, K) against factors (N, D): a scalar, whatever has been stored."""
+
+    def update(self, z: Tensor, factors: Tensor) -> None:
+        """Stores a batch.
+
+        Args:
+            z: Latents, shape (B, K), or (B,) for one latent.
+            factors: True factors, shape (B, D), or (B,) for one factor.
+
+        Raises:
+            ValueError: If a shape is another or differs from that of earlier batches.
+        """
+        latents, truth = _columns(z, "z", self.z), _columns(factors, "factors", self.factors)
+        if len(latents) != len(truth):
+            raise ValueError(
+                f"z and factors must have as many samples, got {len(latents)} and {len(truth)}"
+            )
+        self.z.append(latents)
+        self.factors.append(truth)
+
+    def compute(self) -> Tensor:
+        """Scores everything stored.
+
+        Returns:
+            The score, a float64 scalar.
+
+        Raises:
+            ValueError: If nothing is stored, or the metric refuses what is.
+        """
+        if not len(self.z):
+            raise ValueError(
+                f"{type(self).__name__} has nothing to score: call update(z, factors) first"
+            )
+        return self.score(dim_zero_cat(self.z), dim_zero_cat(self.factors))
+
+    def plot(
+        self, val: Tensor | Sequence[Tensor] | None = None, ax: Axes | None = None
+    ) -> tuple[Figure, Axes | NDArray[Any]]:
+        """Draws one score or a series of them.
+
+        Args:
+            val: Results of ``compute``; None takes the present one.
+            ax: Where to draw; None makes a new figure.
+
+        Returns:
+            The figure and its axes.
+        """
+        return self._plot(val, ax)
+
+
+def _columns(batch: Tensor, name: str, stored: list[Tensor]) -> Tensor:
+    """Takes a batch as columns like those that are stored."""
+    columns = batch.detach()
+    if columns.ndim == 1:
+        columns = columns[:, None]
+    if columns.ndim != 2:
+        raise ValueError(
+            f"{name} must have shape (samples, columns) or (samples,), got {tuple(batch.shape)}"
+        )
+    if len(stored) and stored[0].shape[1] != columns.shape[1]:
+        raise ValueError(
+            f"{name} must have {stored[0].shape[1]} columns as in earlier batches, "
+            f"got {columns.shape[1]}"
+        )
+    return columns
