@@ -1,9 +1,9 @@
-"""Heterogeneous reconstruction with known poses: cryoDRGN's model as a LightningModule."""
+"""Heterogeneous reconstruction, with known or inferred poses, as a LightningModule."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import lightning as L
 import numpy as np
@@ -16,30 +16,28 @@ from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.imaging import FourierDisc, contrast_transfer, shift_hartley
 from cryo_disentangle.losses import Schedule
+from cryo_disentangle.modules.observation import Observation
 from cryo_disentangle.priors import StandardNormal
 from cryo_disentangle.protocols import ConformationPrior, Penalty, VolumeDecoder
-from cryo_disentangle.types import Inference, ParticleBatch, Pose
+from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 
 __all__ = ["HeterogeneousReconstruction"]
 
 
-class _Observation(NamedTuple):
-    """What is compared with a rendered slice: centred coefficients and their CTF, (B, M) each."""
-
-    coefficients: Tensor
-    transfer: Tensor | None
-
-
 class HeterogeneousReconstruction(L.LightningModule):
-    """Variational autoencoder of particle images whose poses are known.
+    """Variational autoencoder of particle images.
 
     The encoder reads a centred, phase-flipped image and gives the posterior of its conformation;
-    the decoder renders the slice of that conformation's volume from the known direction; the CTF
-    is applied and the difference to the image squared:
+    the decoder renders the slice of that conformation's volume from the particle's direction; the
+    CTF is applied and the difference to the image squared:
 
         loss = mean |CTF · slice - image|² + kl_weight · KL / M + Σ penalties,
 
     the mean over the M Fourier coefficients inside the circle of radius D / 2 and over the batch.
+    Directions are the batch's, or, with a pose head, inferred from the image: the head may propose
+    several, of which the one that renders the image best is taken and alone gets a gradient
+    (Levy et al. 2022, cryoAI). Batches of pairs of frames give their prior the pairs; all else
+    sees single particles.
     Randomness in a training step is a function of seed, process, epoch and batch alone, so that a
     run that is killed and resumed ends with the weights of one that was not.
 
@@ -49,6 +47,12 @@ class HeterogeneousReconstruction(L.LightningModule):
         encoder: Makes the encoder from (number of coefficients, Z).
         decoder: Makes the decoder from (D, Z).
         prior: Prior of the conformation; null is the standard normal.
+        pose_head: Makes the network that proposes rotations (B, H, 3, 3) from the number of
+            coefficients; null takes the batch's poses. Translations are always the batch's.
+        conformation_warmup: Number of first steps in which the conformation is held at 0, a
+            homogeneous reconstruction first, as ab-initio programs begin.
+        encoder_reads_pose: Whether the encoder also reads the nine entries of the known rotation;
+            its factory then gets the number of coefficients plus nine.
         penalties: Terms added to the loss, logged under their names.
         kl_weight: Weight of the KL divergence, a number or a schedule; null is 1 / Z, cryoDRGN's.
         optimizer: Makes the optimiser from the parameters.
@@ -60,11 +64,12 @@ class HeterogeneousReconstruction(L.LightningModule):
         seed: Seed of the draws from the posterior.
 
     Raises:
-        ValueError: If the box size is odd or ``conformation_dim`` is not positive.
+        ValueError: If the box size is odd, ``conformation_dim`` is not positive, the warm-up is
+            negative, or an encoder is to read a pose that is to be inferred.
         TypeError: If the decoder can't render.
 
     References:
-        Zhong et al. 2021, cryoDRGN; Kingma and Welling 2014, Eq. 10.
+        Zhong et al. 2021, cryoDRGN; Kingma and Welling 2014, Eq. 10; Levy et al. 2022, cryoAI.
     """
 
     decoder: VolumeDecoder
@@ -77,6 +82,9 @@ class HeterogeneousReconstruction(L.LightningModule):
         encoder: Callable[[int, int], nn.Module] = MLPEncoder,
         decoder: Callable[[int, int], nn.Module] = ImplicitDecoder,
         prior: ConformationPrior | None = None,
+        pose_head: Callable[[int], nn.Module] | None = None,
+        conformation_warmup: int = 0,
+        encoder_reads_pose: bool = False,
         penalties: Mapping[str, Penalty] | None = None,
         kl_weight: float | Schedule | None = None,
         optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=1e-4),
@@ -90,6 +98,12 @@ class HeterogeneousReconstruction(L.LightningModule):
         super().__init__()
         if conformation_dim < 1:
             raise ValueError(f"conformation_dim must be at least 1, found {conformation_dim}")
+        if conformation_warmup < 0:
+            raise ValueError(
+                f"conformation_warmup must not be negative, found {conformation_warmup}"
+            )
+        if encoder_reads_pose and pose_head is not None:
+            raise ValueError("an encoder can't read the pose (encoder_reads_pose) that it infers")
         self.box_size = box_size
         self.conformation_dim = conformation_dim
         self.pixel_size = pixel_size
@@ -101,7 +115,11 @@ class HeterogeneousReconstruction(L.LightningModule):
         )
         # Nothing is rendered beyond D / 2, and for an encoder that reads less nothing it ignores.
         self.rendered_disc = self.disc if encoder_radius == -1 else self.encoder_disc
-        self.encoder = encoder(len(self.encoder_disc), conformation_dim)
+        self.conformation_warmup, self._warming_up = conformation_warmup, False
+        self.encoder_reads_pose = encoder_reads_pose
+        read = len(self.encoder_disc)
+        self.encoder = encoder(read + 9 if encoder_reads_pose else read, conformation_dim)
+        self.pose_head = None if pose_head is None else pose_head(read)
         self.decoder = cast(VolumeDecoder, decoder(box_size, conformation_dim))
         if not callable(getattr(self.decoder, "render", None)):
             raise TypeError(
@@ -118,19 +136,20 @@ class HeterogeneousReconstruction(L.LightningModule):
         )
 
     def infer(self, batch: ParticleBatch) -> Inference:
-        """Infers the posterior of the conformation from images and their known poses.
+        """Infers the posterior of the conformation, and the pose where the model has a pose head.
 
         Args:
-            batch: ``images`` as Hartley transforms (B, L, L); ``translation`` and ``ctf`` are used
-                where present.
+            batch: Single particles: ``images`` as Hartley transforms (B, L, L); ``translation`` and
+                ``ctf`` are used where present.
 
         Returns:
-            Posterior of B conformations; its pose is None, since the batch's is taken.
+            Posterior of B conformations, 0 during the warm-up; its pose is None where the batch's
+            is taken.
 
         Raises:
             ValueError: If the images are of another size than the model's.
         """
-        return self._encode(self._observe(batch, self.encoder_disc))
+        return self._encode(batch, Observation.of(batch, self.encoder_disc, self.box_size))
 
     def generate(self, conformation: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
         """Renders noise-free images as the data set would deliver them.
@@ -178,9 +197,12 @@ class HeterogeneousReconstruction(L.LightningModule):
             The loss, a scalar.
         """
         terms = self._terms(batch, sample=True)
-        count = len(batch["images"])
+        count = batch["index"].numel()
         for name, value in terms.items():
             self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=count)
+        for name, penalty in self.penalties.items():
+            for part, value in getattr(penalty, "terms", {}).items():
+                self.log(f"train/{name}/{part}", value, batch_size=count)
         return terms["loss"]
 
     def validation_step(self, batch: ParticleBatch, batch_idx: int) -> None:  # noqa: ARG002
@@ -190,7 +212,7 @@ class HeterogeneousReconstruction(L.LightningModule):
             batch: Particles with known rotations.
             batch_idx: Number of the batch.
         """
-        count = len(batch["images"])
+        count = batch["index"].numel()
         for name, value in self._terms(batch, sample=False).items():
             metric = cast(MeanMetric, self.validation[name])
             metric.update(value, weight=count)
@@ -223,7 +245,7 @@ class HeterogeneousReconstruction(L.LightningModule):
         }
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401, ARG002
-        """Seeds this step's random draws, differently on every process.
+        """Seeds this step's random draws, differently on every process, and ends the warm-up.
 
         Args:
             batch: Not read.
@@ -231,6 +253,15 @@ class HeterogeneousReconstruction(L.LightningModule):
         """
         key = [self.seed, self.global_rank, self.current_epoch, batch_idx]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+        self._warming_up = self.global_step < self.conformation_warmup
+
+    def on_fit_start(self) -> None:
+        """Begins or goes on with the warm-up."""
+        self._warming_up = self.global_step < self.conformation_warmup
+
+    def on_fit_end(self) -> None:
+        """Lets a model that was stopped in its warm-up be evaluated with its conformations."""
+        self._warming_up = False
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the box size and the units of written volumes.
@@ -280,21 +311,20 @@ class HeterogeneousReconstruction(L.LightningModule):
 
     def _terms(self, batch: ParticleBatch, *, sample: bool) -> dict[str, Tensor]:
         """The loss and what it is made of."""
-        if "rotation" not in batch:
-            raise ValueError(
-                "the particles have no poses and this model needs known ones: give poses "
-                "(poses.pkl), or a .star or .cs file with angles"
-            )
-        observation = self._observe(batch, self.disc)
+        particles = flatten_particles(batch)
+        observation = Observation.of(particles, self.disc, self.box_size)
         if self.encoder_disc is self.disc:
-            inference = self._encode(observation)
+            inference = self._encode(particles, observation)
         else:
-            inference = self.infer(batch)
+            inference = self.infer(particles)
         conformation = inference.sample() if sample else inference.mean
-        slices = self.decoder.render(conformation, batch["rotation"], self.disc)
-        if observation.transfer is not None:
-            slices = slices * observation.transfer
-        reconstruction = nn.functional.mse_loss(slices, observation.coefficients)
+        pose = inference.pose
+        rotation = _known_rotation(particles) if pose is None else pose.rotation
+        slices = self.decoder.render(self._switched(conformation), rotation, self.disc)
+        reconstruction = nn.functional.mse_loss(
+            observation.transferred(slices), observation.coefficients
+        )
+        inference = inference.reshape(*batch["index"].shape)
         kl = self.prior.kl(inference, batch).mean()
         terms = {"reconstruction": reconstruction, "kl": kl}
         loss = reconstruction + self._kl_weight_now() / len(self.disc) * kl
@@ -303,25 +333,43 @@ class HeterogeneousReconstruction(L.LightningModule):
             loss = loss + terms[name]
         return {"loss": loss, **terms}
 
-    def _observe(self, batch: ParticleBatch, disc: FourierDisc) -> _Observation:
-        images = batch["images"]
-        side = self.box_size + 1
-        if images.shape[-2:] != (side, side):
-            raise ValueError(
-                f"the model has box size {self.box_size} and expects Hartley transforms of side "
-                f"{side}, found images of shape {tuple(images.shape)}"
-            )
-        coefficients = disc.select(images)
-        if "translation" in batch:
-            coefficients = shift_hartley(coefficients, disc.frequencies, batch["translation"])
-        transfer = None
-        if "ctf" in batch:
-            transfer = contrast_transfer(disc.frequencies, batch["ctf"], self.box_size)
-        return _Observation(coefficients, transfer)
+    def _switched(self, conformation: Tensor) -> Tensor:
+        """Holds the conformation at 0 in the warm-up."""
+        # A product keeps all parameters in the graph, as DDP needs.
+        return conformation * 0.0 if self._warming_up else conformation
 
-    def _encode(self, observation: _Observation) -> Inference:
-        coefficients, transfer = observation
-        if transfer is not None:
-            coefficients = coefficients * transfer.sign()
-        mean, log_variance = self.encoder(coefficients)
-        return Inference(mean, log_variance)
+    def _encode(self, batch: ParticleBatch, observation: Observation) -> Inference:
+        flipped = observation.phase_flipped
+        read = flipped
+        if self.encoder_reads_pose:
+            read = torch.cat([flipped, _known_rotation(batch).flatten(1)], dim=-1)
+        mean, log_variance = self.encoder(read)
+        mean = self._switched(mean)
+        if self.pose_head is None:
+            return Inference(mean, log_variance)
+        rotation = self._best(self.pose_head(flipped), mean, observation)
+        return Inference(mean, log_variance, Pose(rotation, batch.get("translation")))
+
+    def _best(self, proposed: Tensor, conformation: Tensor, observation: Observation) -> Tensor:
+        """Of each particle's proposed rotations (B, H, 3, 3) the one that renders it best."""
+        count = proposed.shape[1]
+        if count == 1:
+            return proposed[:, 0]
+        with torch.no_grad():
+            seen = observation.repeated(count)
+            slices = self.decoder.render(
+                conformation.repeat_interleave(count, 0), proposed.flatten(0, 1), self.encoder_disc
+            )
+            error = (seen.transferred(slices) - seen.coefficients).square().mean(-1)
+            chosen = error.unflatten(0, (-1, count)).argmin(1)
+        return proposed[torch.arange(len(chosen), device=chosen.device), chosen]
+
+
+def _known_rotation(batch: ParticleBatch) -> Tensor:
+    """The batch's rotations."""
+    if "rotation" not in batch:
+        raise ValueError(
+            "the particles have no poses and this model needs known ones: give poses "
+            "(poses.pkl), or a .star or .cs file with angles"
+        )
+    return batch["rotation"]
