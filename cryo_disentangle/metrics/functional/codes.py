@@ -9,7 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Array", "check_codes", "check_columns", "constant_columns", "standardize"]
+__all__ = [
+    "Array",
+    "average_ranks",
+    "check_codes",
+    "check_columns",
+    "constant_columns",
+    "mean_ranks",
+    "sorted_groups",
+    "split_rows",
+    "standardize",
+    "to_rows",
+]
 
 Array: TypeAlias = Tensor | NDArray[Any]
 """What the metrics accept: a tensor on any device or a numpy array."""
@@ -105,3 +116,93 @@ def standardize(x: Tensor) -> Tensor:
     constant = constant_columns(x)
     scale = centred.square().mean(0).sqrt().masked_fill(constant, 1.0)
     return (centred / scale).masked_fill(constant, 0.0)
+
+
+def sorted_groups(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Sorts every column and numbers its distinct values.
+
+    Args:
+        x: Shape (N, C).
+
+    Returns:
+        Row of the i-th smallest value, and number (from 0) of its value among the column's distinct
+        values; both (C, N), int64.
+    """
+    values, order = x.T.contiguous().sort(dim=1)
+    first = torch.zeros_like(order)
+    first[:, 1:] = values[:, 1:] != values[:, :-1]
+    return order, first.cumsum(1)
+
+
+def mean_ranks(groups: Tensor) -> Tensor:
+    """Ranks sorted values; equal values share the mean of their ranks.
+
+    Args:
+        groups: Numbers of the sorted values, shape (C, N), of `sorted_groups`.
+
+    Returns:
+        Ranks 1 to N in sorted order, shape (C, N), float64.
+    """
+    columns, rows = groups.shape
+    if bool((groups[:, -1] == rows - 1).all()):
+        ranks = torch.arange(1, rows + 1, dtype=torch.float64, device=groups.device)
+        return ranks.expand(columns, rows)
+    offset = torch.arange(columns, device=groups.device)[:, None] * rows
+    counts = torch.bincount((groups + offset).flatten(), minlength=columns * rows)
+    counts = counts.view(columns, rows).double()
+    return (counts.cumsum(1) - 0.5 * (counts - 1)).gather(1, groups)
+
+
+def to_rows(order: Tensor, values: Tensor) -> Tensor:
+    """Brings sorted values back to their rows.
+
+    Args:
+        order: Rows in sorted order, shape (C, N), of `sorted_groups`.
+        values: Values in sorted order, shape (C, N).
+
+    Returns:
+        Shape (N, C).
+    """
+    return torch.empty_like(order, dtype=values.dtype).scatter_(1, order, values).T
+
+
+def average_ranks(x: Tensor) -> Tensor:
+    """Ranks every column; equal values share the mean of their ranks.
+
+    Args:
+        x: Shape (N, C).
+
+    Returns:
+        Ranks 1 to N, shape (N, C), float64.
+    """
+    order, groups = sorted_groups(x)
+    return to_rows(order, mean_ranks(groups))
+
+
+def split_rows(
+    rows: int, *, seed: int = 0, test_fraction: float = 1 / 3, n_train: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Divides samples into those to fit on and those to score.
+
+    Args:
+        rows: Number of samples N.
+        seed: Seeds the random division.
+        test_fraction: Share of samples to score, at least two.
+        n_train: Fit on the first ``n_train`` rows and score the others, without chance.
+
+    Returns:
+        Rows to fit on and rows to score, int64.
+
+    Raises:
+        ValueError: If fewer than two samples would remain on a side.
+    """
+    if n_train is None:
+        n_train = rows - max(2, round(rows * test_fraction))
+        order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    else:
+        order = torch.arange(rows)
+    if not 2 <= n_train <= rows - 2:
+        raise ValueError(
+            f"fitting and scoring need at least 2 samples each, got {n_train} to fit on of {rows}"
+        )
+    return order[:n_train], order[n_train:]
