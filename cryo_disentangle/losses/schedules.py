@@ -1,11 +1,12 @@
-"""Weights that change during training."""
+"""Weights that change during training; a plain number is one that doesn't."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["LinearSchedule", "Schedule"]
+__all__ = ["CyclicSchedule", "LinearSchedule", "Schedule", "check_weight", "weight_at"]
 
 
 class Schedule(Protocol):
@@ -53,3 +54,83 @@ class LinearSchedule:
         """
         done = (step - self.first_step) / (self.last_step - self.first_step)
         return self.first + (self.last - self.first) * min(max(done, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class CyclicSchedule:
+    """A weight that rises again and again, and stays at its last value after the last cycle.
+
+    Each cycle begins at ``first``, runs in a straight line to ``last`` during its first part and
+    stays there for the rest.
+
+    Args:
+        first: Value at which each cycle begins.
+        last: Value that each cycle reaches.
+        period: Optimiser steps of a cycle.
+        cycles: Number of cycles.
+        rising: Share of a cycle in which the value changes, in (0, 1].
+
+    Raises:
+        ValueError: If period or cycles is not positive, or ``rising`` not in (0, 1].
+
+    References:
+        Fu et al. 2019, Cyclical annealing schedule, Eqs. 6 and 7: 4 cycles, R = 0.5.
+    """
+
+    first: float
+    last: float
+    period: int
+    cycles: int = 4
+    rising: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.period < 1 or self.cycles < 1 or not 0 < self.rising <= 1:
+            raise ValueError(
+                "a cyclic schedule needs period >= 1, cycles >= 1 and 0 < rising <= 1, found "
+                f"period={self.period}, cycles={self.cycles} and rising={self.rising}"
+            )
+
+    def value(self, step: int) -> float:
+        """Evaluates the schedule.
+
+        Args:
+            step: Optimiser step, counted from 0.
+
+        Returns:
+            The weight at this step.
+        """
+        if step >= self.period * self.cycles:
+            return self.last
+        done = step % self.period / (self.period * self.rising)
+        return self.first + (self.last - self.first) * min(done, 1.0)
+
+
+def check_weight(weight: float) -> None:
+    """Refuses what can't be the weight of a penalty.
+
+    Args:
+        weight: The weight.
+
+    Raises:
+        ValueError: If it is negative or not finite.
+    """
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"the weight of a penalty must be finite and >= 0, found {weight}")
+
+
+def weight_at(weight: float | Schedule, step: int) -> float:
+    """Reads a weight at a training step.
+
+    Args:
+        weight: A number for all steps, or a schedule.
+        step: Step, counted from 0.
+
+    Returns:
+        The weight.
+
+    Raises:
+        ValueError: If it is negative or not finite.
+    """
+    value = weight if isinstance(weight, int | float) else weight.value(step)
+    check_weight(value)
+    return value

@@ -1,0 +1,134 @@
+"""Where the poses of an intervention come from.
+
+A source changes rotations alone. A translation stays with its particle, so that re-encoding, which
+moves the image by the particle's own translation, finds the decoded image centred.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from cryo_disentangle.geometry import in_plane_rotation, random_rotations
+from cryo_disentangle.types import Pose
+
+__all__ = ["InPlanePoses", "PoseSource", "ShuffledPoses", "UniformPoses", "shuffled_order"]
+
+
+class PoseSource(Protocol):
+    """Draws other poses for the particles of a batch."""
+
+    def draw(self, pose: Pose, generator: torch.Generator) -> Pose:
+        """Replaces the rotations of B particles, keeping their translations."""
+        ...
+
+
+def shuffled_order(count: int, generator: torch.Generator) -> Tensor:
+    """Draws an order in which nobody keeps his place: a uniformly random cycle through all.
+
+    Args:
+        count: Number of particles B.
+        generator: Source of randomness.
+
+    Returns:
+        For each place whom it gets, shape (B,), int64, on the generator's device; each of the other
+        B - 1 with the same probability.
+
+    Raises:
+        ValueError: If there are fewer than two particles.
+    """
+    if count < 2:
+        raise ValueError(
+            f"a shuffle needs batches of at least 2 particles, found {count}: change the batch size"
+        )
+    cycle = torch.randperm(count, generator=generator, device=generator.device)
+    order = torch.empty_like(cycle)
+    order[cycle] = cycle.roll(1)
+    return order
+
+
+def _angles(pose: Pose, generator: torch.Generator) -> Tensor:
+    """Angles in [0, 2π) in radians, one a particle."""
+    angles = torch.empty_like(pose.rotation[:, 0, 0])
+    return angles.uniform_(0, 2 * math.pi, generator=generator)
+
+
+@dataclass(frozen=True)
+class ShuffledPoses:
+    """Each particle gets another's pose (Algorithm 1 of Klindt et al. 2024).
+
+    With known poses these are the right distribution. Poses that the model infers itself may be
+    wrong together with what it makes of them, and then `UniformPoses` serve.
+    """
+
+    def draw(self, pose: Pose, generator: torch.Generator) -> Pose:
+        """Shuffles the rotations, nobody keeping his own.
+
+        Args:
+            pose: Poses of B particles.
+            generator: Source of randomness on their device.
+
+        Returns:
+            The poses.
+
+        Raises:
+            ValueError: If there are fewer than two particles.
+        """
+        order = shuffled_order(len(pose.rotation), generator)
+        return Pose(pose.rotation[order], pose.translation)
+
+
+@dataclass(frozen=True)
+class UniformPoses:
+    """Poses from the whole prior, the uniform distribution over a group of rotations.
+
+    Args:
+        group: ``so2``, rotations in the image plane; ``so3``, all; null is ``so2`` where all poses
+            of the batch are rotations in the image plane, else ``so3``.
+    """
+
+    group: Literal["so2", "so3"] | None = None
+
+    def draw(self, pose: Pose, generator: torch.Generator) -> Pose:
+        """Draws rotations.
+
+        Args:
+            pose: Poses of B particles.
+            generator: Source of randomness on their device.
+
+        Returns:
+            The poses.
+        """
+        rotation = pose.rotation
+        group = self.group
+        if group is None:
+            in_plane = bool((rotation[:, 2, 2] > 1 - 1e-6).all())
+            group = "so2" if in_plane else "so3"
+        if group == "so2":
+            return Pose(in_plane_rotation(_angles(pose, generator)), pose.translation)
+        drawn = random_rotations(
+            len(rotation), generator=generator, device=rotation.device, dtype=rotation.dtype
+        )
+        return Pose(drawn, pose.translation)
+
+
+@dataclass(frozen=True)
+class InPlanePoses:
+    """Each particle keeps its viewing direction and is turned in the image plane."""
+
+    def draw(self, pose: Pose, generator: torch.Generator) -> Pose:
+        """Turns the particles by uniform angles.
+
+        Args:
+            pose: Poses of B particles.
+            generator: Source of randomness on their device.
+
+        Returns:
+            The poses.
+        """
+        turned = in_plane_rotation(_angles(pose, generator)) @ pose.rotation
+        return Pose(turned, pose.translation)
