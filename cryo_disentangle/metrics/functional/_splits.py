@@ -5,44 +5,39 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cryo_disentangle.metrics.functional import codes
+
 __all__ = ["integer_labels", "split_rows"]
 
 
 def split_rows(
-    samples: int,
+    rows: int,
     *,
-    seed: int,
+    largest: int,
+    seed: int = 0,
     test_fraction: float = 1 / 3,
     n_train: int | None = None,
-    largest: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Splits row numbers into training and test rows.
+    """Divides samples as `codes.split_rows` does, or a random subset of too many.
 
     Args:
-        samples: Number of rows N.
-        seed: Seed of the random split.
-        test_fraction: Share of rows held out, in (0, 1).
-        n_train: If given, the first so many rows train and all the others test.
-        largest: If given, a random split uses at most so many rows.
+        rows: Number of samples N.
+        largest: Most samples that a random division uses.
+        seed: Seeds the random division.
+        test_fraction: Share of samples to score.
+        n_train: Fit on the first ``n_train`` rows and score all the others, without chance.
 
     Returns:
-        Numbers of the training and of the test rows, int64, on the CPU.
+        Rows to fit on and rows to score, int64.
 
     Raises:
-        ValueError: If either part would be empty.
+        ValueError: If fewer than two samples would remain on a side.
     """
-    if n_train is None:
-        if not 0 < test_fraction < 1:
-            raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
-        rows = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))[:largest]
-        n_train = len(rows) - max(1, round(len(rows) * test_fraction))
-    else:
-        rows = torch.arange(samples)
-    if not 0 < n_train < samples:
-        raise ValueError(
-            f"training rows must leave some of {samples} samples to test on, got {n_train}"
-        )
-    return rows[:n_train], rows[n_train:]
+    if n_train is not None or rows <= largest:
+        return codes.split_rows(rows, seed=seed, test_fraction=test_fraction, n_train=n_train)
+    subset = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))[:largest]
+    fit, score = codes.split_rows(largest, seed=seed, test_fraction=test_fraction)
+    return subset[fit], subset[score]
 
 
 def integer_labels(factors: Tensor) -> Tensor:

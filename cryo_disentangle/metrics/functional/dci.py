@@ -91,7 +91,7 @@ def dci(
         Eastwood and Williams, A framework for the quantitative evaluation of disentangled
         representations, ICLR 2018, equations 1-4; Locatello et al., ICML 2019 (reference form).
     """
-    latents, truth = check_codes(z, factors, minimum=3)
+    latents, truth = check_codes(z, factors, minimum=4)
     device = latents.device
     latents, truth = latents.cpu(), truth.cpu()
     train, test = split_rows(
@@ -99,7 +99,7 @@ def dci(
         seed=seed,
         test_fraction=test_fraction,
         n_train=n_train,
-        largest=None if reference else _LARGEST_SAMPLE,
+        largest=_LARGEST_SAMPLE,
     )
     if reference:
         importance, informativeness = _classifiers(latents, truth, train, test, seed)
