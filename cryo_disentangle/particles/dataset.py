@@ -13,16 +13,32 @@ from cryo_disentangle.particles.preprocessing import HartleyPreprocessing, Prepr
 from cryo_disentangle.particles.stack import ParticleStack
 from cryo_disentangle.types import ParticleBatch
 
-__all__ = ["ParticleDataset", "collated"]
+__all__ = ["BatchedDataset", "ParticleDataset", "collated"]
 
 _T = TypeVar("_T")
 
 
-class ParticleDataset(Dataset[ParticleBatch]):
-    """Preprocessed particles with poses and CTF.
+class BatchedDataset(Dataset[ParticleBatch]):
+    """Particles that come in whole batches.
 
-    A loader asks for a whole batch (`__getitems__`) and gets it collated, so that reading and
-    transforms are done once a batch; give the loader ``collate_fn=collated``.
+    A loader asks for a batch (`__getitems__`) and gets it collated, so that reading and transforms
+    are done once a batch; give the loader ``collate_fn=collated``.
+    """
+
+    def __getitems__(self, indices: Sequence[int]) -> ParticleBatch:
+        """Makes the batch of some indices, in their order."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: int | Sequence[int]) -> ParticleBatch:
+        """One sample, without the batch axis; for a list of indices the batch."""
+        if not isinstance(index, int):
+            return self.__getitems__(index)
+        batch = cast("dict[str, Tensor]", self.__getitems__([index]))
+        return cast("ParticleBatch", {key: value[0] for key, value in batch.items()})
+
+
+class ParticleDataset(BatchedDataset):
+    """Preprocessed particles with poses, CTF and labels.
 
     Args:
         stack: Where images come from.
@@ -37,20 +53,14 @@ class ParticleDataset(Dataset[ParticleBatch]):
         self.stack = stack
         self.preprocessing = (preprocessing or HartleyPreprocessing()).fit(stack)
         arrays = {"rotation": stack.rotation, "translation": stack.translation, "ctf": stack.ctf}
+        known = {key: rows for key, rows in arrays.items() if rows is not None}
         self._known = {
-            key: torch.from_numpy(rows) for key, rows in arrays.items() if rows is not None
+            key: torch.from_numpy(rows) for key, rows in (known | stack.labels.known()).items()
         }
 
     def __len__(self) -> int:
         """Number of particles."""
         return len(self.stack)
-
-    def __getitem__(self, index: int | list[int]) -> ParticleBatch:
-        """One particle, without the batch axis; for a list of indices the batch."""
-        if isinstance(index, list):
-            return self.__getitems__(index)
-        batch = cast("dict[str, Tensor]", self.__getitems__([index]))
-        return cast("ParticleBatch", {key: value[0] for key, value in batch.items()})
 
     def __getitems__(self, indices: Sequence[int]) -> ParticleBatch:
         """Reads a batch.
@@ -75,7 +85,7 @@ class ParticleDataset(Dataset[ParticleBatch]):
 
 
 def collated(batch: _T) -> _T:
-    """Passes on a batch that `ParticleDataset.__getitems__` has collated.
+    """Passes on a batch that `BatchedDataset.__getitems__` has collated.
 
     Args:
         batch: The batch.

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler
 
-from cryo_disentangle.particles.dataset import collated
+from cryo_disentangle.particles.dataset import BatchedDataset, collated
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = [
@@ -106,7 +106,7 @@ class BatchesInOrder(_Shard[list[int]]):
 
     Args:
         indices: What to go through, shape (N,).
-        batch_size: Particles a batch; the last, or some where shares are uneven, are smaller.
+        batch_size: Samples a batch; the last, or some where shares are uneven, are smaller.
         rank: Number of this process.
         world_size: How many processes share the indices.
 
@@ -119,7 +119,7 @@ class BatchesInOrder(_Shard[list[int]]):
     ) -> None:
         if len(indices) < world_size:
             raise ValueError(
-                f"{len(indices)} validation particles are too few for {world_size} processes"
+                f"{len(indices)} validation samples are too few for {world_size} processes"
             )
         super().__init__(indices, rank, world_size)
         largest, smallest = -(-len(indices) // world_size), len(indices) // world_size
@@ -172,7 +172,7 @@ class ShuffledEpochs(_Shard[int]):
     ) -> None:
         if len(indices) < world_size:
             raise ValueError(
-                f"{len(indices)} training particles are too few for {world_size} processes"
+                f"{len(indices)} training samples are too few for {world_size} processes"
             )
         super().__init__(indices, rank, world_size)
         self.seed = seed
@@ -191,7 +191,7 @@ class ShuffledEpochs(_Shard[int]):
 
 
 def _torch_loader(
-    dataset: Dataset[ParticleBatch],
+    dataset: BatchedDataset,
     sampler: ShuffledEpochs | BatchesInOrder | InOrder,
     batch_size: int | None,
     num_workers: int,
@@ -219,9 +219,9 @@ class ParticleLoader:
     exchange that one's sampler in distributed runs and ask for workers that only slow it down.
 
     Args:
-        dataset: Particles whose ``__getitems__`` collates, for example a `ParticleDataset`.
+        dataset: Particles, or pairs of them.
         sampler: Their order; Lightning tells it the epoch.
-        batch_size: Particles a batch; the last of an epoch may be smaller.
+        batch_size: Samples a batch; the last of an epoch may be smaller.
         num_workers: Worker processes; 0 reads in the training process, the fastest for local files.
 
     Attributes:
@@ -230,7 +230,7 @@ class ParticleLoader:
 
     def __init__(
         self,
-        dataset: Dataset[ParticleBatch],
+        dataset: BatchedDataset,
         sampler: ShuffledEpochs,
         batch_size: int,
         num_workers: int = 0,
@@ -275,7 +275,7 @@ class ParticleLoader:
 
 
 def evaluation_loader(
-    dataset: Dataset[ParticleBatch],
+    dataset: BatchedDataset,
     sampler: InOrder | BatchesInOrder,
     batch_size: int | None = None,
     num_workers: int = 0,
@@ -283,10 +283,9 @@ def evaluation_loader(
     """Builds a loader that goes through particles once, in order.
 
     Args:
-        dataset: Particles whose ``__getitems__`` collates, for example a `ParticleDataset`; with
-            `BatchesInOrder` its ``__getitem__`` must take a list as well.
+        dataset: Particles, or pairs of them.
         sampler: Which, and in which order.
-        batch_size: Particles a batch, or None where the sampler yields batches.
+        batch_size: Samples a batch, or None where the sampler yields batches.
         num_workers: Worker processes.
 
     Returns:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from cryo_disentangle.geometry import check_rotations
+from cryo_disentangle.particles.labels import ParticleLabels, read_labels
 from cryo_disentangle.particles.metadata import check_ctf
 from cryo_disentangle.particles.pickles import read_ctf, read_indices, read_poses
 from cryo_disentangle.particles.sources import ParticleSource, open_source
@@ -36,6 +37,7 @@ class ParticleStack:
         rotation: Shape (N, 3, 3), float32, as in `Pose`; None where not known.
         translation: Shape (N, 2), float32, (x, y) in pixels as in `Pose`; None where not known.
         ctf: Shape (N, 9), float32, columns as in `ParticleBatch`; None where not known.
+        labels: Times, trajectories, temperatures and true factors, as far as they are known.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ParticleStack:
         self.ctf: npt.NDArray[np.float32] | None = None
         if source.ctf is not None:
             self.ctf = source.ctf[chosen]
+        self.labels = ParticleLabels()
         self._source_pixel_size = source.pixel_size
 
     @classmethod
@@ -67,6 +70,7 @@ class ParticleStack:
         *,
         poses: str | Path | None = None,
         ctf: str | Path | None = None,
+        labels: str | Path | None = None,
         indices: str | Path | npt.ArrayLike | None = None,
         datadir: str | Path | None = None,
     ) -> ParticleStack:
@@ -82,6 +86,7 @@ class ParticleStack:
             poses: cryoDRGN's ``poses.pkl``: a row for each image of the file, or, if it has as
                 many rows as ``indices``, for each selected one.
             ctf: cryoDRGN's ``ctf.pkl``, likewise.
+            labels: Archive of labels as `read_labels` takes it, likewise.
             indices: 0-based selection, order kept: an array, or a file as `read_indices` takes it.
             datadir: Folder of the stacks that a table names; by default the table's own.
 
@@ -110,6 +115,9 @@ class ParticleStack:
             values = read_ctf(ctf)
             values = values[_rows(len(values), chosen, total, len(stack), ctf)]
             stack.ctf = check_ctf(values, str(ctf))
+        if labels is not None:
+            known = read_labels(labels)
+            stack.labels = known.take(_rows(len(known), chosen, total, len(stack), labels))
         stack._warn_about_pixel_sizes()
         return stack
 
@@ -225,7 +233,7 @@ def _rows(
     n_selected: int,
     path: str | Path,
 ) -> slice | npt.NDArray[np.int64]:
-    """Rows of a pickle that belong to the selected images."""
+    """Rows of a file that belong to the selected images."""
     if n_rows == n_selected:
         return slice(None)
     if n_rows == total and chosen is not None:

@@ -49,7 +49,7 @@ def test_odd_fractions_are_refused(fraction: float) -> None:
 def test_training_needs_particles() -> None:
     with pytest.raises(ValueError, match=r"0\.9 leaves none of 1 particles for training"):
         split_indices(1, 0.9, 0)
-    with pytest.raises(ValueError, match=r"2 training particles are too few for 3 processes"):
+    with pytest.raises(ValueError, match=r"2 training samples are too few for 3 processes"):
         ShuffledEpochs(np.arange(2), 0, 0, 3)
 
 
@@ -67,7 +67,7 @@ def test_ranks_go_through_all_in_order_without_padding(count: int, world_size: i
 def test_ranks_take_as_many_validation_steps(count: int, batch_size: int, world_size: int) -> None:
     indices = np.arange(count) * 3
     if count < world_size:
-        with pytest.raises(ValueError, match=rf"{count} validation particles are too few for"):
+        with pytest.raises(ValueError, match=rf"{count} validation samples are too few for"):
             BatchesInOrder(indices, batch_size, 0, world_size)
         return
     shards = [BatchesInOrder(indices, batch_size, rank, world_size) for rank in range(world_size)]

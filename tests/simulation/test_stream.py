@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from cryo_disentangle.particles import RealPreprocessing
+from cryo_disentangle.particles import ParticleData, RealPreprocessing
 from cryo_disentangle.simulation import (
     ContrastTransferRange,
     LaplaceWalk,
@@ -18,11 +22,13 @@ from cryo_disentangle.simulation import (
     SimulatedDataset,
     SimulatedParticles,
     Simulation,
+    TemperatureNormal,
     TwoArms,
+    UniformFactors,
     UniformViews,
     WhiteNoise,
 )
-from cryo_disentangle.simulation.stream import _NewEpochs
+from cryo_disentangle.simulation.stream import _NewEpochs, _NewPairs
 from cryo_disentangle.types import ParticleBatch
 
 pytestmark = [
@@ -129,6 +135,118 @@ def test_a_particle_is_the_same_alone_and_in_a_batch() -> None:
         assert torch.equal(batch["factors"][row], alone["factors"])
     # With the identity as preprocessing, an image is what the simulation makes, inverted.
     assert batch["images"].shape == (3, 32, 32)
+
+
+def test_temperatures_are_delivered() -> None:
+    warm = replace(SIMULATION, process=TemperatureNormal([280, 320], [[0.1, 0.2], [0.3, 0.2]]))
+    batch = next(iter(SimulatedParticles(warm, batch_size=16).train_dataloader()))
+    assert set(batch["temperature"].tolist()) == {280, 320}
+    assert "time" not in batch
+
+
+def pairs(simulation: Simulation = SIMULATION) -> SimulatedParticles:
+    return SimulatedParticles(simulation, pairs=True, batch_size=16, validation_images=60)
+
+
+def test_pairs_are_a_frame_and_the_next() -> None:
+    walks = replace(SIMULATION, process=LaplaceWalk(frames=8, frame_interval=0.5))
+    module = pairs(walks)
+    training, validation = list(module.train_dataloader()), list(module.val_dataloader())
+    # 50 particles are 7 trajectories, and 60 are 8, the last one cut short.
+    for batches, count in ((training, 43), (validation, 52)):
+        assert sum(len(batch["index"]) for batch in batches) == count
+        first = torch.cat([batch["index"][:, 0] for batch in batches])
+        assert len(set(first.tolist())) == count
+        assert (first % 8 != 7).all()
+        for batch in batches:
+            assert torch.equal(batch["index"][:, 1], batch["index"][:, 0] + 1)
+            assert torch.equal(batch["trajectory"][:, 0], batch["trajectory"][:, 1])
+            assert torch.equal(batch["time"].diff(), torch.full_like(batch["time"][:, :1], 0.5))
+    assert first.max() == 58
+    assert torch.equal(first, first.sort().values)
+    assert training[0]["images"].shape == (16, 2, 33, 33)
+    assert training[0]["factors"].shape == (16, 2, 2)
+    # A batch is of many trajectories.
+    assert len(training[0]["trajectory"].unique()) > 4
+    singly = torch.cat([batch["index"] for batch in module.predict_dataloader()])
+    assert singly.tolist() == list(range(60))
+
+
+@given(
+    n_pairs=st.integers(3, 60),
+    frames=st.integers(2, 9),
+    world_size=st.integers(1, 3),
+    block=st.integers(1, 70),
+)
+@settings(max_examples=30)
+def test_no_two_ranks_or_epochs_have_a_pair_in_common(
+    n_pairs: int, frames: int, world_size: int, block: int
+) -> None:
+    seen: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cryo_disentangle.simulation.stream._SHUFFLED_PAIRS", block)
+        for rank in range(world_size):
+            order = _NewPairs(n_pairs, frames, 0, rank, world_size, fixed=False)
+            for epoch in range(3):
+                order.set_epoch(epoch)
+                order.start = 0
+                mine = list(order)
+                assert len(mine) == len(order) == n_pairs // world_size
+                order.start = len(mine) // 2
+                assert list(order) == mine[order.start :]
+                seen += mine
+    assert len(set(seen)) == len(seen)
+    assert all(number % frames != frames - 1 for number in seen)
+    if world_size == 1:
+        assert sorted(seen) == [n for n in range(max(seen) + 1) if n % frames != frames - 1]
+
+
+def test_pairs_resume_and_do_not_depend_on_epochs_before() -> None:
+    whole, rest = pairs().train_dataloader(), pairs().train_dataloader()
+    whole.sampler.set_epoch(1)
+    batches = list(whole)
+    part = pairs().train_dataloader()
+    part.sampler.set_epoch(1)
+    list(islice(part, 2))
+    rest.load_state_dict(part.state_dict())
+    for batch, again in zip(batches[2:], rest, strict=True):
+        assert torch.equal(batch["index"], again["index"])
+        torch.testing.assert_close(batch["images"], again["images"])
+
+
+def test_pairs_need_trajectories() -> None:
+    with pytest.raises(
+        ValueError, match=r"a process with trajectories \(LaplaceWalk\), found Unif"
+    ):
+        pairs(replace(SIMULATION, process=UniformFactors()))
+    with pytest.raises(
+        ValueError, match=r"at least 2 frames, .* of at least 2, found 1, 50 and 60"
+    ):
+        pairs(replace(SIMULATION, process=LaplaceWalk(frames=1)))
+    with pytest.raises(
+        ValueError, match=r"at least 2 frames, .* of at least 2, found 50, 1 and 60"
+    ):
+        pairs(replace(SIMULATION, n_images=1))
+
+
+def test_truth_of_a_written_simulation_is_a_file_of_labels(tmp_path: Path) -> None:
+    replace(SIMULATION, n_images=30, process=LaplaceWalk(frames=10)).write(tmp_path)
+    module = ParticleData(
+        tmp_path / "particles.star",
+        labels=tmp_path / "truth.npz",
+        pairs=True,
+        validation_fraction=0.3,
+    )
+    validation = module.val_dataloader()
+    assert isinstance(validation, DataLoader)
+    batches = [*module.train_dataloader(), *validation]
+    index = torch.cat([batch["index"] for batch in batches])
+    assert sorted(index[:, 0].tolist()) == [n for n in range(30) if n % 10 != 9]
+    assert torch.equal(index[:, 1], index[:, 0] + 1)
+    held_out = torch.cat([batch["trajectory"] for batch in validation])
+    assert len(held_out) == 9
+    assert len(held_out.unique()) == 1
+    assert batches[0]["factors"].shape == (8, 2, 2)
 
 
 class Fits(L.LightningModule):
