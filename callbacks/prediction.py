@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from cryo_disentangle.particles import replacing, write_latents, write_volume
+from cryo_disentangle.particles import replacing, write_latents, write_poses, write_volume
 
 __all__ = ["EvaluatesVolumes", "PredictionWriter", "representative_latents"]
 
@@ -69,8 +69,9 @@ class PredictionWriter(Callback):
     """Writes what ``predict`` infers.
 
     ``z.pkl`` (means, then log-variances, as cryoDRGN's), ``latents.npz`` (``index``, ``mean``,
-    ``log_variance``) and, for a model that evaluates volumes, ``volumes/vol_001.mrc`` ... with
-    their latents in ``volumes/z_values.txt``.
+    ``log_variance``), for a model that infers poses ``poses.pkl`` (cryoDRGN's), and for a model
+    that evaluates volumes ``volumes/vol_001.mrc`` ... with their latents in
+    ``volumes/z_values.txt``.
 
     Args:
         folder: Where to write.
@@ -133,6 +134,9 @@ class PredictionWriter(Callback):
         with replacing(self.folder / "latents.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, **latents)  # type: ignore[arg-type]
         if isinstance(pl_module, EvaluatesVolumes):
+            if "rotation" in latents:
+                poses = latents["rotation"], latents["translation"]
+                write_poses(self.folder / "poses.pkl", *poses, pl_module.box_size)
             self._write_volumes(pl_module, latents["mean"])
 
     def _write_volumes(self, model: EvaluatesVolumes, mean: npt.NDArray[np.float32]) -> None:

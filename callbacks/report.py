@@ -28,7 +28,7 @@ from cryo_disentangle.imaging import (
     resolution_at,
     shift_hartley,
 )
-from cryo_disentangle.particles import read_volume, replacing
+from cryo_disentangle.particles import read_mrc_header, read_volume, replacing
 from cryo_disentangle.protocols import LatentImageModel
 from cryo_disentangle.types import ParticleBatch, Pose
 
@@ -94,6 +94,13 @@ class RunReport(Callback):
         for path in (self.reference_volume, self.truth):
             if path is not None and not Path(path).is_file():
                 raise FileNotFoundError(f"RunReport: no such file: {path}")
+        if self.reference_volume is not None and isinstance(pl_module, EvaluatesVolumes):
+            shape = read_mrc_header(self.reference_volume).shape
+            expected = (pl_module.box_size,) * 3
+            if shape != expected:
+                raise ValueError(
+                    f"{self.reference_volume}: a volume of shape {expected} expected, found {shape}"
+                )
 
     def on_train_batch_end(
         self,
@@ -191,11 +198,6 @@ class RunReport(Callback):
         if self.reference_volume is None:
             return {}
         reference, _ = read_volume(self.reference_volume)
-        if reference.shape != volumes.shape[1:]:
-            raise ValueError(
-                f"{self.reference_volume}: a volume of shape {volumes.shape[1:]} expected, found "
-                f"{reference.shape}"
-            )
         fsc = fourier_shell_correlation(volume(mean), torch.from_numpy(reference))
         _save(pictures.draw_fsc(fsc.numpy(), model.pixel_size), folder / "fsc.png")
         return {

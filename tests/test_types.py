@@ -21,7 +21,7 @@ def test_pairs_become_adjacent_rows_and_back() -> None:
     again = pairs.reshape(6)
     assert again.pose is not None
     assert again.pose.translation is not None
-    assert torch.equal(again.pose.translation, pose.translation)
+    torch.testing.assert_close(again.pose.translation, pose.translation)
 
 
 def test_single_particles_stay_as_they_are() -> None:

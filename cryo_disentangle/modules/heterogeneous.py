@@ -235,14 +235,22 @@ class HeterogeneousReconstruction(L.LightningModule):
             batch_idx: Number of the batch.
 
         Returns:
-            ``index`` (B,), and posterior ``mean`` and ``log_variance`` (B, Z).
+            ``index`` (B,), posterior ``mean`` and ``log_variance`` (B, Z), and where the model
+            infers poses ``rotation`` (B, 3, 3) and ``translation`` (B, 2).
         """
         inference = self.infer(batch)
-        return {
+        outputs = {
             "index": batch["index"],
             "mean": inference.mean,
             "log_variance": inference.log_variance,
         }
+        if inference.pose is not None:
+            rotation, translation = inference.pose
+            outputs["rotation"] = rotation
+            outputs["translation"] = (
+                rotation.new_zeros(len(rotation), 2) if translation is None else translation
+            )
+        return outputs
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401, ARG002
         """Seeds this step's random draws, differently on every process, and ends the warm-up.
@@ -278,17 +286,27 @@ class HeterogeneousReconstruction(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the units of written volumes from training, whatever stack is at hand now.
 
+        Weights are compared with the model's here, for torch would list them all.
+
         Args:
             checkpoint: What was saved.
 
         Raises:
-            ValueError: If the checkpoint is of a model for another box size.
+            ValueError: If the checkpoint is of a model for another box size or of other networks.
         """
         if checkpoint["box_size"] != self.box_size:
             raise ValueError(
                 f"the checkpoint is of a model for box size {checkpoint['box_size']}, the "
                 f"particles have box size {self.box_size}"
             )
+        for name, value in self.state_dict().items():
+            saved = checkpoint["state_dict"].get(name)
+            if isinstance(value, Tensor) and (saved is None or saved.shape != value.shape):
+                found = "none" if saved is None else f"shape {tuple(saved.shape)}"
+                raise ValueError(
+                    f"the checkpoint is of a model with other networks: for {name} of shape "
+                    f"{tuple(value.shape)} it has {found}; give the config.yaml of its run"
+                )
         units = checkpoint["volume_units"]
         self.pixel_size, self.intensity_scale = units["pixel_size"], units["intensity_scale"]
 

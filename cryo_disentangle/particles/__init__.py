@@ -19,7 +19,7 @@ from cryo_disentangle.particles.metadata import (
     poses_from_cryosparc,
     poses_from_star,
 )
-from cryo_disentangle.particles.mrc import MrcsWriter, read_volume, write_volume
+from cryo_disentangle.particles.mrc import MrcsWriter, read_mrc_header, read_volume, write_volume
 from cryo_disentangle.particles.pickles import (
     load_pickles,
     read_ctf,
@@ -76,6 +76,7 @@ __all__ = [
     "read_ctf",
     "read_indices",
     "read_latents",
+    "read_mrc_header",
     "read_poses",
     "read_star",
     "read_volume",

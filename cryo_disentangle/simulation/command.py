@@ -39,6 +39,10 @@ def main(args: Sequence[str] | None = None) -> None:
 
     Args:
         args: Command line without the command's name; None takes the process's own.
+
+    Raises:
+        ValueError: If an option, or what it makes, is wrong.
+        OSError: If a file is missing, or the folder can't be written to.
     """
     parser = _build_parser()
     parsed = parser.parse_args(None if args is None else list(args))
@@ -46,7 +50,7 @@ def main(args: Sequence[str] | None = None) -> None:
         settings = parser.instantiate(parsed).as_dict()
         out, overwrite = settings.pop("out"), settings.pop("overwrite")
         settings.pop("config")
-        Simulation(**settings).write(out, overwrite)
-    except (ValueError, FileExistsError, FileNotFoundError, PermissionError) as error:
-        # What the user can mend is told in a sentence, without a traceback.
-        parser.exit(2, f"{parser.prog}: error: {_reason(error)}\n")
+        simulation = Simulation(**settings)
+    except ValueError as error:
+        raise ValueError(_reason(error)) from error
+    simulation.write(out, overwrite)

@@ -14,49 +14,18 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.imaging import (
     FourierDisc,
     contrast_transfer,
-    hartley2,
     lattice_frequencies,
     shift_hartley,
-    symmetrize,
 )
 from cryo_disentangle.losses import LinearSchedule
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.protocols import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.helpers import shared
-
-_SIDE, _COUNT, _DIM = 16, 5, 3
-
-
-def make_model(**options: Any) -> HeterogeneousReconstruction:
-    torch.manual_seed(0)
-    settings: dict[str, Any] = {
-        "conformation_dim": _DIM,
-        "encoder": partial(MLPEncoder, width=16, layers=1),
-        "decoder": partial(ImplicitDecoder, width=16, layers=1),
-    }
-    return HeterogeneousReconstruction(_SIDE, **(settings | options))
-
-
-def make_batch(*, ctf: bool = True, translation: bool = True) -> ParticleBatch:
-    generator = torch.Generator().manual_seed(1)
-    noise = torch.randn(_COUNT, _SIDE, _SIDE, generator=generator)
-    batch: ParticleBatch = {
-        "images": symmetrize(hartley2(noise)) / _SIDE,
-        "index": torch.arange(_COUNT),
-        "rotation": random_rotations(_COUNT, generator=generator),
-    }
-    if translation:
-        batch["translation"] = 2 * torch.randn(_COUNT, 2, generator=generator)
-    if ctf:
-        row = torch.tensor([_SIDE, 4.0, 12000, 11000, 30, 300, 2.7, 0.1, 0])
-        batch["ctf"] = row.repeat(_COUNT, 1)
-        batch["ctf"][:, 2] += torch.linspace(0, 5000, _COUNT)
-    return batch
+from tests.small_model import COUNT, DIM, SIDE, make_batch, make_model
 
 
 @pytest.fixture
@@ -75,15 +44,15 @@ def reference_terms(
     model: HeterogeneousReconstruction, batch: ParticleBatch, encoder_disc: FourierDisc
 ) -> tuple[Tensor, Tensor]:
     """cryoDRGN's training step on the whole lattice; draws z from the global generator."""
-    disc, frequencies = FourierDisc(_SIDE), lattice_frequencies(_SIDE)
+    disc, frequencies = FourierDisc(SIDE), lattice_frequencies(SIDE)
     y = batch["images"].flatten(1)
     if "translation" in batch:
         y = shift_hartley(y, frequencies, batch["translation"])
     c = torch.ones_like(y)
     if "ctf" in batch:
-        c = contrast_transfer(frequencies, batch["ctf"], _SIDE)
+        c = contrast_transfer(frequencies, batch["ctf"], SIDE)
     mean, log_variance = model.encoder((y * c.sign())[:, encoder_disc.index])
-    z = mean + torch.exp(0.5 * log_variance) * torch.empty(_COUNT, _DIM).normal_()
+    z = mean + torch.exp(0.5 * log_variance) * torch.empty(COUNT, DIM).normal_()
     rendered = model.decoder.render(z, batch["rotation"], disc) * c[:, disc.index]
     reconstruction = (rendered - y[:, disc.index]).square().mean()
     kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(-1).mean()
@@ -99,10 +68,10 @@ def test_training_loss_is_that_of_cryodrgn(
     model = make_model(encoder_radius=radius, kl_weight=0.7)
     batch = make_batch(ctf=ctf, translation=translation)
     torch.manual_seed(3)
-    reconstruction, kl = reference_terms(model, batch, FourierDisc(_SIDE, radius))
+    reconstruction, kl = reference_terms(model, batch, FourierDisc(SIDE, radius))
     torch.manual_seed(3)
     loss = model.training_step(batch, 0)
-    expected = reconstruction + 0.7 * kl / len(FourierDisc(_SIDE))
+    expected = reconstruction + 0.7 * kl / len(FourierDisc(SIDE))
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(logged["train/loss"], loss)
     torch.testing.assert_close(logged["train/reconstruction"], reconstruction, rtol=1e-5, atol=1e-6)
@@ -119,7 +88,7 @@ def test_weight_of_the_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.manual_seed(3)
         return model.training_step(batch, 0).detach()
 
-    torch.testing.assert_close(loss(None), loss(1 / _DIM))
+    torch.testing.assert_close(loss(None), loss(1 / DIM))
     schedule = LinearSchedule(0.0, 50.0, last_step=10)
     for step, weight in [(0, 0.0), (4, 20.0), (10, 50.0), (11, 50.0)]:
         torch.testing.assert_close(loss(schedule, step), loss(weight))
@@ -147,18 +116,18 @@ class _Recorder(nn.Module):
 def test_inference_centres_what_generation_moved(ctf: bool, radius: int | None) -> None:
     model = make_model(encoder=_Recorder, encoder_radius=radius)
     batch = make_batch(ctf=ctf)
-    z = torch.randn(_COUNT, _DIM)
+    z = torch.randn(COUNT, DIM)
     images = model.generate(z, Pose(batch["rotation"], batch["translation"]), batch)
     assert images.shape == batch["images"].shape
     model.infer({**batch, "images": images})
 
-    rendered_disc = FourierDisc(_SIDE, None if radius == -1 else radius)
+    rendered_disc = FourierDisc(SIDE, None if radius == -1 else radius)
     expected = model.decoder.render(z, batch["rotation"], rendered_disc)
     if ctf:
-        transfer = contrast_transfer(rendered_disc.frequencies, batch["ctf"], _SIDE)
+        transfer = contrast_transfer(rendered_disc.frequencies, batch["ctf"], SIDE)
         expected = expected * transfer.abs()
     whole = rendered_disc.scatter(expected)
-    read = FourierDisc(_SIDE, radius).select(whole)
+    read = FourierDisc(SIDE, radius).select(whole)
     assert isinstance(model.encoder, _Recorder)
     torch.testing.assert_close(model.encoder.seen, read, rtol=1e-4, atol=1e-5)
 
@@ -166,7 +135,7 @@ def test_inference_centres_what_generation_moved(ctf: bool, radius: int | None) 
 @torch.no_grad()
 def test_generation_moves_content_by_the_opposite_of_the_translation() -> None:
     model, batch = make_model(), make_batch()
-    z, disc = torch.randn(_COUNT, _DIM), FourierDisc(_SIDE)
+    z, disc = torch.randn(COUNT, DIM), FourierDisc(SIDE)
     moved = model.generate(z, Pose(batch["rotation"], batch["translation"]), batch)
     centred = disc.select(model.generate(z, Pose(batch["rotation"]), batch))
     expected = shift_hartley(centred, disc.frequencies, -batch["translation"])
@@ -178,7 +147,7 @@ def test_satisfies_the_contract_of_losses_and_metrics() -> None:
     assert isinstance(model, LatentImageModel)
     inference = model.infer(make_batch())
     assert inference.pose is None
-    assert inference.mean.shape == inference.log_variance.shape == (_COUNT, _DIM)
+    assert inference.mean.shape == inference.log_variance.shape == (COUNT, DIM)
 
 
 class _Spread(nn.Module):
@@ -228,16 +197,24 @@ def test_validation_takes_the_posterior_mean(logged: dict[str, Any]) -> None:
 
 def test_volumes_keep_the_units_of_training() -> None:
     trained = make_model(pixel_size=3.5, intensity_scale=7.0)
-    checkpoint: dict[str, Any] = {}
+    checkpoint: dict[str, Any] = {"state_dict": trained.state_dict()}
     trained.on_save_checkpoint(checkpoint)
     other = make_model(pixel_size=1.0, intensity_scale=1.0)
     other.load_state_dict(trained.state_dict())
-    z = torch.zeros(_DIM)
+    z = torch.zeros(DIM)
     torch.testing.assert_close(7 * other.volume(z), trained.volume(z))
     other.on_load_checkpoint(checkpoint)
     assert (other.pixel_size, other.intensity_scale) == (3.5, 7.0)
     assert torch.equal(other.volume(z), trained.volume(z))
     assert other.volume(z, 8).shape == (8, 8, 8)
+
+
+def test_weights_of_other_networks_are_refused() -> None:
+    checkpoint: dict[str, Any] = {"state_dict": make_model().state_dict()}
+    make_model().on_save_checkpoint(checkpoint)
+    wider = make_model(encoder=partial(MLPEncoder, width=32, layers=1))
+    with pytest.raises(ValueError, match=r"other networks: for encoder\.\S+ of shape \(32, .*16"):
+        wider.on_load_checkpoint(checkpoint)
 
 
 @pytest.mark.usefixtures("logged")
