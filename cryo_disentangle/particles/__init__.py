@@ -8,8 +8,9 @@ the number of images.
 
 from cryo_disentangle.particles._files import replacing
 from cryo_disentangle.particles.datamodule import ParticleData
-from cryo_disentangle.particles.dataset import ParticleDataset, collated
+from cryo_disentangle.particles.dataset import BatchedDataset, ParticleDataset, collated
 from cryo_disentangle.particles.export import write_particles_star
+from cryo_disentangle.particles.labels import ParticleLabels, read_labels
 from cryo_disentangle.particles.metadata import (
     CtfOverrides,
     FractionalPoses,
@@ -20,6 +21,12 @@ from cryo_disentangle.particles.metadata import (
     poses_from_star,
 )
 from cryo_disentangle.particles.mrc import MrcsWriter, read_mrc_header, read_volume, write_volume
+from cryo_disentangle.particles.pairs import (
+    PairedDataset,
+    earlier_frames,
+    next_frames,
+    split_trajectories,
+)
 from cryo_disentangle.particles.pickles import (
     load_pickles,
     read_ctf,
@@ -50,6 +57,13 @@ from cryo_disentangle.particles.stack import ParticleStack
 from cryo_disentangle.particles.star import read_star, write_star
 
 __all__ = [
+    "split_trajectories",
+    "earlier_frames",
+    "next_frames",
+    "read_labels",
+    "ParticleLabels",
+    "PairedDataset",
+    "BatchedDataset",
     "BatchesInOrder",
     "CtfOverrides",
     "FractionalPoses",

@@ -11,18 +11,18 @@ import torch
 from torch.utils.data import DataLoader
 
 from cryo_disentangle.particles import (
+    BatchedDataset,
     BatchesInOrder,
     HartleyPreprocessing,
     ImageSource,
     InOrder,
+    PairedDataset,
     ParticleLoader,
     PreparedData,
     Preprocessing,
     ShuffledEpochs,
     evaluation_loader,
 )
-from cryo_disentangle.particles.dataset import BatchedDataset
-from cryo_disentangle.particles.pairs import PairedDataset
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.simulation import Simulation
 from cryo_disentangle.types import ParticleBatch
