@@ -1,0 +1,141 @@
+"""Interventions on a batch: particles trade poses and conformations and are imaged again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cryo_disentangle.imaging import symmetrize
+from cryo_disentangle.types import Inference, ParticleBatch, Pose
+
+__all__ = ["GeneratesImages", "InfersLatents", "Intervention", "TrueGenerator"]
+
+
+class GeneratesImages(Protocol):
+    """A generator g: a model, or the truth behind a simulation."""
+
+    def generate(self, conformation: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
+        """Renders noise-free images that can stand in the place of ``batch["images"]``."""
+        ...
+
+
+class InfersLatents(Protocol):
+    """An inference f: a model, or an oracle that searches for conformation and pose."""
+
+    def infer(self, batch: ParticleBatch) -> Inference:
+        """Infers the posterior of conformation and, perhaps, pose from ``batch["images"]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrueGenerator:
+    """Makes a true generator g* of a function, such as the renderer of a simulation.
+
+    Args:
+        render: Renders true factors (B, F) from true poses with the CTF of a batch, noise-free and
+            preprocessed as ``batch["images"]`` are.
+    """
+
+    render: Callable[[Tensor, Pose, ParticleBatch], Tensor]
+
+    def generate(self, conformation: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
+        """Renders images.
+
+        Args:
+            conformation: True factors, shape (B, F).
+            pose: Where the B particles are seen from.
+            batch: Its CTF is applied.
+
+        Returns:
+            Images in the place of ``batch["images"]``.
+        """
+        return self.render(conformation, pose, batch)
+
+
+class Intervention:
+    """Trades within one batch, along one random cycle through its particles.
+
+    Args:
+        batch: Single particles.
+        noise_std: Standard deviation of white noise added to rendered images; None for none.
+        seed: Together with the batch's ``index``, seed of cycle and noise.
+        hide_pose: Whether what is shown to an inference comes without its pose.
+    """
+
+    def __init__(
+        self, batch: ParticleBatch, noise_std: float | None, seed: int, *, hide_pose: bool
+    ) -> None:
+        self.batch = batch
+        self._noise_std, self._hide_pose = noise_std, hide_pose
+        key = np.random.SeedSequence([seed, *batch["index"].tolist()])
+        device = batch["images"].device
+        self._generator = torch.Generator(device)
+        self._generator.manual_seed(int(key.generate_state(1, np.uint64)[0] >> 1))
+        count = len(batch["index"])
+        self._cycle = torch.randperm(count, generator=self._generator, device=device)
+
+    def trade(self, values: Tensor, steps: int) -> Tensor:
+        """Hands rows on to the particle that many steps further along the cycle.
+
+        Args:
+            values: Shape (B, ...).
+            steps: Not a multiple of B, or nothing is traded.
+
+        Returns:
+            Shape (B, ...).
+        """
+        traded = torch.empty_like(values)
+        traded[self._cycle] = values[self._cycle.roll(steps)]
+        return traded
+
+    def trade_pose(self, pose: Pose, steps: int) -> Pose:
+        """Hands poses on.
+
+        Args:
+            pose: Of the B particles.
+            steps: As for `trade`.
+
+        Returns:
+            Poses, the translation going with its rotation.
+        """
+        translation = pose.translation
+        return Pose(
+            self.trade(pose.rotation, steps),
+            None if translation is None else self.trade(translation, steps),
+        )
+
+    def show(self, generator: GeneratesImages, conformation: Tensor, pose: Pose) -> ParticleBatch:
+        """Images conformations from poses, with noise.
+
+        Args:
+            generator: What renders.
+            conformation: Shape (B, ...).
+            pose: Of the B images.
+
+        Returns:
+            The batch with these images in place of its own. Their poses replace the batch's, or
+            are absent where they are to be inferred.
+        """
+        images = generator.generate(conformation, pose, self.batch)
+        shown = self.batch.copy()
+        shown["images"] = images if self._noise_std is None else images + self._noise(images)
+        shown.pop("rotation", None)
+        shown.pop("translation", None)
+        if not self._hide_pose:
+            shown["rotation"] = pose.rotation
+            if pose.translation is not None:
+                shown["translation"] = pose.translation
+        return shown
+
+    def _noise(self, images: Tensor) -> Tensor:
+        """White noise, whose transform is white; the edge of a symmetrised one repeats."""
+        side = images.shape[-1]
+        even = side - side % 2
+        noise = images.new_empty(*images.shape[:-2], even, even)
+        noise.normal_(std=self._noise_std or 0.0, generator=self._generator)
+        return symmetrize(noise) if side % 2 else noise
