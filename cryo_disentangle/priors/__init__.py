@@ -1,5 +1,44 @@
-"""Prior distributions of the conformation; each knows its divergence from a posterior."""
+"""Prior distributions of the conformation, and whether data can identify it by them.
 
-from cryo_disentangle.priors.standard_normal import StandardNormal, kl_standard_normal
+Each prior knows its divergence from a posterior, its log-density, and how to draw from it.
+"""
 
-__all__ = ["StandardNormal", "kl_standard_normal"]
+from cryo_disentangle.priors.boltzmann import Boltzmann
+from cryo_disentangle.priors.identifiability import (
+    TemperatureIdentifiability,
+    identifiability_of_moments,
+    temperature_identifiability,
+)
+from cryo_disentangle.priors.laplace_transition import LaplaceTransition, kl_laplace
+from cryo_disentangle.priors.slowness import SlownessIdentifiability, slowness_identifiability
+from cryo_disentangle.priors.standard_normal import (
+    StandardNormal,
+    kl_standard_normal,
+    log_prob_standard_normal,
+)
+from cryo_disentangle.priors.temperature_normal import (
+    ArrheniusLaw,
+    LevelTable,
+    NormalMoments,
+    TemperatureLaw,
+    TemperatureNormal,
+)
+
+__all__ = [
+    "ArrheniusLaw",
+    "Boltzmann",
+    "LaplaceTransition",
+    "LevelTable",
+    "NormalMoments",
+    "SlownessIdentifiability",
+    "StandardNormal",
+    "TemperatureIdentifiability",
+    "TemperatureLaw",
+    "TemperatureNormal",
+    "identifiability_of_moments",
+    "kl_laplace",
+    "kl_standard_normal",
+    "log_prob_standard_normal",
+    "slowness_identifiability",
+    "temperature_identifiability",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kstest
 from torch.distributions import Normal, kl_divergence
 
 from cryo_disentangle.priors import StandardNormal, kl_standard_normal
@@ -41,3 +42,12 @@ def test_is_zero_at_the_prior_and_per_particle() -> None:
     batch: ParticleBatch = {"images": torch.zeros(3, 5, 5), "index": torch.arange(3)}
     kl = StandardNormal().kl(inference, batch)
     assert kl.tolist() == [0.0, 0.5, 2.5]
+
+
+def test_density_and_samples_are_standard_normal() -> None:
+    batch: ParticleBatch = {"images": torch.zeros(0), "index": torch.arange(6000).reshape(-1, 2)}
+    draw = StandardNormal().sample(batch, 2, torch.Generator().manual_seed(0))
+    assert draw.shape == (3000, 2, 2)
+    assert kstest(draw.flatten().numpy(), "norm").pvalue > 0.01
+    expected = Normal(0, 1).log_prob(draw).sum(-1)
+    torch.testing.assert_close(StandardNormal().log_prob(draw, batch), expected)

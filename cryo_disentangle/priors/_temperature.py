@@ -1,0 +1,55 @@
+"""Temperatures of particles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from cryo_disentangle.types import ParticleBatch
+
+__all__ = ["GAS_CONSTANT", "HOTTEST_KELVIN", "check_kelvin", "temperatures"]
+
+# kJ / (mol K), exact in the SI of 2019.
+GAS_CONSTANT = 8.31446261815324e-3
+COLDEST_KELVIN = 1.0
+HOTTEST_KELVIN = 1000.0
+
+
+def check_kelvin(values: Iterable[float]) -> None:
+    """Refuses what can't be the temperature of a specimen in kelvin.
+
+    Args:
+        values: Temperatures.
+
+    Raises:
+        ValueError: If one is below 1 K or above 1,000 K.
+    """
+    for value in values:
+        if not COLDEST_KELVIN <= value <= HOTTEST_KELVIN:
+            raise ValueError(
+                f"temperatures must be in kelvin, from 1 K to 1,000 K, found {value:g}"
+            )
+
+
+def temperatures(batch: ParticleBatch, prior: nn.Module) -> Tensor:
+    """Takes the temperatures of a batch.
+
+    Args:
+        batch: Particles or pairs.
+        prior: Named in the message.
+
+    Returns:
+        Temperatures in kelvin, float64, of the batch's leading shape.
+
+    Raises:
+        ValueError: If there are none, or they can't be in kelvin.
+    """
+    if "temperature" not in batch:
+        raise ValueError(
+            f"{type(prior).__name__} needs the temperature of each particle in kelvin, but the "
+            "batch has no temperature"
+        )
+    kelvin = batch["temperature"].double()
+    check_kelvin(kelvin.unique().tolist())
+    return kelvin
