@@ -1,1 +1,69 @@
-"""Disentanglement and pose metrics: how much of a molecule a latent space has found."""
+"""Disentanglement and pose metrics: how much of a molecule a latent space has found.
+
+Each metric is a class here (torchmetrics) and a function in `cryo_disentangle.metrics.functional`.
+`DisentanglementMetrics` holds all scores of latents against true factors, `disentanglement_metrics`
+gives them for arrays at hand:
+
+    >>> import torch
+    >>> from cryo_disentangle.metrics import disentanglement_metrics
+    >>> factors = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))
+    >>> scores = disentanglement_metrics(factors.flip(1) ** 3, factors)
+    >>> print(f"{scores['mcc_spearman']:.2f} {scores['mig']:.2f} {scores['sap']:.2f}")
+    1.00 1.00 0.84
+"""
+
+from cryo_disentangle.metrics.base import CodesMetric
+from cryo_disentangle.metrics.correlation import (
+    MCC,
+    MeanCanonicalCorrelation,
+    R2Linear,
+    SplineMCC,
+)
+from cryo_disentangle.metrics.information import MED, MIG, Modularity
+from cryo_disentangle.metrics.intervals import (
+    Interval,
+    Null,
+    bootstrap_interval,
+    permutation_null,
+)
+from cryo_disentangle.metrics.interventional import (
+    BetaVAEScore,
+    FactorVAEScore,
+    InterventionalBetaVAEScore,
+    InterventionalFactorVAEScore,
+)
+from cryo_disentangle.metrics.interventions import TrueGenerator
+from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
+from cryo_disentangle.metrics.pose_leak import PoseLeak
+from cryo_disentangle.metrics.prediction import DCI, IRS, SAP, Explicitness
+from cryo_disentangle.metrics.ranking import ModelRank, rank_models
+from cryo_disentangle.metrics.rotation_test import RotationTest
+
+__all__ = [
+    "CodesMetric",
+    "DCI",
+    "Explicitness",
+    "BetaVAEScore",
+    "FactorVAEScore",
+    "IRS",
+    "Interval",
+    "InterventionalBetaVAEScore",
+    "InterventionalFactorVAEScore",
+    "MCC",
+    "MED",
+    "MIG",
+    "MeanCanonicalCorrelation",
+    "ModelRank",
+    "Modularity",
+    "Null",
+    "PoseConformationMetrics",
+    "PoseLeak",
+    "R2Linear",
+    "RotationTest",
+    "SAP",
+    "SplineMCC",
+    "TrueGenerator",
+    "bootstrap_interval",
+    "permutation_null",
+    "rank_models",
+]

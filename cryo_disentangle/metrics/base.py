@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from cryo_disentangle.metrics.memo import remember_last
+from cryo_disentangle.metrics.order import canonical_order
 
+if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["CodesMetric"]
+__all__ = ["CodesMetric", "ScoreMetric", "check_choice"]
+
+_Choice = TypeVar("_Choice", bound=str)
+_order = remember_last(canonical_order)
 
 
-class CodesMetric(Metric):
+class ScoreMetric(Metric):
+    """A score from 0 to 1, higher the better, that nothing is differentiated through."""
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound: float | None = 0.0
+    plot_upper_bound: float | None = 1.0
+
+    def plot(
+        self, val: Tensor | Sequence[Tensor] | None = None, ax: Axes | None = None
+    ) -> tuple[Figure, Axes | NDArray[Any]]:
+        """Draws one score or a series of them.
+
+        Args:
+            val: Results of ``compute``; None takes the present one.
+            ax: Where to draw; None makes a new figure.
+
+        Returns:
+            The figure and its axes.
+        """
+        return self._plot(val, ax)
+
+
+class CodesMetric(ScoreMetric):
     """A score of latents against true factors.
 
-    ``update`` stores both as they come; ``compute`` scores all of them, of all processes. Every
-    metric of this kind stores the same two states, so that a MetricCollection holds them once.
+    ``update`` stores both as they come; ``compute`` scores all of them, of all processes, in
+    `canonical_order`: how samples were batched, shuffled or spread over processes changes nothing.
+    Every metric of this kind stores the same two states, so that a MetricCollection holds them
+    once.
     Prefer ``update`` to calling the metric: a call scores each batch as well, which costs time and
     says little on few samples.
 
@@ -38,12 +69,6 @@ class CodesMetric(Metric):
         **kwargs: What torchmetrics' Metric takes.
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound: float | None = 0.0
-    plot_upper_bound: float | None = 1.0
-
     z: list[Tensor]
     factors: list[Tensor]
 
@@ -53,7 +78,7 @@ class CodesMetric(Metric):
         self.add_state("factors", default=[], dist_reduce_fx="cat")
 
     @abstractmethod
-    def score(self, z: Tensor, factors: Tensor) -> Tensor:
+    def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
         """Scores latents (N, K) against factors (N, D): a scalar, whatever has been stored."""
 
     def update(self, z: Tensor, factors: Tensor) -> None:
@@ -87,21 +112,28 @@ class CodesMetric(Metric):
             raise ValueError(
                 f"{type(self).__name__} has nothing to score: call update(z, factors) first"
             )
-        return self.score(dim_zero_cat(self.z), dim_zero_cat(self.factors))
+        z, factors = dim_zero_cat(self.z), dim_zero_cat(self.factors)
+        order = _order(z, factors)
+        return self.evaluate(z[order], factors[order])
 
-    def plot(
-        self, val: Tensor | Sequence[Tensor] | None = None, ax: Axes | None = None
-    ) -> tuple[Figure, Axes | NDArray[Any]]:
-        """Draws one score or a series of them.
 
-        Args:
-            val: Results of ``compute``; None takes the present one.
-            ax: Where to draw; None makes a new figure.
+def check_choice(value: _Choice, name: str, choices: Sequence[str]) -> _Choice:
+    """Takes a word that must be one of a few.
 
-        Returns:
-            The figure and its axes.
-        """
-        return self._plot(val, ax)
+    Args:
+        value: The word.
+        name: Of the option, for the message.
+        choices: Words that will do.
+
+    Returns:
+        The word.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return value
 
 
 def _columns(batch: Tensor, name: str, stored: list[Tensor]) -> Tensor:

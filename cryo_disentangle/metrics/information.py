@@ -44,7 +44,7 @@ class MIG(CodesMetric):
         self.miller_madow = miller_madow
         self.reference = reference
 
-    def score(self, z: Tensor, factors: Tensor) -> Tensor:
+    def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
         """Scores latents (N, K) against factors (N, D)."""
         return mig(
             z,
@@ -84,7 +84,7 @@ class Modularity(CodesMetric):
         self.bins = bins
         self.reference = reference
 
-    def score(self, z: Tensor, factors: Tensor) -> Tensor:
+    def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
         """Scores latents (N, K) against factors (N, D)."""
         return modularity(z, factors, bins=self.bins, reference=self.reference)
 
@@ -110,6 +110,6 @@ class MED(CodesMetric):
         super().__init__(**kwargs)
         self.bins = bins
 
-    def score(self, z: Tensor, factors: Tensor) -> Tensor:
+    def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
         """Scores latents (N, K) against factors (N, D)."""
         return med(z, factors, bins=self.bins)
