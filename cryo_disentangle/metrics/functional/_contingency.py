@@ -10,8 +10,8 @@ from torch import Tensor
 
 __all__ = ["Dependence", "compare", "count"]
 
-# Largest joint table that is counted cell by cell: 128 MiB of int64.
-_CELLS = 1 << 24
+# Joint tables of at most so many cells, or twice the samples, are laid out; others are sparse.
+_CELLS = 1 << 14
 
 # Mutual information below this is rounding (nats).
 _ROUNDING = 1e-12
@@ -52,13 +52,12 @@ def compare(a: Tensor, b: Tensor) -> Dependence:
     """Compares all columns of classes ``a`` (N, K) with all columns of ``b`` (N, D)."""
     rows = len(a)
     in_a, in_b = count(a), count(b)
-    b_columns = list(zip(b.T.contiguous(), in_b.inverse, strict=True))
-    pairs = [
-        _count_pair(x, y, weight_x, weight_y)
-        for x, weight_x in zip(a.T.contiguous(), in_a.inverse, strict=True)
-        for y, weight_y in b_columns
+    columns = b.T.contiguous()
+    sums = [
+        _count_pairs(x, columns, weight, in_b.inverse)
+        for x, weight in zip(a.T.contiguous(), in_a.inverse, strict=True)
     ]
-    n_log_n, occupied, square = torch.stack(pairs, dim=1).view(3, a.shape[1], b.shape[1])
+    n_log_n, occupied, square = torch.stack(sums, dim=1)
     information = (n_log_n - in_a.n_log_n[:, None] - in_b.n_log_n) / rows + math.log(rows)
     information = torch.where(information > _ROUNDING, information, 0.0)
     bias = (occupied - in_a.occupied[:, None] - in_b.occupied + 1) / (2 * rows)
@@ -67,18 +66,29 @@ def compare(a: Tensor, b: Tensor) -> Dependence:
     return Dependence(information, corrected, torch.where(dependent, corrected, 0.0))
 
 
-def _count_pair(a: Tensor, b: Tensor, weight_a: Tensor, weight_b: Tensor) -> Tensor:
-    """Sums over the cells of a joint table: n log n, 1, and n²/(n_a n_b); shape (3,)."""
-    size = len(weight_b)
-    joint = a * size + b
-    if len(weight_a) * size <= _CELLS:
-        n = joint.bincount()
-        cells = n.nonzero()[:, 0]
-        n = n[cells]
-    else:
-        cells, n = joint.unique(return_counts=True)
-    n = n.double()
-    square = n * n * weight_a[cells // size] * weight_b[cells % size]
+def _count_pairs(a: Tensor, b: Tensor, weight_a: Tensor, weight_b: Tensor) -> Tensor:
+    """Sums over the cells of the joint tables of classes ``a`` (N,) with each of ``b`` (D, N).
+
+    Returns:
+        Shape (3, D), over the cells: n log n, how many are occupied, and n² / (n_a n_b).
+    """
+    size_a, size_b = len(weight_a), weight_b.shape[1]
+    cells = size_a * size_b
+    joint = a * size_b + b
+    if cells > max(_CELLS, 2 * len(a)):
+        pairs = zip(joint, weight_b, strict=True)
+        return torch.stack([_count_sparse(x, weight_a, weight) for x, weight in pairs], dim=1)
+    joint += torch.arange(len(b), device=b.device)[:, None] * cells
+    n = joint.flatten().bincount(minlength=len(b) * cells).view(len(b), size_a, size_b).double()
+    square = n.square() * weight_a[:, None] * weight_b[:, None, :]
+    return torch.stack([part.sum((1, 2)) for part in (torch.xlogy(n, n), n > 0, square)])
+
+
+def _count_sparse(joint: Tensor, weight_a: Tensor, weight_b: Tensor) -> Tensor:
+    """`_count_pairs` of one pair whose table is too large to be laid out; shape (3,)."""
+    cells, counts = joint.unique(return_counts=True)
+    n = counts.double()
+    square = n.square() * weight_a[cells // len(weight_b)] * weight_b[cells % len(weight_b)]
     return torch.stack([torch.xlogy(n, n).sum(), n.new_tensor(len(n)), square.sum()])
 
 

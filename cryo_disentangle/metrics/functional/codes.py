@@ -100,7 +100,7 @@ def constant_columns(x: Tensor) -> Tensor:
     Returns:
         Shape (C,), bool: standard deviation ≤ 1e-12 · max(1, |mean|).
     """
-    return x.std(0, correction=0) <= _CONSTANT * x.mean(0).abs().clamp(min=1.0)
+    return _moments(x)[2]
 
 
 def standardize(x: Tensor) -> Tensor:
@@ -112,10 +112,17 @@ def standardize(x: Tensor) -> Tensor:
     Returns:
         Shape (N, C); constant columns (`constant_columns`) become 0.
     """
-    centred = x - x.mean(0)
-    constant = constant_columns(x)
-    scale = centred.square().mean(0).sqrt().masked_fill(constant, 1.0)
-    return (centred / scale).masked_fill(constant, 0.0)
+    centred, deviation, constant = _moments(x)
+    return (centred / deviation.masked_fill(constant, 1.0)).masked_fill_(constant, 0.0)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centred columns, their standard deviations and which of them are constant."""
+    mean = x.mean(0)
+    centred = x - mean
+    # Several times faster than torch.std, and as exact once centred.
+    deviation = centred.square().mean(0).sqrt()
+    return centred, deviation, deviation <= _CONSTANT * mean.abs().clamp(min=1.0)
 
 
 def sorted_groups(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,9 +136,12 @@ def sorted_groups(x: Tensor) -> tuple[Tensor, Tensor]:
         values; both (C, N), int64.
     """
     values, order = x.T.contiguous().sort(dim=1)
-    first = torch.zeros_like(order)
-    first[:, 1:] = values[:, 1:] != values[:, :-1]
-    return order, first.cumsum(1)
+    rises = values[:, 1:] != values[:, :-1]
+    if bool(rises.all()):
+        return order, torch.arange(len(x), device=x.device).expand_as(order)
+    groups = torch.zeros_like(order)
+    torch.cumsum(rises, 1, out=groups[:, 1:])
+    return order, groups
 
 
 def mean_ranks(groups: Tensor) -> Tensor:

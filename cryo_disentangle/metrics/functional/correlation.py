@@ -44,8 +44,7 @@ def pearson_matrix(z: Array, factors: Array) -> Tensor:
     Raises:
         ValueError: If the arrays are no finite columns of the same samples.
     """
-    latents, truth = check_codes(z, factors)
-    return (standardize(latents).T @ standardize(truth) / len(latents)).clamp(-1, 1)
+    return _correlate(*check_codes(z, factors))
 
 
 def spearman_matrix(z: Array, factors: Array) -> Tensor:
@@ -62,7 +61,12 @@ def spearman_matrix(z: Array, factors: Array) -> Tensor:
         ValueError: If the arrays are no finite columns of the same samples.
     """
     latents, truth = check_codes(z, factors)
-    return pearson_matrix(average_ranks(latents), average_ranks(truth))
+    return _correlate(average_ranks(latents), average_ranks(truth))
+
+
+def _correlate(x: Tensor, y: Tensor) -> Tensor:
+    """Correlation of all columns of x (N, K) with all of y (N, D)."""
+    return (standardize(x).T @ standardize(y) / len(x)).clamp(-1, 1)
 
 
 def matching(matrix: Tensor) -> tuple[Tensor, Tensor]:
