@@ -3,6 +3,8 @@
 A model that maps every image to one conformation satisfies `SquaredDistance` and
 `RelativeDistance`. `ContrastiveDistance`, `NormalizedDistance` and `WithVarianceFloor` can't be
 satisfied so.
+
+Classes name their protocol as a base so that configuration files find them by short names.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ def relative_invariance(inferred: Tensor, target: Tensor) -> Tensor:
     return (distance + _TINY) / (spread + _TINY)
 
 
-class SquaredDistance(nn.Module):
+class SquaredDistance(nn.Module, ConformationDistance):
     """E|ẑ - z|², summed over coordinates: Eq. 2 of Klindt et al. 2024."""
 
     def forward(self, inferred: Inference, target: Inference) -> Tensor:
@@ -95,7 +97,7 @@ class SquaredDistance(nn.Module):
         return (inferred.mean - target.mean).square().sum(-1).mean()
 
 
-class RelativeDistance(nn.Module):
+class RelativeDistance(nn.Module, ConformationDistance):
     """E Σ_k (ẑ_k - z_k)² / σ_k², in units of the first encoding's posterior spread σ.
 
     Where the encoder is sure of a coordinate, it must find it again as surely.
@@ -115,7 +117,7 @@ class RelativeDistance(nn.Module):
         return (squared * torch.exp(-target.log_variance)).sum(-1).mean()
 
 
-class NormalizedDistance(nn.Module):
+class NormalizedDistance(nn.Module, ConformationDistance):
     """`relative_invariance`, with gradient through the spread of ẑ.
 
     The scale of z changes nothing, and a constant ẑ costs as much as a random one.
@@ -138,7 +140,7 @@ class NormalizedDistance(nn.Module):
         return relative_invariance(inferred.mean, target.mean)
 
 
-class ContrastiveDistance(nn.Module):
+class ContrastiveDistance(nn.Module, ConformationDistance):
     """ẑ_i must be nearer to z_i than to the other conformations of the batch (InfoNCE).
 
     Cross-entropy of finding i among j by p(j|i) ∝ exp(-|ẑ_i - z_j|² / (temperature · tr Cov z)).
@@ -184,7 +186,7 @@ class ContrastiveDistance(nn.Module):
         return nn.functional.cross_entropy(-squared / scale, own)
 
 
-class WithVarianceFloor(nn.Module):
+class WithVarianceFloor(nn.Module, ConformationDistance):
     """A distance, and a cost where a coordinate of ẑ varies too little over the batch.
 
     distance + floor_weight · mean_k max(0, floor - std ẑ_k): constants pay for each coordinate.
@@ -238,7 +240,7 @@ class WithVarianceFloor(nn.Module):
         return self.distance.forward(inferred, target) + self.floor_weight * cost
 
 
-class ChordalDistance(nn.Module):
+class ChordalDistance(nn.Module, PoseDistance):
     """E(1 - cos θ) = E‖R̂ - R‖_F² / 4, θ the angle between two rotations; on SO(2) and SO(3).
 
     2 at most and smooth everywhere; 1 on average between uniform rotations of SO(2), 1.5 of SO(3).
@@ -257,7 +259,7 @@ class ChordalDistance(nn.Module):
         return (inferred - imposed).square().sum((-2, -1)).mean() / 4
 
 
-class GeodesicDistance(nn.Module):
+class GeodesicDistance(nn.Module, PoseDistance):
     """E θ² in rad², θ the geodesic distance on SO(3); for in-plane rotations that on the circle.
 
     Its gradient does not fade for opposite rotations as that of `ChordalDistance` does, but jumps

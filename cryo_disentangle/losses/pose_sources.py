@@ -58,7 +58,7 @@ def _angles(pose: Pose, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ShuffledPoses:
+class ShuffledPoses(PoseSource):
     """Each particle gets another's pose (Algorithm 1 of Klindt et al. 2024).
 
     With known poses these are the right distribution. Poses that the model infers itself may be
@@ -83,7 +83,7 @@ class ShuffledPoses:
 
 
 @dataclass(frozen=True)
-class UniformPoses:
+class UniformPoses(PoseSource):
     """Poses from the whole prior, the uniform distribution over a group of rotations.
 
     Args:
@@ -117,7 +117,7 @@ class UniformPoses:
 
 
 @dataclass(frozen=True)
-class InPlanePoses:
+class InPlanePoses(PoseSource):
     """Each particle keeps its viewing direction and is turned in the image plane."""
 
     def draw(self, pose: Pose, generator: torch.Generator) -> Pose:

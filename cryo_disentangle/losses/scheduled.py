@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from cryo_disentangle.losses.draws import StepDraws
 from cryo_disentangle.losses.schedules import Schedule, check_weight, weight_at
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols import LatentImageModel, Penalty
 from cryo_disentangle.types import Inference, ParticleBatch, flatten_particles
 
 __all__ = ["ScheduledPenalty"]
 
 
-class ScheduledPenalty(nn.Module, ABC):
+class ScheduledPenalty(nn.Module, Penalty, ABC):
     """A penalty whose weight is a number or follows a schedule of its own training steps.
 
     Steps are calls in training mode. At weight 0, and between the steps at which it is due, a

@@ -18,7 +18,7 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True)
-class LinearSchedule:
+class LinearSchedule(Schedule):
     """A weight that runs in a straight line from one value to another and stays there.
 
     Args:
@@ -57,7 +57,7 @@ class LinearSchedule:
 
 
 @dataclass(frozen=True)
-class CyclicSchedule:
+class CyclicSchedule(Schedule):
     """A weight that rises again and again, and stays at its last value after the last cycle.
 
     Each cycle begins at ``first``, runs in a straight line to ``last`` during its first part and
