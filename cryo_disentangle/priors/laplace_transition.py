@@ -29,7 +29,7 @@ def kl_laplace(mean: Tensor, log_variance: Tensor, location: Tensor, rate: Tenso
         rate: λ, one over the Laplace scale, broadcast to (..., Z).
 
     Returns:
-        KL in nats, shape (...,), never below 0.072 Z, for no normal distribution is Laplace.
+        KL in nats, shape (...,), never below 0.048 Z, for no normal distribution is Laplace.
 
     References:
         Klindt et al. 2021, Towards nonlinear disentanglement in natural data with temporal sparse
