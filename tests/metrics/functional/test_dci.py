@@ -148,7 +148,7 @@ def test_few_samples_have_a_value() -> None:
 
 
 def test_of_many_rows_a_subset_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cryo_disentangle.metrics.functional.dci._LARGEST_SAMPLE", 500)
+    monkeypatch.setitem(dci.__globals__, "_LARGEST_SAMPLE", 500)
     factors = draw(2000, 2, 0)
     z = factors + 0.3 * draw(2000, 2, 1)
     rows = torch.randperm(2000, generator=torch.Generator().manual_seed(3))[:500]
