@@ -15,7 +15,12 @@ from cryo_disentangle.losses.distances import (
     SquaredDistance,
 )
 from cryo_disentangle.losses.noise import EstimatedNoise
-from cryo_disentangle.losses.pose_sources import PoseSource, ShuffledPoses, shuffled_order
+from cryo_disentangle.losses.pose_sources import (
+    PoseSource,
+    ShuffledPoses,
+    UniformPoses,
+    shuffled_order,
+)
 from cryo_disentangle.losses.round_trip import (
     GradientTarget,
     InterventionTerms,
@@ -138,8 +143,9 @@ class PoseIntervention(_Intervention):
 
     Args:
         weight: Weight, a number or a schedule.
-        poses: Where poses come from: `ShuffledPoses` (null), right for known poses; `UniformPoses`
-            for models that infer them; `InPlanePoses`.
+        poses: Where poses come from: `ShuffledPoses` as in the paper, `UniformPoses` or
+            `InPlanePoses`; null shuffles known poses, and draws uniformly where the model infers
+            them, since its own may be wrong in a way that a shuffle doesn't show.
         distance: Distance of conformations; null is `SquaredDistance`.
         pose_distance: Distance of poses; null is `ChordalDistance`.
         pose_weight: Weight of the pose term beside the conformation term.
@@ -174,7 +180,7 @@ class PoseIntervention(_Intervention):
         conformation = SquaredDistance() if distance is None else distance
         both = RoundTripDistance(conformation, pose_distance, pose_weight)
         super().__init__(weight, both, noise_std, every_n_steps, fraction, gradient, seed)
-        self.poses: PoseSource = ShuffledPoses() if poses is None else poses
+        self.poses = poses
 
     def _intervene(
         self,
@@ -184,9 +190,12 @@ class PoseIntervention(_Intervention):
         noise: Tensor | None,
         generator: torch.Generator,
     ) -> InterventionTerms:
+        poses = self.poses
+        if poses is None:
+            poses = ShuffledPoses() if inference.pose is None else UniformPoses()
         # Matrix products under autocast would round rotations to three digits.
         with torch.autocast(inference.mean.device.type, enabled=False):
-            pose = self.poses.draw(own_pose(batch, inference), generator)
+            pose = poses.draw(own_pose(batch, inference), generator)
         return pose_intervention(
             model.infer,
             model.generate,

@@ -16,7 +16,7 @@ from tests.losses.two_processes import Step, part, work
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the two processes left."""
     folder = tmp_path_factory.mktemp("two")
-    spawn(work, args=(str(folder),), nprocs=2)  # type: ignore[no-untyped-call]
+    spawn(work, args=(str(folder),), nprocs=2)
     return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.geometry import in_plane_rotation, random_rotations
+from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.losses import (
     ConformationIntervention,
     ContrastiveDistance,
@@ -18,8 +17,10 @@ from cryo_disentangle.losses import (
     InPlanePoses,
     LinearSchedule,
     PoseIntervention,
+    PoseSource,
     RelativeDistance,
     ScheduledPenalty,
+    ShuffledPoses,
     UniformPoses,
     WithVarianceFloor,
     pose_intervention,
@@ -28,6 +29,7 @@ from cryo_disentangle.losses import (
 from cryo_disentangle.protocols import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 from tests.losses.linear import LinearModel, gradients, make_batch
+from tests.losses.two_processes import Turned
 
 
 def call(penalty: ScheduledPenalty, model: LinearModel, batch: ParticleBatch) -> Tensor:
@@ -193,15 +195,6 @@ def test_estimates_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
         EstimatedNoise(**options)
 
 
-@dataclass
-class _Turned:
-    """Poses that depend on the particle alone."""
-
-    def draw(self, pose: Pose, generator: torch.Generator) -> Pose:  # noqa: ARG002
-        turn = in_plane_rotation(torch.tensor(0.7, dtype=torch.float64))
-        return Pose(turn @ pose.rotation, pose.translation)
-
-
 @pytest.mark.parametrize("distance", [None, RelativeDistance()], ids=repr)
 def test_halves_of_a_batch_give_the_mean_of_their_gradients(
     distance: RelativeDistance | None,
@@ -211,7 +204,7 @@ def test_halves_of_a_batch_give_the_mean_of_their_gradients(
 
     def slopes(rows: slice) -> dict[str, Tensor]:
         part: Any = {key: value[rows] for key, value in batch.items()}  # type: ignore[index]
-        penalty = PoseIntervention(poses=_Turned(), distance=distance)
+        penalty = PoseIntervention(poses=Turned(), distance=distance)
         return gradients(model, call(penalty, model, part))
 
     first, second = slopes(slice(4)), slopes(slice(4, None))
@@ -259,10 +252,23 @@ def test_a_model_without_pose_is_refused_at_the_first_call() -> None:
         call(ConformationIntervention(), LinearModel(), make_batch())
 
 
-@pytest.mark.parametrize("kind", [PoseIntervention, ConformationIntervention])
-def test_a_batch_of_one_is_refused(kind: type[ScheduledPenalty]) -> None:
+@pytest.mark.parametrize(
+    "penalty", [PoseIntervention(poses=ShuffledPoses()), ConformationIntervention()]
+)
+def test_a_batch_of_one_is_refused(penalty: ScheduledPenalty) -> None:
     with pytest.raises(ValueError, match="a shuffle needs batches of at least 2 particles"):
-        call(kind(weight=1.0), LinearModel(infers_pose=True), make_batch(1))
+        call(penalty, LinearModel(infers_pose=True), make_batch(1))
+
+
+@pytest.mark.parametrize(
+    ("infers_pose", "source"), [(False, ShuffledPoses()), (True, UniformPoses("so3"))]
+)
+def test_known_poses_are_shuffled_and_inferred_ones_drawn_from_the_prior(
+    infers_pose: bool, source: PoseSource
+) -> None:
+    model, batch = LinearModel(infers_pose=infers_pose), make_batch()
+    expected = number(PoseIntervention(poses=source), model, batch)
+    assert number(PoseIntervention(), model, batch) == expected
 
 
 @pytest.mark.parametrize("poses", [UniformPoses(), InPlanePoses()], ids=repr)
