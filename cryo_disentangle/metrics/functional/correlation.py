@@ -16,6 +16,7 @@ from cryo_disentangle.metrics.functional.codes import (
     Array,
     average_ranks,
     check_codes,
+    constant_columns,
     split_rows,
     standardize,
 )
@@ -177,12 +178,15 @@ def r2_linear(
         ValueError: If the arrays are no finite columns of the same samples, or fewer than two
             samples would remain to fit or to score.
 
-    Edge cases: constant latents predict nothing, constant factors contribute 0, collinear latents
+    Edge cases: constant latents alone give 0, constant factors contribute 0, collinear latents
     count once, duplicate factors count twice, K < D loses what is not coded; with fewer samples
     than latents the score may fall far below 0.
     """
     latents, truth = check_codes(z, factors, minimum=4)
     fit, score = split_rows(len(latents), seed=seed, test_fraction=test_fraction, n_train=n_train)
+    if bool(constant_columns(latents[fit]).all()):
+        # The mean of the samples to fit is not that of the samples to score: R² would be below 0.
+        return latents.new_zeros(())
     predicted = fit_predict(latents[fit], truth[fit], latents[score])
     return held_out_r2(predicted, truth[score]).mean()
 

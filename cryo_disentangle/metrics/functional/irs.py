@@ -40,7 +40,7 @@ def irs(
             a latent's scale matters.
 
     Returns:
-        Scalar in [0, 1]; 1 where each latent is constant while one factor is. Poor contrast: noise
+        Scalar, at most 1, where each latent is constant while one factor is. Poor contrast: noise
         has 0.3 to 0.5.
 
     Raises:
