@@ -42,10 +42,13 @@ def bin_codes(
         Bins 0 to ``bins`` - 1, shape (N, C), int64.
 
     Raises:
-        ValueError: If ``bins`` is less than 1 or ``x`` is no array of finite columns.
+        ValueError: If ``bins`` is less than 1, there is no such rule, or ``x`` is no array of finite
+            columns.
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
+    if rule not in ("rank", "width"):
+        raise ValueError(f"rule must be 'rank' or 'width', got {rule!r}")
     columns = check_columns(x, "x", minimum=1)
     if circular:
         columns = columns.remainder(2 * math.pi)

@@ -70,6 +70,9 @@ def _correlate(x: Tensor, y: Tensor) -> Tensor:
     return (standardize(x).T @ standardize(y) / len(x)).clamp(-1, 1)
 
 
+_MATRICES = {"pearson": pearson_matrix, "spearman": spearman_matrix}
+
+
 def matching(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Assigns latents to factors one to one, so that the sum of their scores is greatest.
 
@@ -116,7 +119,8 @@ def mcc(
         Scalar in [0, 1]; 1 where each factor has a latent of its own that follows it.
 
     Raises:
-        ValueError: If the arrays are no finite columns of the same samples.
+        ValueError: If the arrays are no finite columns of the same samples, there is no such
+            correlation, or an angle is no column.
 
     Edge cases: constant latents and factors correlate 0; with K < D the factors without a latent
     count 0; unused and duplicate latents cost nothing; duplicate factors need as many latents;
@@ -127,8 +131,9 @@ def mcc(
         Klindt et al. 2020, Towards nonlinear disentanglement with temporal sparse coding.
     """
     latents, truth = check_codes(z, factors)
-    matrix = pearson_matrix if correlation == "pearson" else spearman_matrix
-    scores = matrix(latents, truth).abs()
+    if correlation not in _MATRICES:
+        raise ValueError(f"correlation must be one of {list(_MATRICES)}, got {correlation!r}")
+    scores = _MATRICES[correlation](latents, truth).abs()
     _score_angles(scores, latents, truth, (list(circular_latents), list(circular)))
     return _matched_mean(scores)
 

@@ -68,6 +68,11 @@ def test_no_bins_are_refused() -> None:
         bin_codes(torch.ones(3), 0)
 
 
+def test_an_unknown_rule_is_refused() -> None:
+    with pytest.raises(ValueError, match="rule must be 'rank' or 'width', got 'mass'"):
+        bin_codes(torch.ones(3), rule="mass")  # type: ignore[arg-type]
+
+
 @few
 @given(seeds)
 def test_classes_are_equal_where_values_are(seed: int) -> None:

@@ -208,6 +208,12 @@ def test_an_angle_that_is_no_column_is_refused() -> None:
         mcc(z, factors, circular_latents=(-1,))
 
 
+def test_an_unknown_correlation_is_refused() -> None:
+    z, factors = _draw(0)
+    with pytest.raises(ValueError, match="one of .*'spearman'.*, got 'kendall'"):
+        mcc(z, factors, correlation="kendall")  # type: ignore[arg-type]
+
+
 def test_too_few_knots_or_samples_are_refused() -> None:
     z, factors = _draw(0)
     with pytest.raises(ValueError, match="at least 3 knots, got 2"):

@@ -8,7 +8,6 @@ from cryo_disentangle.metrics.functional.correlation import r2_linear
 from cryo_disentangle.metrics.functional.explicitness import explicitness
 from tests.metrics.golden import CASES, load
 
-
 # The reference fails where the samples to score lack a class, or a latent is constant.
 SOUND = [c for c in CASES if ("uniform" in c or "grid" in c) and not c.startswith("const")]
 
