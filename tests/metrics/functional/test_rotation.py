@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.geometry import in_plane_rotation, random_rotations
-from cryo_disentangle.imaging import contrast_transfer, hartley2, lattice_frequencies, symmetrize
+from cryo_disentangle.imaging import (
+    FourierDisc,
+    contrast_transfer,
+    hartley2,
+    lattice_frequencies,
+    soft_window,
+    symmetrize,
+)
 from cryo_disentangle.imaging.gaussians import project_gaussians
 from cryo_disentangle.metrics.functional.rotation import (
     rotate_images,
@@ -95,9 +102,19 @@ def test_four_quarters_are_none() -> None:
         assert torch.equal(rotate_images(images, 180), rotate_images(rotate_images(images, 90), 90))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_type_is_kept(dtype: torch.dtype) -> None:
-    assert rotate_images(torch.zeros(1, 8, 8, dtype=dtype), 20).dtype == dtype
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("side", [8, 9])
+def test_the_type_is_kept(dtype: torch.dtype, side: int) -> None:
+    assert rotate_images(torch.zeros(1, side, side, dtype=dtype), 20).dtype == dtype
+
+
+@pytest.mark.parametrize(("radius", "lost"), [(24, 0.025), (32, 0.06)])
+def test_windowed_noise_comes_back(radius: int, lost: float) -> None:
+    noise = normal(0, 8, 64, 64) * soft_window(64)
+    back = rotate_images(rotate_images(noise, 30), -30)
+    disc = FourierDisc(64, radius)
+    before, after = (disc.select(symmetrize(hartley2(images))) for images in (noise, back))
+    assert float((after - before).norm() / before.norm()) < lost
 
 
 @pytest.mark.parametrize("angle", [90.0, 30.0, -200.0])
