@@ -8,8 +8,8 @@ gives them for arrays at hand:
     >>> from cryo_disentangle.metrics import disentanglement_metrics
     >>> factors = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))
     >>> scores = disentanglement_metrics(factors.flip(1) ** 3, factors)
-    >>> print(f"{scores['mcc_spearman']:.2f} {scores['mig']:.2f} {scores['sap']:.2f}")
-    1.00 1.00 0.84
+    >>> print(f"{scores['mcc_spearman']:.2f} {scores['mig']:.1f} {scores['mcc_pearson']:.1f}")
+    1.00 1.0 0.9
 """
 
 from cryo_disentangle.metrics.base import CodesMetric
@@ -19,6 +19,7 @@ from cryo_disentangle.metrics.correlation import (
     R2Linear,
     SplineMCC,
 )
+from cryo_disentangle.metrics.infomec import InfoMEC
 from cryo_disentangle.metrics.information import MED, MIG, Modularity
 from cryo_disentangle.metrics.intervals import (
     Interval,
@@ -38,14 +39,17 @@ from cryo_disentangle.metrics.pose_leak import PoseLeak
 from cryo_disentangle.metrics.prediction import DCI, IRS, SAP, Explicitness
 from cryo_disentangle.metrics.ranking import ModelRank, rank_models
 from cryo_disentangle.metrics.rotation_test import RotationTest
+from cryo_disentangle.metrics.suite import DisentanglementMetrics, disentanglement_metrics
 
 __all__ = [
+    "BetaVAEScore",
     "CodesMetric",
     "DCI",
+    "DisentanglementMetrics",
     "Explicitness",
-    "BetaVAEScore",
     "FactorVAEScore",
     "IRS",
+    "InfoMEC",
     "Interval",
     "InterventionalBetaVAEScore",
     "InterventionalFactorVAEScore",
@@ -64,6 +68,7 @@ __all__ = [
     "SplineMCC",
     "TrueGenerator",
     "bootstrap_interval",
+    "disentanglement_metrics",
     "permutation_null",
     "rank_models",
 ]

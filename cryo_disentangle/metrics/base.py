@@ -54,9 +54,9 @@ class CodesMetric(ScoreMetric):
     ``update`` stores both as they come; ``compute`` scores all of them, of all processes, in
     `canonical_order`: how samples were batched, shuffled or spread over processes changes nothing.
     Every metric of this kind stores the same two states, so that a MetricCollection holds them
-    once.
-    Prefer ``update`` to calling the metric: a call scores each batch as well, which costs time and
-    says little on few samples.
+    once. Samples that a sampler adds to fill batches up count as any other, and every process must
+    have stored some. Prefer ``update`` to calling the metric: a call scores each batch as well,
+    which costs time and says little on few samples.
 
     As input to ``update``:
         z: Latents (posterior means), shape (B, K), or (B,) for one latent.

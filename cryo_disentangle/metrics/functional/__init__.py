@@ -19,6 +19,7 @@ from cryo_disentangle.metrics.functional.gauge import (
     align_poses,
     fit_pose_gauge,
 )
+from cryo_disentangle.metrics.functional.infomec import InfoMEC, infomec
 from cryo_disentangle.metrics.functional.information import (
     ModularityDetails,
     entropy,
@@ -72,6 +73,7 @@ from cryo_disentangle.metrics.functional.unsupervised import (
 __all__ = [
     "ConformationScore",
     "DCI",
+    "InfoMEC",
     "ModularityDetails",
     "NuisanceLeakScores",
     "PoseGauge",
@@ -100,6 +102,7 @@ __all__ = [
     "fit_pose_gauge",
     "gaussian_total_correlation",
     "gaussian_wasserstein_correlation",
+    "infomec",
     "irs",
     "matching",
     "mcc",

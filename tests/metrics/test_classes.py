@@ -1,0 +1,99 @@
+"""Each class gives its function's score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from cryo_disentangle import metrics
+from cryo_disentangle.metrics import functional
+from cryo_disentangle.metrics.order import canonical_order
+
+TWINS: list[tuple[metrics.CodesMetric, Callable[[Tensor, Tensor], Tensor]]] = [
+    (metrics.MCC(), functional.mcc),
+    (metrics.MCC("spearman"), partial(functional.mcc, correlation="spearman")),
+    (metrics.MCC(circular=(1,)), partial(functional.mcc, circular=(1,))),
+    (metrics.MCC(circular_latents=(0,)), partial(functional.mcc, circular_latents=(0,))),
+    (metrics.SplineMCC(knots=5, seed=1), partial(functional.spline_mcc, knots=5, seed=1)),
+    (metrics.R2Linear(seed=1), partial(functional.r2_linear, seed=1)),
+    (metrics.MeanCanonicalCorrelation(), functional.mean_canonical_correlation),
+    (metrics.MIG(10), partial(functional.mig, bins=10)),
+    (metrics.MIG(miller_madow=False), partial(functional.mig, miller_madow=False)),
+    (metrics.MIG(reference=True), partial(functional.mig, reference=True)),
+    (metrics.Modularity(10), partial(functional.modularity, bins=10)),
+    (metrics.Modularity(reference=True), partial(functional.modularity, reference=True)),
+    (metrics.MED(10), partial(functional.med, bins=10)),
+    (metrics.SAP(), functional.sap),
+    (metrics.Explicitness(seed=1), partial(functional.explicitness, seed=1)),
+    (metrics.IRS(5, quantile=0.9), partial(functional.irs, bins=5, quantile=0.9)),
+    *(
+        (
+            metrics.DCI(score, seed=1, test_fraction=0.25),  # type: ignore[arg-type]
+            lambda z, f, i=i: functional.dci(z, f, seed=1, test_fraction=0.25)[i],
+        )
+        for i, score in enumerate(("disentanglement", "completeness", "informativeness"))
+    ),
+    *(
+        (
+            metrics.InfoMEC(score, seed=1, neighbors=5, bins=4),  # type: ignore[arg-type]
+            lambda z, f, i=i: functional.infomec(z, f, seed=1, neighbors=5, bins=4)[i],
+        )
+        for i, score in enumerate(("modularity", "explicitness", "compactness"))
+    ),
+    (
+        metrics.BetaVAEScore(5, seed=1),
+        partial(functional.beta_vae_score_from_codes, bins=5, seed=1),
+    ),
+    (
+        metrics.FactorVAEScore(5, threshold=0.1, seed=1),
+        partial(functional.factor_vae_score_from_codes, bins=5, threshold=0.1, seed=1),
+    ),
+]
+
+
+def named(twin: object) -> str:
+    return type(twin).__name__ if isinstance(twin, metrics.CodesMetric) else ""
+
+
+@pytest.mark.parametrize(("metric", "function"), TWINS, ids=named)
+def test_class_gives_the_score_of_its_function(
+    metric: metrics.CodesMetric, function: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randint(8, (300, 2), generator=generator).double()
+    z = factors @ torch.tensor([[0.9, 0.4, 0.0], [-0.4, 0.9, 0.0]]).double()
+    z = z + torch.randn(300, 3, generator=generator)
+    metric.reset()
+    for a, b in zip(z.split(77), factors.split(77), strict=True):
+        metric.update(a, b)
+    order = canonical_order(z, factors)
+    expected = function(z[order], factors[order])
+    assert 0 < float(expected) <= 1
+    assert torch.equal(metric.compute(), expected)
+
+
+@pytest.mark.parametrize(("metric", "_"), TWINS, ids=named)
+def test_what_torchmetrics_wants_to_know(metric: metrics.CodesMetric, _: object) -> None:
+    assert metric.is_differentiable is False
+    assert metric.higher_is_better is True
+    assert metric.full_state_update is False
+    assert (metric.plot_lower_bound, metric.plot_upper_bound) == (0.0, 1.0)
+
+
+def test_every_class_is_tested() -> None:
+    classes = {
+        name
+        for name in metrics.__all__
+        if isinstance(getattr(metrics, name), type)
+        and issubclass(getattr(metrics, name), metrics.CodesMetric)
+    }
+    assert classes - {type(metric).__name__ for metric, _ in TWINS} == {"CodesMetric"}
+
+
+def test_unknown_scores() -> None:
+    with pytest.raises(ValueError, match=r"score must be one of disentanglement, .*, got 'modul'"):
+        metrics.DCI("modul")  # type: ignore[arg-type]
