@@ -42,8 +42,8 @@ def bin_codes(
         Bins 0 to ``bins`` - 1, shape (N, C), int64.
 
     Raises:
-        ValueError: If ``bins`` is less than 1, there is no such rule, or ``x`` is no array of finite
-            columns.
+        ValueError: If ``bins`` is less than 1, there is no such rule, or ``x`` is no array of
+            finite columns.
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")

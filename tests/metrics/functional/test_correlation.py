@@ -210,7 +210,7 @@ def test_an_angle_that_is_no_column_is_refused() -> None:
 
 def test_an_unknown_correlation_is_refused() -> None:
     z, factors = _draw(0)
-    with pytest.raises(ValueError, match="one of .*'spearman'.*, got 'kendall'"):
+    with pytest.raises(ValueError, match=r"one of .*'spearman'.*, got 'kendall'"):
         mcc(z, factors, correlation="kendall")  # type: ignore[arg-type]
 
 
