@@ -30,9 +30,9 @@ _POSE_METRICS = (
     "pose_encoder_consistency",
     "pose_conformation_invariance",
 )
-_SCORED = ("z", "std", "pose", "z_own", "pose_own", "z_oracle", "pose_oracle")
+_OWN = ("z", "std", "pose", "z_own", "pose_own", "translation", "translation_own")
+_ORACLE = ("z_oracle", "pose_oracle")
 _TRUE = ("factors", "true_pose", "z_first", "z_turned", "pose_first", "pose_changed")
-_SHIFTS = ("translation", "translation_own")
 
 
 class PoseConformationMetrics(ParticleRowsMetric):
@@ -98,7 +98,7 @@ class PoseConformationMetrics(ParticleRowsMetric):
         seed: int = 0,
         **kwargs: Any,  # noqa: ANN401 - torchmetrics' own words
     ) -> None:
-        super().__init__(_SCORED + _TRUE + _SHIFTS, **kwargs)
+        super().__init__(_OWN + _ORACLE + _TRUE, **kwargs)
         if noise_std is not None and noise_std < 0:
             raise ValueError(f"noise_std must not be negative, got {noise_std}")
         # In a tuple, so that torch doesn't take models for parts of the metric.
@@ -137,8 +137,7 @@ class PoseConformationMetrics(ParticleRowsMetric):
             Scores by name, float64 scalars.
 
         Raises:
-            ValueError: If fewer than 2 particles are stored (4 beside a true generator or an
-                oracle), or a number is not finite.
+            ValueError: If fewer than 4 particles are stored (2 without truth), or one isn't finite.
         """
         rows = self.rows()
         own = volume_consistency(rows["z"], rows["z_own"])
@@ -180,13 +179,12 @@ class PoseConformationMetrics(ParticleRowsMetric):
             "z_oracle": None if best is None else best.mean,
             "pose_oracle": None if best is None else _rotation(best),
         }
-        if own.pose is not None and own.pose.translation is not None:
+        if own.pose is not None:
             rows |= {"translation": pose.translation, "translation_own": own.pose.translation}
         if generator is None:
             return rows | _change(model, model, found.mean, _pose(found, trades.batch), trades)
-        for key in ("factors", "rotation"):
-            if key not in trades.batch:
-                raise ValueError(f"beside a true generator a batch needs {key}, found none")
+        if missing := {"factors", "rotation"} - trades.batch.keys():
+            raise ValueError(f"beside a true generator a batch needs {missing.pop()}, found none")
         factors, true_pose = trades.batch["factors"], _given_pose(trades.batch)
         turned = trades.trade_pose(true_pose, 1)
         first = model.infer(trades.show(generator, factors, turned))
@@ -245,11 +243,12 @@ def _conformation_scores(rows: dict[str, Tensor], own: ConformationScore) -> dic
         volume = volume_consistency(rows["z"], align_latents(rows["z_oracle"], rows["z"]))
     first, scores = rows.get("z_first", rows["z_own"]), {}
     if "factors" in rows:
-        factors, name = rows["factors"], "conformation_encoder_consistency"
+        factors = rows["factors"]
         encoder = conformation_encoder_consistency(factors, align_latents(first, factors))
         if factors.shape == first.shape:
             unaligned = conformation_encoder_consistency(factors, first)
-            scores[f"{name}_unaligned_normalized"] = unaligned.normalized
+            name = "conformation_encoder_consistency_unaligned_normalized"
+            scores[name] = unaligned.normalized
     invariance = conformation_pose_invariance(first, rows["z_turned"])
     for name, score, axes in (
         ("volume_consistency", volume, "r2"),
