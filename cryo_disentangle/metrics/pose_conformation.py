@@ -184,7 +184,7 @@ class PoseConformationMetrics(ParticleRowsMetric):
         if generator is None:
             return rows | _change(model, model, found.mean, _pose(found, trades.batch), trades)
         if missing := {"factors", "rotation"} - trades.batch.keys():
-            raise ValueError(f"beside a true generator a batch needs {missing.pop()}, found none")
+            raise ValueError(f"beside a true generator a batch needs {min(missing)}, found none")
         factors, true_pose = trades.batch["factors"], _given_pose(trades.batch)
         turned = trades.trade_pose(true_pose, 1)
         first = model.infer(trades.show(generator, factors, turned))
