@@ -34,6 +34,10 @@ from cryo_disentangle.metrics.interventional import (
     InterventionalFactorVAEScore,
 )
 from cryo_disentangle.metrics.interventions import TrueGenerator
+from cryo_disentangle.metrics.neighbourhood import (
+    InformationImbalance,
+    NeighbourhoodSimilarity,
+)
 from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.metrics.pose_leak import PoseLeak
 from cryo_disentangle.metrics.prediction import DCI, IRS, SAP, Explicitness
@@ -50,6 +54,7 @@ __all__ = [
     "FactorVAEScore",
     "IRS",
     "InfoMEC",
+    "InformationImbalance",
     "Interval",
     "InterventionalBetaVAEScore",
     "InterventionalFactorVAEScore",
@@ -59,6 +64,7 @@ __all__ = [
     "MeanCanonicalCorrelation",
     "ModelRank",
     "Modularity",
+    "NeighbourhoodSimilarity",
     "Null",
     "PoseConformationMetrics",
     "PoseLeak",

@@ -25,7 +25,7 @@ _order = remember_last(canonical_order)
 
 
 class ScoreMetric(Metric):
-    """A score from 0 to 1, higher the better, that nothing is differentiated through."""
+    """A score that no gradient flows through; from 0 to 1, the best, unless a class says other."""
 
     is_differentiable = False
     higher_is_better = True

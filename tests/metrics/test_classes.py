@@ -45,6 +45,19 @@ TWINS: list[tuple[metrics.CodesMetric, Callable[[Tensor, Tensor], Tensor]]] = [
         for i, score in enumerate(("modularity", "explicitness", "compactness"))
     ),
     (
+        metrics.NeighbourhoodSimilarity(5, max_samples=200, seed=1),
+        partial(functional.neighbourhood_similarity, k=5, max_samples=200, seed=1),
+    ),
+    *(
+        (
+            metrics.InformationImbalance(direction, k=2, max_samples=200, seed=1),  # type: ignore[arg-type]
+            lambda z, f, i=i: functional.information_imbalance(z, f, k=2, max_samples=200, seed=1)[
+                i
+            ],
+        )
+        for i, direction in enumerate(("latents_to_factors", "factors_to_latents"))
+    ),
+    (
         metrics.BetaVAEScore(5, seed=1),
         partial(functional.beta_vae_score_from_codes, bins=5, seed=1),
     ),
@@ -79,9 +92,10 @@ def test_class_gives_the_score_of_its_function(
 @pytest.mark.parametrize(("metric", "_"), TWINS, ids=named)
 def test_what_torchmetrics_wants_to_know(metric: metrics.CodesMetric, _: object) -> None:
     assert metric.is_differentiable is False
-    assert metric.higher_is_better is True
+    lower_is_better = isinstance(metric, metrics.InformationImbalance)
+    assert metric.higher_is_better is not lower_is_better
     assert metric.full_state_update is False
-    assert (metric.plot_lower_bound, metric.plot_upper_bound) == (0.0, 1.0)
+    assert (metric.plot_lower_bound, metric.plot_upper_bound) == (0.0, 1.0 + lower_is_better)
 
 
 def test_every_class_is_tested() -> None:

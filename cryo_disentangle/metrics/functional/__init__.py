@@ -47,6 +47,11 @@ from cryo_disentangle.metrics.functional.leak import (
     nuisance_leak,
     pose_leak,
 )
+from cryo_disentangle.metrics.functional.neighbourhood import (
+    InformationImbalance,
+    information_imbalance,
+    neighbourhood_similarity,
+)
 from cryo_disentangle.metrics.functional.pose_conformation import (
     ConformationScore,
     PoseScore,
@@ -74,6 +79,7 @@ __all__ = [
     "ConformationScore",
     "DCI",
     "InfoMEC",
+    "InformationImbalance",
     "ModularityDetails",
     "NuisanceLeakScores",
     "PoseGauge",
@@ -103,6 +109,7 @@ __all__ = [
     "gaussian_total_correlation",
     "gaussian_wasserstein_correlation",
     "infomec",
+    "information_imbalance",
     "irs",
     "matching",
     "mcc",
@@ -112,6 +119,7 @@ __all__ = [
     "modularity",
     "modularity_details",
     "mutual_information",
+    "neighbourhood_similarity",
     "nuisance_leak",
     "pairwise_mutual_information",
     "pearson_matrix",
