@@ -66,7 +66,7 @@ def test_perfect_code_scores_one(case: str) -> None:
     assert len(set(top.indices.tolist())) == len(top.indices)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(seed=SEEDS, samples=st.sampled_from([60, 200, 600]))
 def test_noise_scores_zero(seed: int, samples: int) -> None:
     noise = draw(samples, 3, seed)
