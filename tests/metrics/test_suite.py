@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from cryo_disentangle.metrics import DisentanglementMetrics, disentanglement_metrics
+from cryo_disentangle.metrics import (
+    DisentanglementMetrics,
+    disentanglement_metrics,
+    permutation_null,
+)
 
 NAMES = {
     "beta_vae",
@@ -88,6 +92,18 @@ def test_unrelated_codes_have_none() -> None:
         assert float(scores[name]) == pytest.approx(0.0, abs=0.15), name
     for name in chance:
         assert float(scores[name]) == pytest.approx(1 / 3, abs=0.12), name
+
+
+def test_scores_beside_their_null() -> None:
+    def evaluate(z: Tensor, factors: Tensor) -> Tensor:
+        return torch.stack(list(disentanglement_metrics(z, factors).values()))
+
+    z, factors = codes(300, seed=1)
+    unrelated = permutation_null(evaluate, z.roll(1, 0), factors, permutations=9)
+    value, width = evaluate(z.roll(1, 0), factors), unrelated.high - unrelated.low
+    assert bool(((value - unrelated.mean).abs() <= width + 1e-9).all())
+    related = permutation_null(evaluate, z, factors, permutations=9)
+    assert bool((related.p_value == 1 / 10).all())
 
 
 @pytest.mark.parametrize(
