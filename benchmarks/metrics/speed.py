@@ -2,7 +2,8 @@
 
     python benchmarks/metrics/speed.py [--rows 10000] [--repeats 5] [--dci-reference]
 
-Prints a Markdown table of medians over interleaved repeats. The published forms are those of
+Prints a Markdown table of medians over interleaved repeats; MIG pays for what modularity shares.
+The published forms are those of
 `references.py`. DCI's takes minutes: ``--dci-reference`` fits it to one factor on 10,000 rows,
 whose time counts once for each factor; otherwise its time is the one measured before (378 s on 2
 cores of an AMD EPYC, disentanglement_lib with scikit-learn 1.9.1). The last rows are the whole
@@ -83,12 +84,14 @@ def line(name: str, ours: float, theirs: float | None) -> str:
 
 
 def compare(rows: int, repeats: int) -> None:
-    """Prints the rows of the cheap metrics and of their sum."""
-    measured = pairs(*codes(rows))
-    times = {name: ([], []) for name in measured}  # type: dict[str, tuple[list[float], list[float]]]
+    """Prints the rows of the cheap metrics and of their sum.
+
+    Every repeat has other data: MIG and modularity share what they compute, repeats must not.
+    """
+    times: dict[str, tuple[list[float], list[float]]] = {}
     for repeat in range(repeats + 1):
-        for name, both in measured.items():
-            for kept, function in zip(times[name], both, strict=True):
+        for name, both in pairs(*codes(rows, seed=repeat)).items():
+            for kept, function in zip(times.setdefault(name, ([], [])), both, strict=True):
                 passed = seconds(function)
                 if repeat:
                     kept.append(passed)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from cryo_disentangle.metrics.memo import remember_last
+from cryo_disentangle.metrics.functional._memo import remember_last
 from cryo_disentangle.metrics.order import canonical_order
 
 if TYPE_CHECKING:

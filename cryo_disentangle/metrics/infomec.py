@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from cryo_disentangle.metrics.base import CodesMetric, check_choice
+from cryo_disentangle.metrics.functional._memo import remember_last
 from cryo_disentangle.metrics.functional.infomec import infomec
-from cryo_disentangle.metrics.memo import remember_last
 
 __all__ = ["InfoMEC"]
 

@@ -7,11 +7,11 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from cryo_disentangle.metrics.base import CodesMetric, check_choice
+from cryo_disentangle.metrics.functional._memo import remember_last
 from cryo_disentangle.metrics.functional.dci import dci
 from cryo_disentangle.metrics.functional.explicitness import explicitness
 from cryo_disentangle.metrics.functional.irs import irs
 from cryo_disentangle.metrics.functional.sap import sap
-from cryo_disentangle.metrics.memo import remember_last
 
 __all__ = ["DCI", "IRS", "SAP", "Explicitness"]
 

@@ -57,8 +57,8 @@ def check_columns(x: Array, name: str, *, minimum: int = 2) -> Tensor:
         raise ValueError(f"{name} must have at least one column, got {tuple(columns.shape)}")
     if len(columns) < minimum:
         raise ValueError(f"{name} must have at least {minimum} samples, got {len(columns)}")
-    finite = columns.isfinite()
-    if not finite.all():
+    # A finite sum has finite terms and costs a third; the sum of finite ones can overflow.
+    if not columns.sum().isfinite() and not (finite := columns.isfinite()).all():
         row, column = (int(i) for i in (~finite).nonzero()[0])
         raise ValueError(
             f"{name} must be finite, got {columns[row, column].item()} at row {row}, "
@@ -135,7 +135,14 @@ def sorted_groups(x: Tensor) -> tuple[Tensor, Tensor]:
         Row of the i-th smallest value, and number (from 0) of its value among the column's distinct
         values; both (C, N), int64.
     """
-    values, order = x.T.contiguous().sort(dim=1)
+    columns = x.T.contiguous()
+    # numpy's sort takes half the time of torch's on a CPU.
+    order = (
+        torch.from_numpy(np.argsort(columns.numpy(), axis=1))
+        if columns.device.type == "cpu"
+        else columns.argsort(dim=1)
+    )
+    values = columns.gather(1, order)
     rises = values[:, 1:] != values[:, :-1]
     if bool(rises.all()):
         return order, torch.arange(len(x), device=x.device).expand_as(order)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional._contingency import compare, count
+from cryo_disentangle.metrics.functional._contingency import Dependence, compare, count
+from cryo_disentangle.metrics.functional._memo import remember_last
 from cryo_disentangle.metrics.functional.binning import bin_codes, classes
 from cryo_disentangle.metrics.functional.codes import Array, check_codes
 
@@ -101,21 +102,32 @@ def mig(
     References:
         Chen, Li, Grosse and Duvenaud 2018, Isolating sources of disentanglement, Eq. 6.
     """
-    labels_z, labels_f = _labels(z, factors, bins, reference=reference)
+    shared = _share(*check_codes(z, factors), bins, reference)
     corrected = miller_madow and not reference
-    information = mutual_information(labels_z, labels_f, miller_madow=corrected)
+    information = shared.dependence.corrected if corrected else shared.dependence.plug_in
     top = torch.cat([information, torch.zeros_like(information[:1])]).topk(2, dim=0).values
-    uncertainty = entropy(labels_f, miller_madow=corrected)
+    uncertainty = shared.corrected_entropy if corrected else shared.entropy
     gap = (top[0] - top[1]) / uncertainty.masked_fill(uncertainty == 0, 1.0)
     return gap.mean()
 
 
-def _labels(z: Array, factors: Array, bins: int, *, reference: bool) -> tuple[Tensor, Tensor]:
-    """Cuts latents and factors as the default or as the reference does."""
-    latents, truth = check_codes(z, factors)
+class _Shared(NamedTuple):
+    """What latents and factors share, and the uncertainty of the factors (D,) in nats."""
+
+    dependence: Dependence
+    entropy: Tensor
+    corrected_entropy: Tensor
+
+
+@remember_last
+def _share(latents: Tensor, truth: Tensor, bins: int, reference: bool) -> _Shared:
+    """Cuts latents and factors as the default or as the reference does, and compares them."""
     if reference:
-        return bin_codes(latents, bins, rule="width"), classes(truth, "factors")
-    return bin_codes(latents, bins), bin_codes(truth, bins)
+        labels = bin_codes(latents, bins, rule="width"), classes(truth, "factors")
+    else:
+        labels = bin_codes(latents, bins), bin_codes(truth, bins)
+    uncertainty = (entropy(labels[1], miller_madow=corrected) for corrected in (False, True))
+    return _Shared(compare(*labels), *uncertainty)
 
 
 class ModularityDetails(NamedTuple):
@@ -151,8 +163,7 @@ def modularity_details(
     Raises:
         ValueError: If the arrays are no finite columns of the same samples.
     """
-    labels_z, labels_f = _labels(z, factors, bins, reference=reference)
-    found = compare(labels_z, labels_f)
+    found = _share(*check_codes(z, factors), bins, reference).dependence
     information = found.plug_in if reference else found.evident
     best = information.amax(1)
     informative = best > 0
@@ -227,7 +238,7 @@ def med(z: Array, factors: Array, *, bins: int = 20) -> Tensor:
         Cao et al. 2022, An empirical study on disentanglement of negative-free contrastive
         learning, Section 3.2.
     """
-    information = compare(*_labels(z, factors, bins, reference=False)).evident
+    information = _share(*check_codes(z, factors), bins, False).dependence.evident
     known = information.sum(0)
     importance = information / known.masked_fill(known == 0, 1.0)
     weight = importance.sum(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics.memo import remember_last
+from cryo_disentangle.metrics.functional._memo import remember_last
 
 
 def test_same_arguments_are_computed_once() -> None:

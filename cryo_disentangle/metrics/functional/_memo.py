@@ -44,7 +44,8 @@ def remember_last(function: Callable[P, R]) -> Callable[P, R]:
 
 def _digest(*arguments: object) -> bytes:
     """Fingerprint of arguments: a tensor's by shape, type and bytes, others' by what they print."""
-    digest = hashlib.blake2b(digest_size=32)
+    # Processors have instructions for it, which makes it twice as fast as blake2b.
+    digest = hashlib.sha256()
     for argument in arguments:
         if isinstance(argument, Tensor):
             digest.update(repr((argument.shape, argument.dtype, argument.device)).encode())
