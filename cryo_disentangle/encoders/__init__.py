@@ -1,5 +1,7 @@
-"""Amortised inference f: images to posteriors of the conformation."""
+"""Inference f: images, or a particle's number, to the conformation's posterior and to poses."""
 
 from cryo_disentangle.encoders.mlp import MLPEncoder
+from cryo_disentangle.encoders.pose import InPlanePoseHead, PoseHead
+from cryo_disentangle.encoders.table import LatentTable
 
-__all__ = ["MLPEncoder"]
+__all__ = ["InPlanePoseHead", "LatentTable", "MLPEncoder", "PoseHead"]

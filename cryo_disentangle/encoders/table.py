@@ -1,0 +1,67 @@
+"""A posterior for each particle of a stack, learned without an encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LatentTable"]
+
+_INITIAL_STD = 0.1
+
+
+class LatentTable(nn.Module):
+    """Looks up posteriors by particle number instead of inferring them from images.
+
+    An auto-decoder: means and log-variances are free parameters, so there is no amortisation gap,
+    but:
+
+    * Only the particles trained on have a posterior; held-out ones keep their initial values.
+    * It holds 2 Z numbers a particle, and an optimiser such as Adam two more for each of these.
+      Gradients are dense, so a step and, in distributed training, its communication take time in
+      proportion to the whole stack.
+    * A row is visited once an epoch. Between visits Adam goes on by its running mean: a visit moves
+      a row by up to about 30 learning rates.
+
+    Args:
+        n_particles: Number N of particles in the stack.
+        conformation_dim: Number Z of conformation coordinates.
+
+    Attributes:
+        mean: Means, shape (N, Z); drawn from a normal of standard deviation 0.1, since equal rows
+            would learn alike.
+        log_variance: Logarithms of variances, shape (N, Z); start at zero, the prior's.
+
+    Raises:
+        ValueError: If a size is not positive.
+    """
+
+    def __init__(self, n_particles: int, conformation_dim: int) -> None:
+        super().__init__()
+        if min(n_particles, conformation_dim) < 1:
+            raise ValueError(
+                "a table of latents needs positive sizes, found "
+                f"n_particles={n_particles}, conformation_dim={conformation_dim}"
+            )
+        self.mean = nn.Parameter(_INITIAL_STD * torch.randn(n_particles, conformation_dim))
+        self.log_variance = nn.Parameter(torch.zeros(n_particles, conformation_dim))
+
+    def forward(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Looks up posteriors.
+
+        Args:
+            index: Rows of the particles in the stack, shape (B,), integers.
+
+        Returns:
+            Mean and log-variance, each (B, Z).
+
+        Raises:
+            ValueError: If a row lies outside the table.
+        """
+        outside = (index < 0) | (index >= len(self.mean))
+        if bool(outside.any()):
+            raise ValueError(
+                f"the table holds {len(self.mean)} particles, found particle "
+                f"{int(index[outside][0])} (counted from 0)"
+            )
+        return self.mean[index], self.log_variance[index]
