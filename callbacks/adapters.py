@@ -265,5 +265,5 @@ def _describe(thing: object) -> str:
     if thing is None:
         return "None"
     if isinstance(thing, Mapping):
-        return f"a {type(thing).__name__} with keys {sorted(map(str, thing))}"
-    return f"a {type(thing).__name__}"
+        return f"{type(thing).__name__} with keys {sorted(map(str, thing))}"
+    return type(thing).__name__
