@@ -35,7 +35,8 @@ class PenaltyCallback(Callback):
     and added to the loss before its backward pass. That equals ``loss + penalty(model, batch,
     model.infer(batch))`` in ``training_step``: with gradient accumulation, under DDP, in bf16 and
     in fp16, whose loss scale the term gets, too. A `ScheduledPenalty` of weight 0, or not due at a
-    step, costs nothing and changes nothing: nothing is inferred, nothing drawn.
+    step, costs nothing and changes nothing: nothing is inferred, nothing drawn. Layers that keep
+    statistics of batches (batch normalisation) see a batch once more when it is inferred again.
 
     The loss that ``training_step`` logs is without the penalty. ``train/<name>`` is the weighted
     penalty and ``train/<name>/<term>`` what it is made of, both of the last step at which it was
@@ -62,6 +63,8 @@ class PenaltyCallback(Callback):
             addition (manual optimisation, sharded weights).
     """
 
+    _model: AdaptedModel
+
     def __init__(
         self,
         penalty: Penalty,
@@ -78,7 +81,6 @@ class PenaltyCallback(Callback):
         self.penalty = penalty
         self.name = name or _snake_case(type(penalty).__name__)
         self._adapter = ModelAdapter(infer, generate, as_batch)
-        self._model: AdaptedModel | None = None
         self._batch: object = None
         self._own_parameters: list[nn.Parameter] = []
 
@@ -114,7 +116,7 @@ class PenaltyCallback(Callback):
         _join(trainer.optimizers[0], learned)
         modules = set(pl_module.parameters())
         self._own_parameters = [p for p in learned if p not in modules]
-        if _distributed():
+        if trainer.world_size > 1:
             for tensor in (*self.penalty.parameters(), *self.penalty.buffers()):
                 torch.distributed.broadcast(tensor.detach(), 0)
 
@@ -132,7 +134,7 @@ class PenaltyCallback(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
     ) -> None:
         """Adds the penalty to the loss."""
-        if self._passes_over() or self._model is None:
+        if self._passes_over():
             return
         with trainer.precision_plugin.train_step_context():
             batch = self._adapter.batch(self._batch)
@@ -147,12 +149,13 @@ class PenaltyCallback(Callback):
 
     def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Averages the gradients of the penalty's own parameters over processes."""
+        if trainer.world_size == 1:
+            return
         # Averaging again what earlier batches of an accumulation have left changes nothing.
-        if self._own_parameters and _distributed():
-            for parameter in self._own_parameters:
-                if parameter.grad is not None:
-                    torch.distributed.all_reduce(parameter.grad)
-                    parameter.grad /= torch.distributed.get_world_size()
+        for parameter in self._own_parameters:
+            if parameter.grad is not None:
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= trainer.world_size
 
     def on_train_batch_end(
         self,
@@ -215,11 +218,6 @@ def _join(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
             "those of a penalty later: give them to it in configure_optimizers"
         )
     optimizer.param_groups[0]["params"].extend(new)
-
-
-def _distributed() -> bool:
-    """Whether there are several processes."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _snake_case(name: str) -> str:

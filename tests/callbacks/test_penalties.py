@@ -27,6 +27,7 @@ from cryo_disentangle.losses import (
     UniformPoses,
 )
 from cryo_disentangle.protocols import Penalty
+from tests import tiny
 from tests.callbacks import foreign, loops
 from tests.small_model import make_batch, make_model
 
@@ -111,7 +112,9 @@ def test_two_processes(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     work = [*command, "-m", "tests.callbacks.two_processes", str(tmp_path)]
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(work, cwd=root, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(
+        work, cwd=root, env=tiny.environment(), capture_output=True, text=True, timeout=200
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     found, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for run, weights in found.items():
