@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 __all__ = ["draw_curves", "draw_fsc", "draw_images", "draw_latents", "draw_volumes"]
 
 # Okabe and Ito 2008: told apart with any colour vision.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
+
+# A cyclic scale for any colour vision, darkened, since its lightest end is lost on white.
+_CIRCLE = ListedColormap(0.85 * np.asarray(colormaps["twilight"](np.linspace(0, 1, 256)))[:, :3])
+_PANELS_ACROSS = 4
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -77,7 +84,13 @@ def draw_images(observed: FloatArray, rendered: FloatArray, pixel_size: float) -
 
 
 def draw_latents(
-    latents: FloatArray, colours: FloatArray, names: Sequence[str], chosen: FloatArray
+    latents: FloatArray,
+    colours: FloatArray,
+    names: Sequence[str],
+    chosen: FloatArray | None = None,
+    *,
+    cyclic: Collection[str] = (),
+    title: str | None = None,
 ) -> Figure:
     """Draws conformations, once for each quantity that colours them.
 
@@ -86,30 +99,47 @@ def draw_latents(
         colours: Shape (N, C).
         names: What the C columns are.
         chosen: Latents whose volumes are shown elsewhere, shape (K, Z); numbered in the picture.
+        cyclic: Names of the columns that are angles in degrees, of period 360.
+        title: Title of the figure.
 
     Returns:
-        The figure.
+        The figure, in rows of at most four panels.
     """
-    figure = Figure(figsize=(4.6 * len(names), 3.9), layout="constrained")
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    across = min(len(names), _PANELS_ACROSS)
+    down = -(-len(names) // across)
+    figure = Figure(figsize=(4.6 * across, 3.9 * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).flatten()
     order = np.argsort(-latents.var(axis=0))
     x, y = (int(order[0]), int(order[1])) if len(order) > 1 else (0, 0)
-    for axes, colour, name in zip(panels, colours.T, names, strict=True):
+    for axes, colour, name in zip(panels, colours.T, names, strict=False):
         vertical = latents[:, y] if x != y else colour
-        points = axes.scatter(latents[:, x], vertical, c=colour, s=5, cmap="viridis", linewidths=0)
-        figure.colorbar(points, ax=axes, label=name)
+        scale: dict[str, Any] = {"cmap": "viridis"}
+        if name in cyclic:
+            scale = {"cmap": _CIRCLE, "vmin": -180, "vmax": 180}
+        points = axes.scatter(latents[:, x], vertical, c=colour, s=5, linewidths=0, **scale)
+        ticks = np.arange(-180, 181, 90) if name in cyclic else None
+        figure.colorbar(points, ax=axes, label=name, ticks=ticks)
         axes.set(xlabel=f"z{x + 1}", ylabel=f"z{y + 1}" if x != y else name)
-        if x != y:
-            for number, latent in enumerate(chosen, start=1):
-                axes.annotate(
-                    str(number),
-                    (latent[x], latent[y]),
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    bbox={"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "black", "lw": 0.6},
-                )
+        if x != y and chosen is not None:
+            _number(axes, chosen[:, [x, y]])
+    for axes in panels[len(names) :]:
+        axes.remove()
+    if title is not None:
+        figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _number(axes: Axes, places: FloatArray) -> None:
+    """Writes 1, 2, ... at some places, shape (K, 2)."""
+    for number, place in enumerate(places, start=1):
+        axes.annotate(
+            str(number),
+            (place[0], place[1]),
+            ha="center",
+            va="center",
+            fontsize=8,
+            bbox={"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "black", "lw": 0.6},
+        )
 
 
 def draw_volumes(volumes: FloatArray, pixel_size: float) -> Figure:

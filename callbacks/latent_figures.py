@@ -1,0 +1,223 @@
+"""Pictures of the latent space while it is learned."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+
+from cryo_disentangle.callbacks import latent_pictures, pictures
+from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.run_particles import InferredRows, held_out_batches, infer_rows
+from cryo_disentangle.callbacks.soft import EpochCallback
+from cryo_disentangle.geometry import rotation_to_euler_zyz
+from cryo_disentangle.metrics.functional import matching, pearson_matrix, rotate_particles
+from cryo_disentangle.particles import read_labels
+from cryo_disentangle.types import ParticleBatch
+
+__all__ = ["LatentFigures"]
+
+FloatArray = npt.NDArray[np.floating]
+
+_TURNED = 256
+_ANGLES_DEG = np.arange(0, 360, 30)
+_POSES = ("viewing direction: rot (°)", "viewing direction: tilt (°)", "in-plane angle: psi (°)")
+_CYCLIC = (_POSES[0], _POSES[2])
+_SAME_DEG = 0.1
+
+
+class LatentFigures(EpochCallback):
+    """Draws the latent space of held-out particles into ``<run>/figures`` every few epochs.
+
+    ``epoch_NNN_latents.png`` shows conformations, coloured by true factors, and
+    ``epoch_NNN_poses.png`` by where the particles are seen from, which should show no order.
+    ``epoch_NNN_factors.png`` is the correlation of latent coordinates with true factors and their
+    best one-to-one matching, ``epoch_NNN_drift.png`` how far conformations move when 256 of the
+    images are turned in their plane, which changes nothing about the molecule, and
+    ``epoch_NNN_metrics.png`` has all logged metrics so far. A picture of what is not known is left
+    out. TensorBoard gets the pictures, too.
+
+    NNN is the number of epochs done. The first process draws; a picture that fails is told once in
+    a warning and never ends the training.
+
+    Args:
+        every_n_epochs: Epochs from one set of pictures to the next; the last epoch has one.
+        truth: ``truth.npz`` of a simulated stack, for its true factors; null takes those that come
+            with the batches, if any.
+        particles: How many held-out particles to look at, at most.
+        infer: How the module infers, for modules without ``infer(batch)``: a function of (module,
+            batch) that returns (mean, log_variance) or (mean, log_variance, pose), or its dotted
+            name ``package.module.function``.
+        as_batch: How the loop's batches become a `ParticleBatch`: a function or its dotted name;
+            null for loops whose batches are such.
+
+    Raises:
+        ValueError: If a number is out of range, or ``truth`` has no factors.
+        FileNotFoundError: If there is no such file.
+        TypeError: If a function can't be imported, or the module has no ``infer``.
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int = 1,
+        truth: str | Path | None = None,
+        particles: int = 2000,
+        infer: str | Callable[..., Any] | None = None,
+        as_batch: str | Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__(every_n_epochs, ModelAdapter(infer, as_batch=as_batch))
+        if particles < 10:
+            raise ValueError(f"figures need at least 10 particles to look at, found {particles}")
+        self.truth, self.particles = truth, particles
+        self._factors: FloatArray | None = None
+        self._curves: dict[str, dict[int, float]] = {}
+        self._validated = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the metrics logged so far, by name and epoch."""
+        return {"curves": self._curves}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on with the metrics of a resumed run."""
+        self._curves = {name: dict(curve) for name, curve in state_dict["curves"].items()}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Checks module and truth before the run rather than in it."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit" and self.truth is not None:
+            self._factors = read_labels(self.truth).factors
+            if self._factors is None:
+                raise ValueError(f"{self.truth}: true factors expected, found none")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Keeps the metrics, before a checkpoint is made of the state."""
+        if not trainer.sanity_checking:
+            self._validated = True
+            self._keep_metrics(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keeps the metrics of training, too, and draws."""
+        self._keep_metrics(trainer)
+        self._validated = False
+        super().on_train_epoch_end(trainer, pl_module)
+
+    def look(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,  # noqa: ARG002
+        model: AdaptedModel,
+        epoch: int,
+    ) -> None:
+        """Draws all pictures from the first process.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: Not read.
+            model: The module as losses and metrics know it.
+            epoch: Number of epochs done.
+        """
+        if not trainer.is_global_zero:
+            return
+        drawings: dict[str, Callable[[], Figure | None]] = {
+            "metrics": lambda: latent_pictures.draw_metrics(self._curves)
+        }
+        with self.failing_softly("look at held-out particles"):
+            held_out = held_out_batches(trainer, self._adapter, self.particles)
+            turned, batches = _some(held_out, _TURNED)
+            rows = infer_rows(model, batches)
+            factors = rows.factors if self._factors is None else self._factors[rows.rows]
+            drawings["latents"] = lambda: _draw_latents(rows, factors)
+            drawings["poses"] = lambda: _draw_poses(rows)
+            drawings["factors"] = lambda: _draw_factors(rows, factors)
+            drawings["drift"] = lambda: _draw_drift(model, turned, rows)
+        for name, draw in drawings.items():
+            with self.failing_softly(f"picture of {name}"):
+                figure = draw()
+                if figure is not None:
+                    file = f"figures/epoch_{epoch:03d}_{name}.png"
+                    path = Path(trainer.default_root_dir, file)
+                    self.show(trainer, figure, path, f"figures/{name}")
+
+    def _keep_metrics(self, trainer: L.Trainer) -> None:
+        """Keeps what is logged, under the number of epochs done."""
+        epoch = trainer.current_epoch + 1
+        for name, value in trainer.callback_metrics.items():
+            curve, number = self._curves.get(name, {}), float(value)
+            # Without a validation in this epoch its metrics are still those of an earlier one.
+            stale = not self._validated and curve and curve[max(curve)] == number
+            if not stale and not name.endswith("_step"):
+                self._curves[name] = curve | {epoch: number}
+
+
+def _some(
+    batches: Iterable[ParticleBatch], count: int
+) -> tuple[list[ParticleBatch], Iterable[ParticleBatch]]:
+    """The first batches with ``count`` particles, and all batches."""
+    iterator = iter(batches)
+    first: list[ParticleBatch] = []
+    while sum(len(batch["index"]) for batch in first) < count:
+        batch = next(iterator, None)
+        if batch is None:
+            break
+        first.append(batch)
+    return first, itertools.chain(first, iterator)
+
+
+def _draw_latents(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
+    """Conformations coloured by true factors, where these are known."""
+    if factors is None:
+        return None
+    names = [f"true factor {k + 1}" for k in range(factors.shape[1])]
+    return pictures.draw_latents(rows.mean, factors, names)
+
+
+def _draw_poses(rows: InferredRows) -> Figure | None:
+    """Conformations coloured by those angles of the pose that vary, where there are such."""
+    if rows.rotation is None:
+        return None
+    angles = rotation_to_euler_zyz(torch.from_numpy(rows.rotation)).numpy()
+    varying = [k for k in range(3) if np.ptp(angles[:, k]) > _SAME_DEG]
+    if not varying:
+        return None
+    names = [_POSES[k] for k in varying]
+    title = "Shape does not depend on the pose: in a good latent space all colours are mixed"
+    return pictures.draw_latents(rows.mean, angles[:, varying], names, cyclic=_CYCLIC, title=title)
+
+
+def _draw_factors(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
+    """Correlation of latents with factors, where these are known."""
+    if factors is None:
+        return None
+    correlation = pearson_matrix(rows.mean, factors)
+    pairs = list(zip(*(index.tolist() for index in matching(correlation.abs())), strict=True))
+    names = [f"factor {k + 1}" for k in range(factors.shape[1])]
+    return latent_pictures.draw_correlations(correlation.numpy(), pairs, names)
+
+
+def _draw_drift(model: AdaptedModel, batches: list[ParticleBatch], rows: InferredRows) -> Figure:
+    """Movement of turned particles' conformations, in units of the distance of two particles."""
+    start = infer_rows(model, batches).mean
+    # Two particles differ by twice the variance in the mean square.
+    chance = 2 * rows.mean.var(axis=0, dtype=np.float64)
+    if not chance.sum() > 0:
+        raise ValueError("the conformations of all particles are the same")
+    squares = []
+    for angle in _ANGLES_DEG:
+        turned = (rotate_particles(batch, float(angle)) for batch in batches)
+        moved = infer_rows(model, turned).mean - start
+        squares.append(np.square(moved, dtype=np.float64).mean(axis=0))
+    moved_squares = np.stack([*squares, squares[0]])
+    each = np.sqrt(moved_squares / np.where(chance > 0, chance, np.inf))
+    overall = np.sqrt(moved_squares.sum(axis=1) / chance.sum())
+    # Two draws from one posterior differ by twice its variance.
+    width = 2 * np.exp(rows.log_variance.astype(np.float64)).mean(axis=0).sum()
+    posterior = math.sqrt(width / chance.sum())
+    return latent_pictures.draw_drift(np.append(_ANGLES_DEG, 360), each, overall, posterior)

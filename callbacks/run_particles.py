@@ -1,0 +1,174 @@
+"""Particles of a run to look at while a model is trained, and what the model infers of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, cast
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.types import ParticleBatch, flatten_particles
+
+__all__ = ["InferredRows", "all_batches", "held_out_batches", "infer_rows"]
+
+
+class InferredRows(NamedTuple):
+    """What is inferred, and known, of N particles.
+
+    Attributes:
+        rows: Which particles of the stack, shape (N,).
+        mean: Posterior means, shape (N, Z).
+        log_variance: Logarithm of the posteriors' variances, shape (N, Z).
+        rotation: Known rotations, else inferred ones, shape (N, 3, 3); None where there are none.
+        factors: True factors that came with the batches, shape (N, F), or None.
+    """
+
+    rows: npt.NDArray[np.int64]
+    mean: npt.NDArray[np.float32]
+    log_variance: npt.NDArray[np.float32]
+    rotation: npt.NDArray[np.float32] | None
+    factors: npt.NDArray[np.float32] | None
+
+
+def held_out_batches(
+    trainer: L.Trainer, adapter: ModelAdapter, count: int
+) -> Iterator[ParticleBatch]:
+    """Yields the first held-out particles of this process, or, where none are held out, of all.
+
+    The training loader is never read from, so that its state stays that of the training.
+
+    Args:
+        trainer: A Trainer that fits.
+        adapter: How its batches are to be understood.
+        count: Number of particles, at most.
+
+    Yields:
+        Single particles on the module's device.
+
+    Raises:
+        TypeError: If there is no data set to read from, or a batch holds no particles.
+    """
+    seen = 0
+    for batch in _particles(trainer, adapter, _validation_loader(trainer) or _all_loader(trainer)):
+        yield _first(batch, count - seen)
+        seen += len(batch["index"])
+        if seen >= count:
+            return
+
+
+def all_batches(trainer: L.Trainer, adapter: ModelAdapter) -> Iterator[ParticleBatch]:
+    """Yields this process's share of all particles.
+
+    They are those that the data module predicts, else those of the training data set in its order.
+
+    Args:
+        trainer: A Trainer that fits.
+        adapter: How its batches are to be understood.
+
+    Yields:
+        Single particles on the module's device; ``index`` tells their place among all.
+
+    Raises:
+        TypeError: If there is no data set to read from, or a batch holds no particles.
+    """
+    place, step = trainer.global_rank, trainer.world_size
+    for batch in _particles(trainer, adapter, _all_loader(trainer)):
+        if not _predicts(trainer):
+            # A loop that knows no numbers of particles may count each batch from 0.
+            count = len(batch["index"])
+            batch["index"] = torch.arange(place, place + step * count, step)
+            place += step * count
+        yield batch
+
+
+def infer_rows(model: AdaptedModel, batches: Iterable[ParticleBatch]) -> InferredRows:
+    """Infers the conformations of particles.
+
+    Args:
+        model: The model.
+        batches: Single particles.
+
+    Returns:
+        One row a particle, in the order of the batches.
+
+    Raises:
+        ValueError: If there are no particles.
+    """
+    parts: dict[str, list[Tensor]] = {}
+    for batch in batches:
+        found = model.infer(batch)
+        rotation = batch.get("rotation")
+        if rotation is None and found.pose is not None:
+            rotation = found.pose.rotation
+        row = {
+            "mean": found.mean,
+            "log_variance": found.log_variance,
+            "rotation": rotation,
+            "factors": batch.get("factors"),
+        }
+        parts.setdefault("rows", []).append(batch["index"].cpu())
+        for name, value in row.items():
+            if value is not None:
+                # NumPy has no bfloat16.
+                parts.setdefault(name, []).append(value.float().cpu())
+    if not parts:
+        raise ValueError("there are no particles to look at")
+    rows: dict[str, Any] = {name: torch.cat(values).numpy() for name, values in parts.items()}
+    return InferredRows(**({"rotation": None, "factors": None} | rows))
+
+
+def _validation_loader(trainer: L.Trainer) -> Iterable[Any] | None:
+    """The first loader of held-out particles, or None."""
+    loaders = trainer.val_dataloaders
+    if isinstance(loaders, list | tuple):
+        return loaders[0] if loaders else None
+    return loaders
+
+
+def _predicts(trainer: L.Trainer) -> bool:
+    """Whether a data module says what all particles are."""
+    data: L.LightningDataModule | None = trainer.datamodule  # type: ignore[attr-defined]
+    return data is not None and is_overridden("predict_dataloader", data, L.LightningDataModule)
+
+
+def _all_loader(trainer: L.Trainer) -> Iterable[Any]:
+    """All particles in order, this process's share of them."""
+    if _predicts(trainer):
+        loader: Iterable[Any] = trainer.datamodule.predict_dataloader()  # type: ignore[attr-defined]
+        return loader
+    training = trainer.train_dataloader
+    dataset = getattr(training, "dataset", None)
+    if not isinstance(training, DataLoader) or not hasattr(dataset, "__len__"):
+        raise TypeError(
+            "particles to look at come from a validation loader, a data module's "
+            "predict_dataloader or the data set of a DataLoader, found a training loader of type "
+            f"{type(training).__name__}"
+        )
+    rows = range(trainer.global_rank, len(training.dataset), trainer.world_size)
+    return DataLoader(
+        Subset(training.dataset, rows),
+        batch_size=training.batch_size or 1,
+        collate_fn=training.collate_fn,
+    )
+
+
+def _particles(
+    trainer: L.Trainer, adapter: ModelAdapter, loader: Iterable[Any]
+) -> Iterator[ParticleBatch]:
+    """Batches as single particles on the module's device."""
+    for batch in loader:
+        moved = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+        yield flatten_particles(adapter.batch(moved)).copy()
+
+
+def _first(batch: ParticleBatch, count: int) -> ParticleBatch:
+    """The first particles of a batch."""
+    tensors = cast(dict[str, Tensor], batch)
+    return cast(ParticleBatch, {name: value[:count] for name, value in tensors.items()})

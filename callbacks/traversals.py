@@ -1,0 +1,239 @@
+"""Volumes along each latent coordinate while it is learned."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, _resolve
+from cryo_disentangle.callbacks.latent_pictures import draw_traversals
+from cryo_disentangle.callbacks.prediction import EvaluatesVolumes
+from cryo_disentangle.callbacks.run_particles import held_out_batches, infer_rows
+from cryo_disentangle.callbacks.soft import EpochCallback
+from cryo_disentangle.imaging import desymmetrize, inverse_hartley2
+from cryo_disentangle.particles import replacing, write_volume
+from cryo_disentangle.types import ParticleBatch, Pose
+
+__all__ = ["TraversalVolumes", "chimerax_script", "traversal_latents"]
+
+FloatArray = npt.NDArray[np.floating]
+
+
+def traversal_latents(
+    means: npt.NDArray[np.float32], steps: int, percentiles: tuple[float, float]
+) -> npt.NDArray[np.float32]:
+    """Lays a straight path along each latent coordinate through the middle of the particles.
+
+    Args:
+        means: Posterior means, shape (N, Z).
+        steps: Number of steps S.
+        percentiles: Where the path begins and ends among the particles' values.
+
+    Returns:
+        Shape (Z, S, Z): of path k coordinate k goes evenly from one percentile to the other, the
+        others stay at their median.
+    """
+    dim = means.shape[1]
+    low, high = np.percentile(means, percentiles, axis=0)
+    paths = np.tile(np.median(means, axis=0), (dim, steps, 1))
+    for k in range(dim):
+        paths[k, :, k] = np.linspace(low[k], high[k], steps)
+    return paths.astype(np.float32)
+
+
+def chimerax_script(names: Sequence[str], level: float) -> str:
+    """Writes ChimeraX commands that open volumes as one series and play it to and fro.
+
+    ChimeraX (1.0 and later) runs them in the script's folder, so that names need no path.
+
+    Args:
+        names: Files, in order; without spaces.
+        level: Contour level of all of them.
+
+    Returns:
+        Text of a ``.cxc`` file.
+    """
+    commands = [
+        "# Double-click, or: open this file in ChimeraX. It closes what is open there.",
+        "close",
+        f"open {' '.join(names)} vseries true",
+        f"volume #1 level {level:.6g} step 1",
+        "view",
+        "vseries play #1 loop true direction oscillate maxFrameRate 5",
+        "# vseries stop #1",
+    ]
+    return "\n".join(commands) + "\n"
+
+
+class TraversalVolumes(EpochCallback):
+    """Writes volumes along each latent coordinate into ``<run>/traversals/epoch_NNN``.
+
+    Of held-out particles the posterior means are taken; each coordinate goes in even steps between
+    two percentiles of them, while the others stay at their median. Of coordinate 1 these are the
+    volumes ``z1_01.mrc``, ``z1_02.mrc``, ..., their latents ``z1_values.txt``, one a row, and
+    ``z1.cxc``, which opens them in ChimeraX as one moving volume, all at one contour level: three
+    standard deviations above the mean of the middle one. ``projections.png`` shows all volumes,
+    projected along z.
+
+    Of a module that evaluates no volumes the picture shows rendered images of the first held-out
+    particle's pose, and nothing else is written. NNN is the number of epochs done. The first
+    process works; what fails is told once in a warning and never ends the training.
+
+    Args:
+        every_n_epochs: Epochs from one traversal to the next; the last epoch has one.
+        steps: Volumes a coordinate.
+        percentiles: Percentiles of the particles at which a coordinate begins and ends.
+        particles: How many held-out particles to take the percentiles of, at most.
+        volume_box_size: Side of written volumes in pixels; null is the model's box size.
+        volume: How the module evaluates volumes, for modules without ``volume(conformation)``,
+            ``box_size`` and ``pixel_size``: a function of (module, conformation (Z,)) that returns
+            a volume (D, D, D), axes z, y, x; or its dotted name.
+        pixel_size: Å per pixel of the volumes, or images, of such modules.
+        infer: How the module infers, for modules without ``infer(batch)``: a function of (module,
+            batch) that returns (mean, log_variance) or (mean, log_variance, pose), or its dotted
+            name ``package.module.function``.
+        generate: How it renders, for modules with neither volumes nor ``generate(conformation,
+            pose, batch)``: a function of (module, conformation, pose, batch), or its dotted name.
+        as_batch: How the loop's batches become a `ParticleBatch`: a function or its dotted name;
+            null for loops whose batches are such.
+
+    Raises:
+        ValueError: If a number is out of range.
+        TypeError: If a function can't be imported, or the module has no ``infer``, or can neither
+            evaluate volumes nor render.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a key of the configuration file
+        self,
+        every_n_epochs: int = 10,
+        steps: int = 7,
+        percentiles: tuple[float, float] = (5.0, 95.0),
+        particles: int = 2000,
+        volume_box_size: int | None = None,
+        volume: str | Callable[..., Any] | None = None,
+        pixel_size: float | None = None,
+        infer: str | Callable[..., Any] | None = None,
+        generate: str | Callable[..., Any] | None = None,
+        as_batch: str | Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__(every_n_epochs, ModelAdapter(infer, generate, as_batch))
+        if steps < 2 or particles < 2:
+            raise ValueError(
+                f"a traversal needs at least 2 steps and 2 particles, found {steps} and {particles}"
+            )
+        if not 0 <= percentiles[0] < percentiles[1] <= 100:
+            raise ValueError(
+                f"percentiles must ascend between 0 and 100, found {list(percentiles)}"
+            )
+        if pixel_size is not None and not pixel_size > 0:
+            raise ValueError(f"pixel_size must be positive, found {pixel_size}")
+        self.steps, self.percentiles, self.particles = steps, percentiles, particles
+        self.volume_box_size, self.pixel_size = volume_box_size, pixel_size
+        self._volume = _resolve(volume, "volume")
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Refuses modules of which there is nothing to see."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit" and self._volume is None and not isinstance(pl_module, EvaluatesVolumes):
+            self._adapter.model(pl_module).renderer()
+
+    def look(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, model: AdaptedModel, epoch: int
+    ) -> None:
+        """Writes volumes and the picture from the first process.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The module.
+            model: The module as losses and metrics know it.
+            epoch: Number of epochs done.
+        """
+        if not trainer.is_global_zero:
+            return
+        with self.failing_softly("traversal"):
+            batches = held_out_batches(trainer, self._adapter, self.particles)
+            first = next(batches)
+            means = infer_rows(model, itertools.chain([first], batches)).mean
+            paths = traversal_latents(means, self.steps, self.percentiles)
+            folder = Path(trainer.default_root_dir, "traversals", f"epoch_{epoch:03d}")
+            folder.mkdir(parents=True, exist_ok=True)
+            pixel_size = self.pixel_size
+            if self._volume is None and not isinstance(pl_module, EvaluatesVolumes):
+                images = np.stack([_render(model, path, first) for path in paths])
+            else:
+                evaluate, pixel_size = self._evaluator(pl_module)
+                images = np.stack(
+                    [
+                        _write_series(folder, f"z{k}", path, evaluate, pixel_size or 1.0)
+                        for k, path in enumerate(paths, start=1)
+                    ]
+                )
+            values = np.stack([path[:, k] for k, path in enumerate(paths)])
+            figure = draw_traversals(images, values, self.percentiles, pixel_size)
+            self.show(trainer, figure, folder / "projections.png", "traversals/projections")
+
+    def _evaluator(
+        self, module: L.LightningModule
+    ) -> tuple[Callable[[npt.NDArray[np.float32]], FloatArray], float | None]:
+        """How volumes are evaluated, and their Å per pixel where it is known."""
+        function, pixel_size = self._volume, self.pixel_size
+        if function is None:
+            model = cast(EvaluatesVolumes, module)
+            side = self.volume_box_size or model.box_size
+            pixel_size = model.pixel_size * model.box_size / side
+
+        def evaluate(latent: npt.NDArray[np.float32]) -> FloatArray:
+            conformation = torch.from_numpy(latent).to(module.device)
+            if function is None:
+                density = model.volume(conformation, self.volume_box_size)
+            else:
+                density = function(module, conformation)
+            values: FloatArray = torch.as_tensor(density).float().cpu().numpy()
+            return values
+
+        return evaluate, pixel_size
+
+
+def _write_series(
+    folder: Path,
+    name: str,
+    path: npt.NDArray[np.float32],
+    evaluate: Callable[[npt.NDArray[np.float32]], FloatArray],
+    pixel_size: float,
+) -> FloatArray:
+    """Writes one coordinate's volumes and their script; returns their projections (S, D, D)."""
+    files = [f"{name}_{number:02d}.mrc" for number in range(1, len(path) + 1)]
+    projections, level = [], 0.0
+    for number, (file, latent) in enumerate(zip(files, path, strict=True)):
+        density = evaluate(latent)
+        write_volume(folder / file, density, pixel_size)
+        projections.append(density.sum(axis=0))
+        if number == len(path) // 2:
+            level = float(density.mean() + 3 * density.std())
+    with replacing(folder / f"{name}_values.txt") as temporary:
+        np.savetxt(temporary, path, fmt="%.8g")
+    with replacing(folder / f"{name}.cxc") as temporary:
+        temporary.write_text(chimerax_script(files, level), encoding="utf-8")
+    return np.stack(projections)
+
+
+def _render(model: AdaptedModel, path: npt.NDArray[np.float32], batch: ParticleBatch) -> FloatArray:
+    """Real images (S, D, D) of one coordinate's steps as the first particle of a batch is seen."""
+    tensors = cast(dict[str, Tensor], batch)
+    first = {key: value[:1].expand(len(path), *value.shape[1:]) for key, value in tensors.items()}
+    particles = cast(ParticleBatch, first)
+    pose = model.infer(particles).pose or Pose(particles["rotation"])
+    latents = torch.from_numpy(path).to(particles["images"].device)
+    images = model.generate(latents, Pose(pose.rotation), particles).float()
+    if images.shape[-1] % 2:
+        images = inverse_hartley2(desymmetrize(images))
+    rendered: FloatArray = images.cpu().numpy()
+    return rendered
