@@ -1,6 +1,12 @@
 """Callbacks: what watches and steers a running Trainer."""
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, adapt
+from cryo_disentangle.callbacks.metrics import (
+    DisentanglementMetrics,
+    PoseConformationMetrics,
+    PoseLeak,
+    RotationTest,
+)
 from cryo_disentangle.callbacks.penalties import PenaltyCallback
 from cryo_disentangle.callbacks.pose_intervention import PoseInterventionPenalty
 from cryo_disentangle.callbacks.prediction import PredictionWriter
@@ -9,10 +15,14 @@ from cryo_disentangle.callbacks.slowness import SlownessPenalty
 
 __all__ = [
     "AdaptedModel",
+    "DisentanglementMetrics",
     "ModelAdapter",
     "PenaltyCallback",
+    "PoseConformationMetrics",
     "PoseInterventionPenalty",
+    "PoseLeak",
     "PredictionWriter",
+    "RotationTest",
     "RunReport",
     "SlownessPenalty",
     "adapt",

@@ -1,0 +1,261 @@
+"""What the callbacks that score a model share: when, on which particles, and where scores go."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.held_out import HeldOutParticles
+from cryo_disentangle.callbacks.metric_table import MetricTable
+from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
+from cryo_disentangle.types import ParticleBatch, flatten_particles
+
+__all__ = ["MetricCallback"]
+
+# Odd multipliers of MurmurHash3's 64-bit finaliser, as signed integers.
+_FIRST, _SECOND = -49064778989728563, -4265267296055464877
+
+
+class MetricCallback(Callback):
+    """Scores a model every few epochs, on held-out particles or on the validation batches.
+
+    That is done in evaluation mode, without gradients, under the Trainer's precision, and leaves
+    the training and its random numbers as they are. Each process looks at its share of particles
+    and gets the scores of all; a particle that a sampler shows twice counts once.
+
+    Scores are logged, known to ``ModelCheckpoint(monitor=...)`` and ``EarlyStopping``, and kept in
+    ``<default_root_dir>/<prefix>/<table>.csv`` and ``.json``, a row an evaluation, which a resumed
+    run continues. The first validation is scored, then those of each ``every_n_epochs``-th epoch
+    after it; at the validations between, the last scores still stand. Held-out particles are scored
+    at the end of training epochs where the run has no validation. A ``fast_dev_run`` shows the
+    model one batch, scores nothing and writes nothing.
+
+    Args:
+        table: Name of the files.
+        every_n_epochs: Epochs from one evaluation to the next.
+        prefix: First part of the names of logged scores, and the folder of the files. Callbacks of
+            one class need different ones.
+        held_out: Held-out particles; None takes the validation batches.
+        adapter: What is known of the loop's module and batches.
+
+    Raises:
+        ValueError: If ``every_n_epochs`` is not positive, or the prefix is no name.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        every_n_epochs: int,
+        prefix: str,
+        held_out: HeldOutParticles | None,
+        adapter: ModelAdapter,
+    ) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be at least 1, found {every_n_epochs}")
+        if re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", prefix) is None:
+            raise ValueError(f"prefix must be a name such as metrics, found {prefix!r}")
+        self.every_n_epochs, self.prefix = every_n_epochs, prefix
+        self.held_out = held_out
+        self._table_name, self._table = table, MetricTable()
+        self._adapter = adapter
+        self._model: AdaptedModel | None = None
+        self._metric: ParticleRowsMetric | None = None
+        self._seen = False
+
+    @abstractmethod
+    def _make_metric(self, trainer: L.Trainer) -> ParticleRowsMetric:
+        """An empty metric."""
+
+    @abstractmethod
+    def _score_name(self, name: str) -> str:
+        """Under which name, after the prefix, a score of the metric is logged."""
+
+    def _update(
+        self, metric: ParticleRowsMetric, model: AdaptedModel, batch: ParticleBatch
+    ) -> None:
+        """Shows the metric single particles."""
+        metric.update(model, batch)
+
+    def _check_model(self, model: AdaptedModel) -> None:
+        """Refuses a model that can't be scored."""
+
+    def _check_batch(self, batch: ParticleBatch) -> None:
+        """Refuses validation particles that can't be scored."""
+
+    @property
+    def state_key(self) -> str:
+        """Tells the states of callbacks of one class apart."""
+        return self._generate_state_key(prefix=self.prefix)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the scores so far."""
+        return self._table.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self._table.load_state_dict(state_dict)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Checks the model and the held-out particles before any work is done."""
+        if stage not in ("fit", "validate"):
+            return
+        self._model = self._adapter.model(pl_module)
+        self._check_model(self._model)
+        if self.held_out is not None:
+            self.held_out.open(trainer)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Refuses a run without anything to score a model on."""
+        if self.held_out is None and not _validates(trainer):
+            raise ValueError(
+                f"{type(self).__name__} looks at validation batches and this run has none: give "
+                "held_out, or validation data and a validation_step"
+            )
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begins an evaluation if one is due."""
+        self._metric = None
+        if not trainer.sanity_checking and self._is_due(trainer):
+            self._begin(trainer, pl_module)
+
+    def on_validation_batch_start(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        """Looks at a validation batch, where there are no held-out particles."""
+        if self.held_out is not None or not (self._metric or trainer.sanity_checking):
+            return
+        particles = flatten_particles(self._adapter.batch(batch))
+        self._check_batch(particles)
+        if self._metric is not None:
+            self._show(trainer, pl_module, _keyed(particles))
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Scores what was seen, or the held-out particles."""
+        if self._metric is not None:
+            self._finish(trainer, pl_module)
+        elif not trainer.sanity_checking:
+            self._repeat(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Scores held-out particles where there is no validation."""
+        if _validates(trainer):
+            return
+        if self._is_due(trainer):
+            self._begin(trainer, pl_module)
+            self._finish(trainer, pl_module)
+        else:
+            self._repeat(trainer)
+
+    def _is_due(self, trainer: L.Trainer) -> bool:
+        """Whether this is the first epoch to score, one as many epochs later, or the same."""
+        last, epoch = self._table.last_epoch, trainer.current_epoch
+        # Several validations of one epoch are all scored.
+        passed = self.every_n_epochs if last is None else epoch - last
+        return trainer.state.fn != TrainerFn.FITTING or passed == 0 or passed >= self.every_n_epochs
+
+    def _begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Makes an empty metric."""
+        with _undisturbed(pl_module):
+            self._metric = self._make_metric(trainer).to(pl_module.device)
+        self._seen = False
+
+    def _show(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: ParticleBatch) -> None:
+        """Lets the metric look at the model with a batch."""
+        if self._metric is None or self._model is None:
+            return
+        with _undisturbed(pl_module), trainer.precision_plugin.val_step_context():
+            self._update(self._metric, self._model, batch)
+        self._seen = True
+
+    def _finish(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Scores, logs and writes."""
+        if self.held_out is not None:
+            for batch in self.held_out.batches(trainer):
+                converted = trainer.precision_plugin.convert_input(batch)
+                self._show(trainer, pl_module, move_data_to_device(converted, pl_module.device))
+                if trainer.fast_dev_run:  # type: ignore[attr-defined]
+                    break
+        metric, self._metric = self._metric, None
+        if metric is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        # All processes stop or none: the others would wait for one that stopped.
+        if not trainer.strategy.reduce_boolean_decision(self._seen):
+            raise ValueError(
+                f"{type(self).__name__} saw no validation particles on some process: use fewer "
+                "processes, or more validation batches"
+            )
+        with _undisturbed(pl_module):
+            found = cast("dict[str, Tensor]", metric.compute())
+        scores = {self._score_name(name): float(value) for name, value in found.items()}
+        # The mean over processes, which all found the same, makes them agree on the last digit.
+        pl_module.log_dict(
+            {f"{self.prefix}/{name}": value for name, value in scores.items()},
+            batch_size=1,
+            sync_dist=True,
+        )
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._keep(trainer, scores)
+
+    def _keep(self, trainer: L.Trainer, scores: dict[str, float]) -> None:
+        """Adds a row to the table and writes it from the first process."""
+        self._table.add(trainer.current_epoch, trainer.global_step, scores)
+        if trainer.is_global_zero:
+            self._table.write(Path(trainer.default_root_dir) / self.prefix / self._table_name)
+
+    def _repeat(self, trainer: L.Trainer) -> None:
+        """Lets the last scores stand, which a resumed run has in its table alone."""
+        trainer.callback_metrics.update(
+            {
+                f"{self.prefix}/{name}": torch.tensor(value)
+                for name, value in self._table.last_scores.items()
+            }
+        )
+
+
+def _validates(trainer: L.Trainer) -> bool:
+    """Whether the training has validation batches."""
+    return trainer.enable_validation and sum(trainer.num_val_batches) > 0
+
+
+@contextmanager
+def _undisturbed(module: L.LightningModule) -> Iterator[None]:
+    """Leaves a module's mode and the global random numbers as they were; without gradients."""
+    devices = [module.device] if module.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), evaluating(module):
+        yield
+
+
+def _keyed(batch: ParticleBatch) -> ParticleBatch:
+    """Names particles by their index and image.
+
+    By its index alone a loop that counts within batches would make strangers the same particle.
+    """
+    pixels = batch["images"].flatten(1).double().view(torch.int64)
+    place = torch.arange(1, pixels.shape[1] + 1, device=pixels.device) * _FIRST | 1
+    key = (_mix(pixels) * _mix(place)).sum(1) ^ _mix(batch["index"].long())
+    # Not negative, as seeds must be that are made of them.
+    return cast("ParticleBatch", dict(batch) | {"index": _mix(key) & (2**63 - 1)})
+
+
+def _mix(key: Tensor) -> Tensor:
+    """Spreads every bit over all others."""
+    key = (key ^ (key >> 33)) * _FIRST
+    key = (key ^ (key >> 33)) * _SECOND
+    return key ^ (key >> 33)

@@ -1,0 +1,297 @@
+"""Disentanglement, consistency, invariance and leaks, measured while a model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from cryo_disentangle import metrics
+from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.held_out import HeldOutParticles, HeldOutSource
+from cryo_disentangle.callbacks.metric_callback import MetricCallback
+from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric
+from cryo_disentangle.particles import Preprocessing
+from cryo_disentangle.types import ParticleBatch
+
+__all__ = ["DisentanglementMetrics", "PoseConformationMetrics", "PoseLeak", "RotationTest"]
+
+_Function = Callable[..., Any]
+
+
+class _Codes(ParticleRowsMetric):
+    """The suite of scores, for which each particle counts once."""
+
+    def __init__(self) -> None:
+        super().__init__(("z", "factors"))
+
+    def update(self, model: AdaptedModel, batch: ParticleBatch) -> None:
+        """Stores posterior means and true factors."""
+        self.keep(batch["index"], {"z": model.infer(batch).mean, "factors": batch["factors"]})
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scores all particles."""
+        rows = self.rows()
+        return metrics.disentanglement_metrics(rows["z"], rows["factors"])
+
+
+class DisentanglementMetrics(MetricCallback):
+    """Scores latents against true factors in every way of the metrics' class of this name.
+
+    Logs ``metrics/mcc_pearson``, ``metrics/dci_disentanglement`` ... and keeps them in
+    ``metrics/disentanglement.csv``. A `MetricCallback`, which tells when and how. Without held-out
+    particles the validation batches must have ``factors``; all of them count.
+
+    Args:
+        every_n_epochs: Epochs from one evaluation to the next.
+        held_out: Simulated particles that the model is not trained on: a folder that
+            ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
+            a `LearnedMolecule`, too; null takes the validation batches.
+        particles: How many held-out particles at most.
+        batch_size: Held-out particles a batch at most.
+        preprocessing: What is done to held-out images; null is what the DataModule of the run does,
+            with its normalisation. One without a normalisation gets it from the held-out particles,
+            as those of a learned molecule need it.
+        prefix: First part of the names of logged scores, and the folder of the files.
+        infer: As for `PenaltyCallback`.
+        as_batch: As for `PenaltyCallback`.
+
+    Raises:
+        ValueError: If a number is out of range; at the start of a run if true factors are missing,
+            held-out particles don't fit to the run's, or nothing tells how to prepare them.
+        FileNotFoundError: At the start of a run, if a file of a simulated stack is missing.
+        TypeError: At the start of a run, if the module has no ``infer``.
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int = 1,
+        held_out: HeldOutSource | None = None,
+        particles: int = 4000,
+        batch_size: int = 64,
+        preprocessing: Preprocessing | None = None,
+        prefix: str = "metrics",
+        infer: str | _Function | None = None,
+        as_batch: str | _Function | None = None,
+    ) -> None:
+        super().__init__(
+            "disentanglement",
+            every_n_epochs,
+            prefix,
+            HeldOutParticles.of(held_out, particles, batch_size, preprocessing),
+            ModelAdapter(infer, None, as_batch),
+        )
+
+    def _make_metric(self, trainer: L.Trainer) -> ParticleRowsMetric:  # noqa: ARG002
+        return _Codes()
+
+    def _score_name(self, name: str) -> str:
+        return name
+
+    def _check_batch(self, batch: ParticleBatch) -> None:
+        if "factors" not in batch:
+            raise ValueError(
+                "DisentanglementMetrics needs true factors: the validation batches have no "
+                '"factors"; give held_out, a simulated stack, or particles labelled with factors'
+            )
+
+
+class PoseConformationMetrics(MetricCallback):
+    """Scores the six consistencies and invariances of the metrics' class of this name.
+
+    Logs ``metrics/pose_conformation/volume_consistency_normalized`` ... and keeps them in
+    ``metrics/pose_conformation.csv``. A `MetricCallback`, which tells when and how. Particles trade
+    poses within their batch; so scores of validation batches, not those of held-out particles,
+    depend a little on how a run deals particles to batches and processes.
+
+    Args:
+        every_n_epochs: Epochs from one evaluation to the next.
+        true_generator: Whether the simulation behind the held-out particles stands for g*, instead
+            of the model's own generator.
+        noise_std: Standard deviation of the noise added to rendered images, in the units of the
+            batch's images; null measures it on the held-out images beside their true generator, and
+            adds none without.
+        held_out: Simulated particles that the model is not trained on: a folder that
+            ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
+            a `LearnedMolecule`, too; null takes the validation batches.
+        particles: How many held-out particles at most.
+        batch_size: Held-out particles a batch at most.
+        preprocessing: What is done to held-out images; null is what the DataModule of the run does,
+            with its normalisation. One without a normalisation gets it from the held-out particles,
+            as those of a learned molecule need it.
+        prefix: First part of the names of logged scores, and the folder of the files.
+        infer: As for `PenaltyCallback`.
+        generate: As for `PenaltyCallback`.
+        as_batch: As for `PenaltyCallback`.
+
+    Raises:
+        ValueError: As `DisentanglementMetrics`, if a noise is negative, or if the true generator is
+            asked for without held-out particles.
+        FileNotFoundError: As `DisentanglementMetrics`.
+        TypeError: At the start of a run, if the module can't infer or can't generate.
+
+    References:
+        Klindt et al. 2024, Appendix A and Algorithm 1.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a key of the configuration file
+        self,
+        every_n_epochs: int = 1,
+        true_generator: bool = False,
+        noise_std: float | None = None,
+        held_out: HeldOutSource | None = None,
+        particles: int = 4000,
+        batch_size: int = 64,
+        preprocessing: Preprocessing | None = None,
+        prefix: str = "metrics",
+        infer: str | _Function | None = None,
+        generate: str | _Function | None = None,
+        as_batch: str | _Function | None = None,
+    ) -> None:
+        super().__init__(
+            "pose_conformation",
+            every_n_epochs,
+            prefix,
+            HeldOutParticles.of(held_out, particles, batch_size, preprocessing),
+            ModelAdapter(infer, generate, as_batch),
+        )
+        if true_generator and held_out is None:
+            raise ValueError(
+                "true_generator needs the simulation behind held-out particles: give held_out"
+            )
+        # Refuses a noise that is out of range now rather than at the first validation.
+        metrics.PoseConformationMetrics(noise_std=noise_std)
+        self.true_generator, self.noise_std = true_generator, noise_std
+
+    def _make_metric(self, trainer: L.Trainer) -> ParticleRowsMetric:
+        if not self.true_generator or self.held_out is None:
+            return metrics.PoseConformationMetrics(noise_std=self.noise_std)
+        noise_std = self.held_out.noise_std(trainer) if self.noise_std is None else self.noise_std
+        generator = self.held_out.true_generator(trainer)
+        return metrics.PoseConformationMetrics(generator, noise_std=noise_std)
+
+    def _score_name(self, name: str) -> str:
+        return f"pose_conformation/{name}"
+
+    def _check_model(self, model: AdaptedModel) -> None:
+        model.renderer()
+
+
+class RotationTest(MetricCallback):
+    """Scores how far conformations move when images are turned in their plane.
+
+    Logs ``metrics/rotation/normalized``, ``metrics/rotation/90_normalized`` ... of the metrics'
+    class of this name and keeps them in ``metrics/rotation.csv``. A `MetricCallback`, which tells
+    when and how. Works on real data: no truth is needed.
+
+    Args:
+        every_n_epochs: Epochs from one evaluation to the next.
+        angles_deg: Angles in degrees; multiples of 90 are exact, others interpolate.
+        held_out: Simulated particles that the model is not trained on: a folder that
+            ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
+            a `LearnedMolecule`, too; null takes the validation batches.
+        particles: How many held-out particles at most.
+        batch_size: Held-out particles a batch at most.
+        preprocessing: What is done to held-out images; null is what the DataModule of the run does,
+            with its normalisation. One without a normalisation gets it from the held-out particles,
+            as those of a learned molecule need it.
+        prefix: First part of the names of logged scores, and the folder of the files.
+        infer: As for `PenaltyCallback`.
+        as_batch: As for `PenaltyCallback`.
+
+    Raises:
+        ValueError: If a number is out of range, or as `DisentanglementMetrics` for what is held
+            out.
+        FileNotFoundError: As `DisentanglementMetrics`.
+        TypeError: At the start of a run, if the module has no ``infer``.
+
+    References:
+        Edelberg and Lederman 2023, as told by Klindt et al. 2024.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a key of the configuration file
+        self,
+        every_n_epochs: int = 1,
+        angles_deg: Sequence[float] = (90, 180, 270),
+        held_out: HeldOutSource | None = None,
+        particles: int = 4000,
+        batch_size: int = 64,
+        preprocessing: Preprocessing | None = None,
+        prefix: str = "metrics",
+        infer: str | _Function | None = None,
+        as_batch: str | _Function | None = None,
+    ) -> None:
+        super().__init__(
+            "rotation",
+            every_n_epochs,
+            prefix,
+            HeldOutParticles.of(held_out, particles, batch_size, preprocessing),
+            ModelAdapter(infer, None, as_batch),
+        )
+        self.angles_deg = metrics.RotationTest(angles_deg).angles_deg
+
+    def _make_metric(self, trainer: L.Trainer) -> ParticleRowsMetric:  # noqa: ARG002
+        return metrics.RotationTest(self.angles_deg)
+
+    def _score_name(self, name: str) -> str:
+        return name.replace("_", "/", 1)
+
+
+class PoseLeak(MetricCallback):
+    """Scores how much conformations know of pose, defocus, shift, time and temperature.
+
+    Logs ``metrics/pose_leak/nonlinear_r2``, ``metrics/defocus_leak/linear_r2`` ... of the metrics'
+    class of this name and keeps them in ``metrics/pose_leak.csv``. A `MetricCallback`, which tells
+    when and how. Works on real data: no truth is needed.
+
+    Args:
+        every_n_epochs: Epochs from one evaluation to the next.
+        held_out: Simulated particles that the model is not trained on: a folder that
+            ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
+            a `LearnedMolecule`, too; null takes the validation batches.
+        particles: How many held-out particles at most.
+        batch_size: Held-out particles a batch at most.
+        preprocessing: What is done to held-out images; null is what the DataModule of the run does,
+            with its normalisation. One without a normalisation gets it from the held-out particles,
+            as those of a learned molecule need it.
+        prefix: First part of the names of logged scores, and the folder of the files.
+        infer: As for `PenaltyCallback`.
+        as_batch: As for `PenaltyCallback`.
+
+    Raises:
+        ValueError: As `DisentanglementMetrics` for what is held out.
+        FileNotFoundError: As `DisentanglementMetrics`.
+        TypeError: At the start of a run, if the module has no ``infer``.
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int = 1,
+        held_out: HeldOutSource | None = None,
+        particles: int = 4000,
+        batch_size: int = 64,
+        preprocessing: Preprocessing | None = None,
+        prefix: str = "metrics",
+        infer: str | _Function | None = None,
+        as_batch: str | _Function | None = None,
+    ) -> None:
+        super().__init__(
+            "pose_leak",
+            every_n_epochs,
+            prefix,
+            HeldOutParticles.of(held_out, particles, batch_size, preprocessing),
+            ModelAdapter(infer, None, as_batch),
+        )
+
+    def _make_metric(self, trainer: L.Trainer) -> ParticleRowsMetric:  # noqa: ARG002
+        return metrics.PoseLeak()
+
+    def _update(
+        self, metric: ParticleRowsMetric, model: AdaptedModel, batch: ParticleBatch
+    ) -> None:
+        metric.update(model.infer(batch), batch)
+
+    def _score_name(self, name: str) -> str:
+        return name.replace("_leak_", "_leak/", 1)
