@@ -85,12 +85,7 @@ class HeldOutParticles:
             ValueError: If true factors are missing, box or pixel size differ from those of the
                 training data, or nothing tells how to prepare images.
         """
-        given = self._given
-        if isinstance(given, SimulatedParticles):
-            given = given.simulation
-        self._source = (
-            SimulatedStream(given) if isinstance(given, Simulation) else SimulatedFolder(Path(given))
-        )
+        self._source = _open(self._given)
         _refuse_another_grid(self._source, _datamodule(trainer))
         self._known(trainer)
 
@@ -187,6 +182,15 @@ class HeldOutParticles:
             return known.preprocessing
         self._preprocessing = self._opened().fit(known)
         return self._preprocessing
+
+
+def _open(source: HeldOutSource) -> SimulatedSource:
+    """The folder or the simulation."""
+    if isinstance(source, SimulatedParticles):
+        return SimulatedStream(source.simulation)
+    if isinstance(source, Simulation):
+        return SimulatedStream(source)
+    return SimulatedFolder(Path(source))
 
 
 def _datamodule(trainer: L.Trainer) -> L.LightningDataModule | None:
