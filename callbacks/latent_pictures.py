@@ -160,9 +160,7 @@ def draw_traversals(
         grid[0, column].set_title(f"{percentile:g}% of particles\nare below", fontsize=8)
     if pixel_size is not None:
         _scale_bar(grid[0, 0], side, pixel_size)
-    figure.suptitle(
-        "The volume along each latent coordinate, the others at their median", fontsize=10
-    )
+    figure.suptitle("Along each latent coordinate, the others at their median", fontsize=10)
     return figure
 
 

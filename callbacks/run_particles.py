@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any, NamedTuple, cast
 
 import lightning as L
@@ -145,13 +145,13 @@ def _all_loader(trainer: L.Trainer) -> Iterable[Any]:
         return loader
     training = trainer.train_dataloader
     dataset = getattr(training, "dataset", None)
-    if not isinstance(training, DataLoader) or not hasattr(dataset, "__len__"):
+    if not isinstance(training, DataLoader) or not isinstance(dataset, Sized):
         raise TypeError(
             "particles to look at come from a validation loader, a data module's "
             "predict_dataloader or the data set of a DataLoader, found a training loader of type "
             f"{type(training).__name__}"
         )
-    rows = range(trainer.global_rank, len(training.dataset), trainer.world_size)
+    rows = range(trainer.global_rank, len(dataset), trainer.world_size)
     return DataLoader(
         Subset(training.dataset, rows),
         batch_size=training.batch_size or 1,
