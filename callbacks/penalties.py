@@ -18,7 +18,6 @@ from cryo_disentangle.losses import (
     ConformationIntervention,
     PoseIntervention,
     ScheduledPenalty,
-    weight_at,
 )
 from cryo_disentangle.protocols import Penalty
 from cryo_disentangle.types import flatten_particles
@@ -171,13 +170,9 @@ class PenaltyCallback(Callback):
     def _passes_over(self) -> bool:
         """Whether the penalty would be 0 whatever is inferred; such a step is counted here."""
         penalty = self.penalty
-        if not isinstance(penalty, ScheduledPenalty):
+        if not isinstance(penalty, ScheduledPenalty) or penalty.is_due():
             return False
-        step = penalty.draws.step
-        if weight_at(penalty.weight, step) > 0 and step % penalty.every_n_steps == 0:
-            return False
-        penalty.terms = {}
-        penalty.draws.advance()
+        penalty.skip()
         return True
 
     def _log(self, pl_module: L.LightningModule, penalty: Tensor, count: int) -> None:

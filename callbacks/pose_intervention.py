@@ -9,12 +9,12 @@ from cryo_disentangle.callbacks.penalties import PenaltyCallback
 from cryo_disentangle.losses import (
     ConformationDistance,
     EstimatedNoise,
+    GradientTarget,
     PoseDistance,
     PoseIntervention,
     PoseSource,
     Schedule,
 )
-from cryo_disentangle.losses.round_trip import GradientTarget
 
 __all__ = ["PoseInterventionPenalty"]
 
@@ -39,6 +39,8 @@ class PoseInterventionPenalty(PenaltyCallback):
         fraction: Share of the batch that is used, drawn anew each time; at least two particles.
         gradient: Who learns: ``both``, or only the ``encoder`` or the ``decoder``.
         seed: Seed of poses and noise.
+        name: Name of the logged values and of the state in checkpoints, in place of
+            ``pose_intervention``; two in one run need two.
         infer: As for `PenaltyCallback`.
         generate: As for `PenaltyCallback`.
         as_batch: As for `PenaltyCallback`.
@@ -60,6 +62,7 @@ class PoseInterventionPenalty(PenaltyCallback):
         fraction: float = 1.0,
         gradient: GradientTarget = "both",
         seed: int = 0,
+        name: str = "pose_intervention",
         infer: str | Callable[..., Any] | None = None,
         generate: str | Callable[..., Any] | None = None,
         as_batch: str | Callable[..., Any] | None = None,
@@ -76,4 +79,4 @@ class PoseInterventionPenalty(PenaltyCallback):
             gradient,
             seed,
         )
-        super().__init__(penalty, None, infer, generate, as_batch)
+        super().__init__(penalty, name, infer, generate, as_batch)

@@ -30,6 +30,7 @@ from cryo_disentangle.losses.pose_sources import (
     shuffled_order,
 )
 from cryo_disentangle.losses.round_trip import (
+    GradientTarget,
     InterventionTerms,
     RoundTripDistance,
     conformation_intervention,
@@ -55,6 +56,7 @@ __all__ = [
     "EstimatedNoise",
     "FactorVAE",
     "GeodesicDistance",
+    "GradientTarget",
     "InPlanePoses",
     "InterventionTerms",
     "LinearSchedule",

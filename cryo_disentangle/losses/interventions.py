@@ -85,7 +85,7 @@ class _Intervention(ScheduledPenalty):
         noise = None
         if std is not None:
             white = torch.empty_like(batch["images"]).normal_(generator=generator)
-            noise = std * white
+            noise = (std * white).to(white.dtype)
         terms = self._intervene(model, batch, inference, noise, generator)
         found = {name: term for name, term in terms._asdict().items() if name != "loss"}
         self.terms = {name: term.detach() for name, term in found.items() if term is not None}

@@ -56,6 +56,8 @@ class EstimatedNoise(nn.Module):
         """
         if not self.training and self._second_moment is not None:
             return self._second_moment.to(residual).sqrt()
+        # Half precision has too few digits to average in.
+        residual = residual.to(torch.promote_types(residual.dtype, torch.float32))
         found = residual.square().mean(0)
         if not self.training:
             return found.sqrt()

@@ -168,12 +168,10 @@ def pose_intervention(
         Klindt et al. 2024, Front. Mol. Biosci. 11:1393564, Algorithm 1 and Eq. 2.
     """
     translation = None if pose.translation is None else pose.translation.detach()
-    target = _full_precision(
-        Inference(
-            inference.mean.detach(),
-            inference.log_variance.detach(),
-            Pose(pose.rotation.detach(), translation),
-        )
+    target = Inference(
+        inference.mean.detach(),
+        inference.log_variance.detach(),
+        Pose(pose.rotation.detach(), translation),
     )
     compare = RoundTripDistance(SquaredDistance()) if distance is None else distance
     return _round_trip(infer, generate, batch, target, compare, noise, gradient)
@@ -219,9 +217,13 @@ def conformation_intervention(
 
 
 def _full_precision(inference: Inference) -> Inference:
-    """Undoes autocast: squared differences of half-precision numbers have too few digits."""
+    """Widens half precision: squared differences of such numbers have too few digits."""
     wide = torch.promote_types(inference.mean.dtype, torch.float32)
-    return Inference(inference.mean.to(wide), inference.log_variance.to(wide), inference.pose)
+    pose = inference.pose
+    if pose is not None:
+        rotation = pose.rotation
+        pose = pose._replace(rotation=rotation.to(torch.promote_types(rotation.dtype, wide)))
+    return Inference(inference.mean.to(wide), inference.log_variance.to(wide), pose)
 
 
 def _round_trip(
@@ -239,7 +241,7 @@ def _round_trip(
     def compare(images: Tensor) -> InterventionTerms:
         # An encoder that reads the pose must read the one that the image shows.
         seen = cast(ParticleBatch, {**batch, "images": images, "rotation": pose.rotation})
-        return distance(_full_precision(infer(seen)), target)
+        return distance(_full_precision(infer(seen)), _full_precision(target))
 
     with torch.set_grad_enabled(torch.is_grad_enabled() and gradient != "encoder"):
         images = generate(target.mean, pose, batch)

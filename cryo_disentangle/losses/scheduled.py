@@ -61,16 +61,32 @@ class ScheduledPenalty(nn.Module, Penalty, ABC):
         Returns:
             Weight times penalty, a scalar.
         """
+        if not self.is_due():
+            self.skip()
+            return self._nothing(inference)
         self.terms = {}
         weight = weight_at(self.weight, self.draws.step)
-        due = not self.training or self.draws.step % self.every_n_steps == 0
-        if weight > 0 and due:
-            flat = inference.reshape(-1)
-            loss = self._weighted(weight, model, flatten_particles(batch), flat)
-        else:
-            loss = self._nothing(inference)
+        loss = self._weighted(weight, model, flatten_particles(batch), inference.reshape(-1))
         self.draws.advance()
         return loss
+
+    def is_due(self) -> bool:
+        """Tells whether the coming call will evaluate anything.
+
+        A loop that infers for the penalty alone can `skip` the calls that won't.
+
+        Returns:
+            Whether the weight is positive and, in training mode, the step one of every
+            ``every_n_steps``.
+        """
+        step = self.draws.step
+        passed = not self.training or step % self.every_n_steps == 0
+        return passed and weight_at(self.weight, step) > 0
+
+    def skip(self) -> None:
+        """Counts a call without making it."""
+        self.terms = {}
+        self.draws.advance()
 
     @abstractmethod
     def _weighted(

@@ -90,6 +90,7 @@ _EXACT: dict[str, dict[str, Any]] = {
     "accumulation": {"accumulate_grad_batches": 3},
     "clipping": {"gradient_clip_val": 0.01},
     "bf16": {"precision": "bf16-mixed"},
+    "true bf16": {"precision": "bf16-true"},
     "double": {"precision": "64-true"},
     "fp16": {},
 }
@@ -205,6 +206,17 @@ def test_what_is_logged() -> None:
     assert metrics[name] == pytest.approx(2 * metrics[f"{name}/conformation"].item())
     assert PenaltyCallback(FactorVAE(2)).name == "factor_vae"
     assert PenaltyCallback(FactorVAE(2), "tc").name == "tc"
+
+
+def test_two_of_a_kind_are_told_apart(tmp_path: Path) -> None:
+    first = PoseInterventionPenalty(every_n_steps=2, **loops.ADAPTER)
+    second = PoseInterventionPenalty(poses=UniformPoses(), name="uniform", **loops.ADAPTER)
+    trainer = loops.train(foreign.ConvolutionalVAE(), first, second)
+    assert {"train/pose_intervention", "train/uniform"} <= set(trainer.callback_metrics)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    saved = torch.load(tmp_path / "run.ckpt", weights_only=True)["callbacks"]
+    assert set(saved) == {first.state_key, second.state_key}
+    assert len(saved) == 2
 
 
 def test_fast_dev_run() -> None:

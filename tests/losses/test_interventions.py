@@ -98,6 +98,30 @@ def test_at_weight_zero_it_is_zero_and_asks_nothing(kind: type[ScheduledPenalty]
     assert number(penalty, LinearModel(infers_pose=True), batch) > 0
 
 
+def test_steps_at_which_nothing_is_due_can_be_skipped() -> None:
+    ramp = LinearSchedule(0.0, 1.0, last_step=9, first_step=2)
+    called, skipped = (PoseIntervention(ramp, every_n_steps=2) for _ in range(2))
+    model, batch = LinearModel(), make_batch()
+    for step in range(8):
+        assert skipped.is_due() == (step in (4, 6))
+        found = number(called, model, batch)
+        if skipped.is_due():
+            assert number(skipped, model, batch) == found > 0
+        else:
+            skipped.skip()
+            assert (skipped.terms, found) == ({}, 0)
+    assert skipped.draws.step == called.draws.step == 8
+
+
+def test_noise_is_averaged_in_full_precision() -> None:
+    estimate = EstimatedNoise(momentum=0.999)
+    for _ in range(500):
+        for value in (1.0, 2.0):
+            std = estimate(torch.full((1, 1, 1), value, dtype=torch.bfloat16))
+    assert std.dtype == torch.float32
+    assert std.item() == pytest.approx(2.5**0.5, rel=1e-4)
+
+
 def test_it_is_due_every_few_steps_and_on_every_held_out_batch() -> None:
     found = values(PoseIntervention(every_n_steps=3), 7)
     assert [value > 0 for value in found] == [True, False, False, True, False, False, True]

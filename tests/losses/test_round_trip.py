@@ -43,6 +43,26 @@ def run(model: LinearModel, batch: ParticleBatch, **options: Any) -> Interventio
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_models_in_half_precision_are_compared_in_full(dtype: torch.dtype) -> None:
+    model, batch = LinearModel(infers_pose=True), make_batch()
+    expected = run(model, batch)
+    half: Any = LinearModel(infers_pose=True).to(dtype)
+    narrow: Any = {
+        key: value.to(dtype) if torch.is_floating_point(value) else value
+        for key, value in cast(dict[str, Tensor], batch).items()
+    }
+    pose = Pose(other_pose(batch).rotation.to(dtype), narrow["translation"])
+    found = pose_intervention(
+        half.infer, half.generate, narrow, half.infer(narrow), pose, noise=noise().to(dtype)
+    )
+    for term, value in zip(found, expected, strict=True):
+        assert isinstance(term, Tensor)
+        assert term.dtype == torch.float32
+        torch.testing.assert_close(term.double(), value, rtol=0.05, atol=0.01)
+    assert all(slope.isfinite().all() for slope in gradients(half, found.loss).values())
+
+
 def algorithm_1(model: LinearModel, batch: ParticleBatch) -> tuple[Tensor, Tensor, Tensor | None]:
     """Written out: decoded images, Eq. 2's two terms."""
     with torch.no_grad():
