@@ -1,12 +1,8 @@
 """Callbacks: what watches and steers a running Trainer."""
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, adapt
-from cryo_disentangle.callbacks.metrics import (
-    DisentanglementMetrics,
-    PoseConformationMetrics,
-    PoseLeak,
-    RotationTest,
-)
+from cryo_disentangle.callbacks.leaks import PoseLeak, RotationTest
+from cryo_disentangle.callbacks.metrics import DisentanglementMetrics, PoseConformationMetrics
 from cryo_disentangle.callbacks.penalties import PenaltyCallback
 from cryo_disentangle.callbacks.pose_intervention import PoseInterventionPenalty
 from cryo_disentangle.callbacks.prediction import PredictionWriter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,8 @@ from cryo_disentangle.types import ParticleBatch, flatten_particles
 
 __all__ = ["MetricCallback"]
 
+_Function = Callable[..., Any]
+
 # Odd multipliers of MurmurHash3's 64-bit finaliser, as signed integers.
 _FIRST, _SECOND = -49064778989728563, -4265267296055464877
 
@@ -33,7 +35,9 @@ class MetricCallback(Callback):
 
     That is done in evaluation mode, without gradients, under the Trainer's precision, and leaves
     the training and its random numbers as they are. Each process looks at its share of particles
-    and gets the scores of all; a particle that a sampler shows twice counts once.
+    and gets the scores of all; a particle that a sampler shows twice counts once. Particles are
+    known by their index or, where ``as_batch`` makes them of a loop that may number none, by their
+    image.
 
     Scores are logged, known to ``ModelCheckpoint(monitor=...)`` and ``EarlyStopping``, and kept in
     ``<default_root_dir>/<prefix>/<table>.csv`` and ``.json``, a row an evaluation, which a resumed
@@ -48,10 +52,13 @@ class MetricCallback(Callback):
         prefix: First part of the names of logged scores, and the folder of the files. Callbacks of
             one class need different ones.
         held_out: Held-out particles; None takes the validation batches.
-        adapter: What is known of the loop's module and batches.
+        infer: As for `adapt`.
+        generate: As for `adapt`.
+        as_batch: As for `ModelAdapter`.
 
     Raises:
         ValueError: If ``every_n_epochs`` is not positive, or the prefix is no name.
+        TypeError: If a dotted name can't be imported, or what it names can't be called.
     """
 
     def __init__(
@@ -60,7 +67,9 @@ class MetricCallback(Callback):
         every_n_epochs: int,
         prefix: str,
         held_out: HeldOutParticles | None,
-        adapter: ModelAdapter,
+        infer: str | _Function | None,
+        generate: str | _Function | None,
+        as_batch: str | _Function | None,
     ) -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, found {every_n_epochs}")
@@ -69,7 +78,8 @@ class MetricCallback(Callback):
         self.every_n_epochs, self.prefix = every_n_epochs, prefix
         self.held_out = held_out
         self._table_name, self._table = table, MetricTable()
-        self._adapter = adapter
+        self._adapter = ModelAdapter(infer, generate, as_batch)
+        self._numbered = as_batch is None
         self._model: AdaptedModel | None = None
         self._metric: ParticleRowsMetric | None = None
         self._seen = False
@@ -144,7 +154,8 @@ class MetricCallback(Callback):
         particles = flatten_particles(self._adapter.batch(batch))
         self._check_batch(particles)
         if self._metric is not None:
-            self._show(trainer, pl_module, _keyed(particles))
+            named = particles if self._numbered else _named_by_image(particles)
+            self._show(trainer, pl_module, named)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Scores what was seen, or the held-out particles."""
@@ -242,16 +253,13 @@ def _undisturbed(module: L.LightningModule) -> Iterator[None]:
         yield
 
 
-def _keyed(batch: ParticleBatch) -> ParticleBatch:
-    """Names particles by their index and image.
-
-    By its index alone a loop that counts within batches would make strangers the same particle.
-    """
+def _named_by_image(batch: ParticleBatch) -> ParticleBatch:
+    """Gives particles numbers that are a hash of their images, in place of their index."""
     pixels = batch["images"].flatten(1).double().view(torch.int64)
-    place = torch.arange(1, pixels.shape[1] + 1, device=pixels.device) * _FIRST | 1
-    key = (_mix(pixels) * _mix(place)).sum(1) ^ _mix(batch["index"].long())
+    place = torch.arange(1, pixels.shape[1] + 1, device=pixels.device)
+    key = _mix((_mix(pixels) * _mix(place)).sum(1))
     # Not negative, as seeds must be that are made of them.
-    return cast("ParticleBatch", dict(batch) | {"index": _mix(key) & (2**63 - 1)})
+    return cast("ParticleBatch", dict(batch) | {"index": key & (2**63 - 1)})
 
 
 def _mix(key: Tensor) -> Tensor:
