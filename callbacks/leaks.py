@@ -18,6 +18,7 @@ from cryo_disentangle.types import ParticleBatch
 __all__ = ["PoseLeak", "RotationTest"]
 
 _Function = Callable[..., Any]
+_NUISANCES = {"rotation", "translation", "ctf", "time", "temperature"}
 
 
 class RotationTest(MetricCallback):
@@ -104,7 +105,8 @@ class PoseLeak(MetricCallback):
         as_batch: As for `PenaltyCallback`.
 
     Raises:
-        ValueError: As `DisentanglementMetrics` for what is held out.
+        ValueError: As `DisentanglementMetrics` for what is held out, or if nothing is known that
+            could leak.
         FileNotFoundError: As `DisentanglementMetrics`.
         TypeError: At the start of a run, if the module has no ``infer``.
     """
@@ -136,7 +138,13 @@ class PoseLeak(MetricCallback):
     def _update(
         self, metric: ParticleRowsMetric, model: AdaptedModel, batch: ParticleBatch
     ) -> None:
-        metric.update(model.infer(batch), batch)
+        inference = model.infer(batch)
+        if inference.pose is None and not _NUISANCES & batch.keys():
+            raise ValueError(
+                f"PoseLeak needs one of {', '.join(sorted(_NUISANCES))} in a batch, or a model "
+                f"that infers poses, found {', '.join(sorted(batch))}"
+            )
+        metric.update(inference, batch)
 
     def _score_name(self, name: str) -> str:
         return name.replace("_leak_", "_leak/", 1)

@@ -363,6 +363,19 @@ def test_options_out_of_range_are_refused(make: Any, message: str) -> None:
         make()
 
 
+def nothing_known(batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """A user's particles without their poses."""
+    particles = scored_runs.as_batch(batch)
+    del particles["rotation"]
+    return particles
+
+
+def test_particles_that_nothing_is_known_of_are_refused(tmp_path: Path) -> None:
+    run = scored_runs.trainer(tmp_path, PoseLeak(infer=foreign.infer, as_batch=nothing_known))
+    with pytest.raises(ValueError, match="PoseLeak needs one of ctf, rotation, .* found factors, "):
+        run.fit(scored_runs.user_model(), foreign.loader(), scored_runs.user_loader())
+
+
 def test_a_lack_of_particles_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = scored_runs.trainer(tmp_path, RotationTest())
     monkeypatch.setattr(run.strategy, "reduce_boolean_decision", lambda _: False)
