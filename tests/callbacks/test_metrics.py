@@ -372,7 +372,7 @@ def nothing_known(batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
 
 def test_particles_that_nothing_is_known_of_are_refused(tmp_path: Path) -> None:
     run = scored_runs.trainer(tmp_path, PoseLeak(infer=foreign.infer, as_batch=nothing_known))
-    with pytest.raises(ValueError, match="PoseLeak needs one of ctf, rotation, .* found factors, "):
+    with pytest.raises(ValueError, match=r"needs one of ctf, rotation, .* found factors, "):
         run.fit(scored_runs.user_model(), foreign.loader(), scored_runs.user_loader())
 
 
