@@ -1,6 +1,8 @@
 """Callbacks: what watches and steers a running Trainer."""
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, adapt
+from cryo_disentangle.callbacks.export import CryoDRGNExport
+from cryo_disentangle.callbacks.latent_figures import LatentFigures
 from cryo_disentangle.callbacks.leaks import PoseLeak, RotationTest
 from cryo_disentangle.callbacks.metrics import DisentanglementMetrics, PoseConformationMetrics
 from cryo_disentangle.callbacks.penalties import PenaltyCallback
@@ -8,10 +10,13 @@ from cryo_disentangle.callbacks.pose_intervention import PoseInterventionPenalty
 from cryo_disentangle.callbacks.prediction import PredictionWriter
 from cryo_disentangle.callbacks.report import RunReport
 from cryo_disentangle.callbacks.slowness import SlownessPenalty
+from cryo_disentangle.callbacks.traversals import TraversalVolumes
 
 __all__ = [
     "AdaptedModel",
+    "CryoDRGNExport",
     "DisentanglementMetrics",
+    "LatentFigures",
     "ModelAdapter",
     "PenaltyCallback",
     "PoseConformationMetrics",
@@ -21,5 +26,6 @@ __all__ = [
     "RotationTest",
     "RunReport",
     "SlownessPenalty",
+    "TraversalVolumes",
     "adapt",
 ]

@@ -188,7 +188,7 @@ def test_no_metric_no_picture() -> None:
         draw_metrics({})
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 6), st.integers(0, 99))
 def test_any_shape_can_be_drawn(latents: int, factors: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
