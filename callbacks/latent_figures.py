@@ -188,7 +188,7 @@ def _draw_poses(rows: InferredRows) -> Figure | None:
     if not varying:
         return None
     names = [_POSES[k] for k in varying]
-    title = "Shape does not depend on the pose: in a good latent space all colours are mixed"
+    title = "In a good latent space these colours are mixed"
     return pictures.draw_latents(rows.mean, angles[:, varying], names, cyclic=_CYCLIC, title=title)
 
 

@@ -149,7 +149,7 @@ def draw_traversals(
         The figure.
     """
     count, steps, side = images.shape[:3]
-    figure = Figure(figsize=(0.5 + 1.35 * steps, 0.7 + 1.5 * count), layout="constrained")
+    figure = Figure(figsize=(max(4.8, 0.5 + 1.35 * steps), 0.7 + 1.5 * count), layout="constrained")
     grid = figure.subplots(count, steps, squeeze=False)
     low, high = np.percentile(images, [0.5, 99.8])
     for (row, column), axes in np.ndenumerate(grid):
