@@ -19,6 +19,7 @@ from cryo_disentangle.metrics.correlation import (
     R2Linear,
     SplineMCC,
 )
+from cryo_disentangle.metrics.in_plane_rotation import RotationTest
 from cryo_disentangle.metrics.infomec import InfoMEC
 from cryo_disentangle.metrics.information import MED, MIG, Modularity
 from cryo_disentangle.metrics.intervals import (
@@ -42,7 +43,6 @@ from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.metrics.pose_leak import PoseLeak
 from cryo_disentangle.metrics.prediction import DCI, IRS, SAP, Explicitness
 from cryo_disentangle.metrics.ranking import ModelRank, rank_models
-from cryo_disentangle.metrics.rotation_test import RotationTest
 from cryo_disentangle.metrics.suite import DisentanglementMetrics, disentanglement_metrics
 
 __all__ = [

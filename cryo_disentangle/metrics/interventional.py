@@ -48,7 +48,7 @@ class BetaVAEScore(CodesMetric):
 
     def __init__(
         self,
-        bins: int = 10,
+        bins: int = 20,
         *,
         seed: int = 0,
         **kwargs: Any,  # noqa: ANN401 (as torchmetrics')
@@ -84,7 +84,7 @@ class FactorVAEScore(CodesMetric):
 
     def __init__(
         self,
-        bins: int = 10,
+        bins: int = 20,
         *,
         threshold: float = 0.0,
         seed: int = 0,

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed
 
+from cryo_disentangle.metrics.in_plane_rotation import RotationTest
 from cryo_disentangle.metrics.interventions import TrueGenerator
 from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.metrics.pose_leak import PoseLeak
-from cryo_disentangle.metrics.rotation_test import RotationTest
 from tests.metrics.toy_models import ToyModel, split_batch, toy_batch
 
 # Uneven batches, one of them of a single particle; the last process gets one of the first again,

@@ -11,7 +11,7 @@ from cryo_disentangle.metrics.functional.correlation import (
     spearman_matrix,
     spline_mcc,
 )
-from cryo_disentangle.metrics.functional.dci import DCI, dci
+from cryo_disentangle.metrics.functional.dci import DCIScores, dci
 from cryo_disentangle.metrics.functional.explicitness import explicitness
 from cryo_disentangle.metrics.functional.gauge import (
     PoseGauge,
@@ -19,7 +19,7 @@ from cryo_disentangle.metrics.functional.gauge import (
     align_poses,
     fit_pose_gauge,
 )
-from cryo_disentangle.metrics.functional.infomec import InfoMEC, infomec
+from cryo_disentangle.metrics.functional.infomec import InfoMECScores, infomec
 from cryo_disentangle.metrics.functional.information import (
     ModularityDetails,
     entropy,
@@ -48,7 +48,7 @@ from cryo_disentangle.metrics.functional.leak import (
     pose_leak,
 )
 from cryo_disentangle.metrics.functional.neighbourhood import (
-    InformationImbalance,
+    InformationImbalanceScores,
     information_imbalance,
     neighbourhood_similarity,
 )
@@ -77,9 +77,9 @@ from cryo_disentangle.metrics.functional.unsupervised import (
 
 __all__ = [
     "ConformationScore",
-    "DCI",
-    "InfoMEC",
-    "InformationImbalance",
+    "DCIScores",
+    "InfoMECScores",
+    "InformationImbalanceScores",
     "ModularityDetails",
     "NuisanceLeakScores",
     "PoseGauge",

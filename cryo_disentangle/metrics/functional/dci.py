@@ -12,7 +12,7 @@ from cryo_disentangle.metrics.functional._boosting import boosted_regression
 from cryo_disentangle.metrics.functional._splits import integer_labels, split_rows
 from cryo_disentangle.metrics.functional.codes import Array, check_codes, standardize
 
-__all__ = ["DCI", "dci"]
+__all__ = ["DCIScores", "dci"]
 
 # Of more rows a random subset of this size is measured: importances have settled long before.
 _LARGEST_SAMPLE = 100_000
@@ -20,7 +20,7 @@ _LARGEST_SAMPLE = 100_000
 _STANDARD_ERRORS = 2.0
 
 
-class DCI(NamedTuple):
+class DCIScores(NamedTuple):
     """The three scores and what they are made of.
 
     Attributes:
@@ -44,7 +44,7 @@ def dci(
     test_fraction: float = 1 / 3,
     reference: bool = False,
     n_train: int | None = None,
-) -> DCI:
+) -> DCIScores:
     """Disentanglement, completeness and informativeness (DCI).
 
     Boosted trees predict each factor j from all latents; P_ij ≥ 0 is the importance of latent i,
@@ -105,13 +105,13 @@ def dci(
         importance, informativeness = _classifiers(latents, truth, train, test, seed)
     else:
         importance, informativeness = _boosted(latents, truth, train, test)
-    scores = DCI(
+    scores = DCIScores(
         disentanglement=_concentration(importance),
         completeness=_concentration(importance.T),
         informativeness=informativeness,
         importance=importance,
     )
-    return DCI(*(score.to(device) for score in scores))
+    return DCIScores(*(score.to(device) for score in scores))
 
 
 def _boosted(z: Tensor, factors: Tensor, train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:

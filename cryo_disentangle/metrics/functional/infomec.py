@@ -22,7 +22,7 @@ from cryo_disentangle.metrics.functional.codes import (
 from cryo_disentangle.metrics.functional.correlation import r2_linear
 from cryo_disentangle.metrics.functional.information import entropy
 
-__all__ = ["InfoMEC", "infomec"]
+__all__ = ["InfoMECScores", "infomec"]
 
 # Neighbours of more samples cost seconds and change the third digit.
 _LARGEST_SAMPLE = 10_000
@@ -32,7 +32,7 @@ _RANGE = 1 / 20
 _DITHER = 1e-10
 
 
-class InfoMEC(NamedTuple):
+class InfoMECScores(NamedTuple):
     """The three scores and what they are made of.
 
     Attributes:
@@ -59,7 +59,7 @@ def infomec(
     neighbors: int = 10,
     bins: int = 20,
     reference: bool = False,
-) -> InfoMEC:
+) -> InfoMECScores:
     """InfoMEC: modularity (InfoM), explicitness (InfoE) and compactness (InfoC).
 
     With N_ij = I(z_i; f_j) / H(f_j) of factors cut into bins of equal mass, estimated by nearest
@@ -121,7 +121,7 @@ def infomec(
         active = pairs.any(1)
         explicitness = r2_linear(latents, truth, seed=seed).clamp(min=0)
     information = _normalised_information(latents, labels, pairs, neighbors=neighbors, seed=seed)
-    return InfoMEC(
+    return InfoMECScores(
         modularity=_mean_lead(information[active]),
         explicitness=explicitness,
         compactness=_mean_lead(information[active].T),

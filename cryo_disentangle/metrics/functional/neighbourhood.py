@@ -15,13 +15,13 @@ from torch import Tensor
 
 from cryo_disentangle.metrics.functional.codes import Array, check_codes
 
-__all__ = ["InformationImbalance", "information_imbalance", "neighbourhood_similarity"]
+__all__ = ["InformationImbalanceScores", "information_imbalance", "neighbourhood_similarity"]
 
 # Distances held at once: 64 MiB of float64.
 _DISTANCES_AT_ONCE = 1 << 23
 
 
-class InformationImbalance(NamedTuple):
+class InformationImbalanceScores(NamedTuple):
     """What either space tells of the other's neighbourhoods.
 
     Attributes:
@@ -74,7 +74,7 @@ def neighbourhood_similarity(
 
 def information_imbalance(
     z: Array, factors: Array, *, k: int = 1, max_samples: int = 2_000, seed: int = 0
-) -> InformationImbalance:
+) -> InformationImbalanceScores:
     """Information imbalance between latents and factors.
 
     Δ(A → B) = 2/n · <r_B | r_A ≤ k>: the mean rank, by distance in space B, of the k nearest
@@ -110,7 +110,7 @@ def information_imbalance(
         forward.append(_rank_sums(_neighbours(a, k), b))
         backward.append(_rank_sums(_neighbours(b, k), a))
     scale = 2 / (len(latents) * k)
-    return InformationImbalance(
+    return InformationImbalanceScores(
         latents_to_factors=scale * torch.cat(forward).mean(),
         factors_to_latents=scale * torch.cat(backward).mean(),
     )

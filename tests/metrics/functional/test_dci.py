@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional.dci import DCI, dci
+from cryo_disentangle.metrics.functional.dci import DCIScores, dci
 from tests.metrics.golden import load
 
 SEEDS = st.integers(0, 10_000)
@@ -22,7 +22,7 @@ def draw(samples: int, columns: int, seed: int) -> Tensor:
     return torch.rand(samples, columns, generator=generator, dtype=torch.float64)
 
 
-def scores(result: DCI) -> list[float]:
+def scores(result: DCIScores) -> list[float]:
     return [float(score) for score in result[:3]]
 
 

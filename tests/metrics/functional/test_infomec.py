@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional.infomec import InfoMEC, infomec
+from cryo_disentangle.metrics.functional.infomec import InfoMECScores, infomec
 from tests.metrics.golden import CASES, load
 
 SEEDS = st.integers(0, 10_000)
@@ -23,7 +23,7 @@ def draw(samples: int, columns: int, seed: int) -> Tensor:
     return torch.rand(samples, columns, generator=generator, dtype=torch.float64)
 
 
-def scores(result: InfoMEC) -> list[float]:
+def scores(result: InfoMECScores) -> list[float]:
     return [float(score) for score in result[:3]]
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.imaging import hartley2, symmetrize
-from cryo_disentangle.metrics.rotation_test import RotationTest
+from cryo_disentangle.metrics.in_plane_rotation import RotationTest
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.small_model import make_batch, make_model
 

@@ -1,4 +1,4 @@
-"""The rotation test of a model, on its own data."""
+"""Rotation test of a model on its own particles: images turned in their plane."""
 
 from __future__ import annotations
 
