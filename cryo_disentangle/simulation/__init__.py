@@ -4,7 +4,7 @@ from cryo_disentangle.simulation.adenylate_kinase import AdenylateKinase, adenyl
 from cryo_disentangle.simulation.configuration import load_molecule
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.energies import DoubleWell, FrozenBelow, Harmonic
-from cryo_disentangle.simulation.laplace_walk import LaplaceWalk
+from cryo_disentangle.simulation.laplace_walk import LaplacePairs, LaplaceWalk
 from cryo_disentangle.simulation.learned import (
     Invertibility,
     LearnedMolecule,
@@ -60,6 +60,7 @@ __all__ = [
     "InSolvent",
     "Invertibility",
     "LaplaceFactors",
+    "LaplacePairs",
     "LaplaceWalk",
     "LearnedMolecule",
     "LinearMixing",

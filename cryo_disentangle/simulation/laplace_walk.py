@@ -11,7 +11,7 @@ from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.processes import Conformations, check_range
 from cryo_disentangle.simulation.quantiles import laplace_quantile
 
-__all__ = ["LaplaceWalk"]
+__all__ = ["LaplacePairs", "LaplaceWalk"]
 
 
 @dataclass(frozen=True)
@@ -77,5 +77,56 @@ class LaplaceWalk:
         return Conformations(
             walk[draws.index - first * self.frames],
             time=(draws.index % self.frames).double() * self.frame_interval,
+            trajectory=trajectory,
+        )
+
+
+@dataclass(frozen=True)
+class LaplacePairs:
+    """Pairs of frames: normal first frames, Laplace-distributed steps to the second.
+
+    The generative model that a slowness prior assumes, without bounds to reflect at. Particles 2i
+    and 2i + 1 are the frames of trajectory i, at times 0 and 1.
+
+    Args:
+        dim: Number of factors K.
+        start_scale: Standard deviation of every factor in first frames.
+        scale: Mean absolute step of every factor.
+
+    Raises:
+        ValueError: If a number is not positive.
+
+    References:
+        Klindt et al. 2021, Towards nonlinear disentanglement in natural data with temporal sparse
+        coding, Eqs. 1 and 2.
+    """
+
+    dim: int = 2
+    start_scale: float = 0.4
+    scale: float = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self.dim, self.start_scale, self.scale) <= 0:
+            raise ValueError(
+                "dim, start_scale and scale must be positive, found "
+                f"{self.dim}, {self.start_scale:g} and {self.scale:g}"
+            )
+
+    @property
+    def frames(self) -> int:
+        """Particles of a trajectory."""
+        return 2
+
+    def sample(self, draws: Draws) -> Conformations:
+        """Draws factors (B, K), with time stamps and trajectory numbers."""
+        trajectory = torch.div(draws.index, 2, rounding_mode="floor")
+        first, last = int(trajectory.min()), int(trajectory.max())
+        whole = Draws.consecutive(draws.seed, 2 * first, 2 * (last - first + 1))
+        start = self.start_scale * whole.normal("start", self.dim).unflatten(0, (-1, 2))[:, :1]
+        uniform = whole.uniform("factors", self.dim).unflatten(0, (-1, 2))[:, 1:]
+        pairs = torch.cat([start, start + self.scale * laplace_quantile(uniform)], dim=1)
+        return Conformations(
+            pairs.flatten(0, 1)[draws.index - 2 * first],
+            time=(draws.index % 2).double(),
             trajectory=trajectory,
         )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cryo_disentangle.simulation import Draws, LaplaceWalk
+from cryo_disentangle.simulation import Draws, LaplacePairs, LaplaceWalk
 
 
 @settings(max_examples=25, deadline=None)
@@ -48,3 +48,21 @@ def test_bad_arguments_are_refused() -> None:
         LaplaceWalk(scale=0)
     with pytest.raises(ValueError, match="low < high"):
         LaplaceWalk(low=1, high=1)
+
+
+def test_pairs_start_normal_and_take_laplace_steps() -> None:
+    pairs = LaplacePairs(dim=2, start_scale=0.4, scale=0.2)
+    whole = pairs.sample(Draws.consecutive((1,), 0, 20_000))
+    first, step = whole.factors[::2], whole.factors[1::2] - whole.factors[::2]
+    assert stats.kstest(first.flatten().numpy(), stats.norm(0, 0.4).cdf).pvalue > 1e-3
+    assert stats.kstest(step.flatten().numpy(), stats.laplace(0, 0.2).cdf).pvalue > 1e-3
+    both = torch.corrcoef(torch.cat([first, step], dim=1).T)
+    assert float((both - torch.eye(4)).abs().max()) < 0.05
+    piece = pairs.sample(Draws.consecutive((1,), 7, 6))
+    torch.testing.assert_close(piece.factors, whole.factors[7:13])
+    assert piece.trajectory is not None
+    assert piece.time is not None
+    assert piece.trajectory.tolist() == [3, 4, 4, 5, 5, 6]
+    assert piece.time.tolist() == [1, 0, 1, 0, 1, 0]
+    with pytest.raises(ValueError, match="must be positive, found 2, 0.4 and 0"):
+        LaplacePairs(scale=0)
