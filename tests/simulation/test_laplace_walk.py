@@ -64,5 +64,5 @@ def test_pairs_start_normal_and_take_laplace_steps() -> None:
     assert piece.time is not None
     assert piece.trajectory.tolist() == [3, 4, 4, 5, 5, 6]
     assert piece.time.tolist() == [1, 0, 1, 0, 1, 0]
-    with pytest.raises(ValueError, match="must be positive, found 2, 0.4 and 0"):
+    with pytest.raises(ValueError, match=r"must be positive, found 2, 0\.4 and 0"):
         LaplacePairs(scale=0)
