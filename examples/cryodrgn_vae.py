@@ -3,10 +3,10 @@
     python examples/cryodrgn_vae.py [--particles 4000] [--epochs 7] [--width 128] [--seeds 0]
 
 `CryoDRGN` below is a LightningModule round cryoDRGN's HetOnlyVAE; cryoDRGN 4.3.1 must be installed.
-It is trained by cryoDRGN's loss on a stack that is simulated here, a body with two moving arms seen
-about from one side, poses known. The intervention is one more callback and knows nothing of cryoDRGN.
-Both trainings of a seed start from the same weights and see the same batches. Scores are of other
-particles of the same simulation, with the simulation as the true generator.
+It is trained by cryoDRGN's loss on a stack that is simulated here, a body with two moving arms,
+seen from about one side, poses known. The intervention is one more callback and knows nothing of
+cryoDRGN. Both trainings of a seed start from the same weights and see the same batches. Scores are
+of other particles of the same simulation, with the simulation as the true generator.
 """
 
 from __future__ import annotations
@@ -205,6 +205,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for name in ("lightning.pytorch", "lightning.fabric", "cryodrgn"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     columns: dict[str, list[Any]] = {"untrained": [], "trained": [], "with the intervention": []}
     with tempfile.TemporaryDirectory() as name:
         stack = Path(name, "stack")
@@ -214,8 +216,6 @@ def main() -> None:
             _, with_penalty = train(args, stack, seed, penalty(args, seed))
             for column, row in zip(columns, (before, without, with_penalty), strict=True):
                 columns[column].append(row)
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     print(f"`python {shlex.join(sys.argv)}`, commit {commit}, torch {torch.__version__},")
     print(f"mean of seeds {args.seeds}\n")
     print(f"| score | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
