@@ -44,6 +44,12 @@ from cryo_disentangle.metrics.pose_leak import PoseLeak
 from cryo_disentangle.metrics.prediction import DCI, IRS, SAP, Explicitness
 from cryo_disentangle.metrics.ranking import ModelRank, rank_models
 from cryo_disentangle.metrics.suite import DisentanglementMetrics, disentanglement_metrics
+from cryo_disentangle.metrics.unsupervised import (
+    GaussianTotalCorrelation,
+    GaussianWassersteinCorrelation,
+    LatentsMetric,
+    PairwiseMutualInformation,
+)
 
 __all__ = [
     "BetaVAEScore",
@@ -52,12 +58,15 @@ __all__ = [
     "DisentanglementMetrics",
     "Explicitness",
     "FactorVAEScore",
+    "GaussianTotalCorrelation",
+    "GaussianWassersteinCorrelation",
     "IRS",
     "InfoMEC",
     "InformationImbalance",
     "Interval",
     "InterventionalBetaVAEScore",
     "InterventionalFactorVAEScore",
+    "LatentsMetric",
     "MCC",
     "MED",
     "MIG",
@@ -66,6 +75,7 @@ __all__ = [
     "Modularity",
     "NeighbourhoodSimilarity",
     "Null",
+    "PairwiseMutualInformation",
     "PoseConformationMetrics",
     "PoseLeak",
     "R2Linear",

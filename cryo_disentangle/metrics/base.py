@@ -11,6 +11,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from cryo_disentangle.metrics.functional._memo import remember_last
+from cryo_disentangle.metrics.functional.codes import Array, as_tensor
+from cryo_disentangle.metrics.gathering import gather_samples
 from cryo_disentangle.metrics.order import canonical_order
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["CodesMetric", "ScoreMetric", "check_choice"]
+__all__ = ["CodesMetric", "ScoreMetric", "check_choice", "take_columns"]
 
 _Choice = TypeVar("_Choice", bound=str)
 _order = remember_last(canonical_order)
@@ -32,6 +34,9 @@ class ScoreMetric(Metric):
     full_state_update = False
     plot_lower_bound: float | None = 0.0
     plot_upper_bound: float | None = 1.0
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (torchmetrics' own words)
+        super().__init__(**{"dist_sync_fn": gather_samples, **kwargs})
 
     def plot(
         self, val: Tensor | Sequence[Tensor] | None = None, ax: Axes | None = None
@@ -54,9 +59,9 @@ class CodesMetric(ScoreMetric):
     ``update`` stores both as they come; ``compute`` scores all of them, of all processes, in
     `canonical_order`: how samples were batched, shuffled or spread over processes changes nothing.
     Every metric of this kind stores the same two states, so that a MetricCollection holds them
-    once. Samples that a sampler adds to fill batches up count as any other, and every process must
-    have stored some. Prefer ``update`` to calling the metric: a call scores each batch as well,
-    which costs time and says little on few samples.
+    once. Samples that a sampler adds to fill batches up count as any other; a process may have
+    none. Prefer ``update`` to calling the metric: a call scores each batch as well, which costs
+    time and says little on few samples.
 
     As input to ``update``:
         z: Latents (posterior means), shape (B, K), or (B,) for one latent.
@@ -81,7 +86,7 @@ class CodesMetric(ScoreMetric):
     def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
         """Scores latents (N, K) against factors (N, D): a scalar, whatever has been stored."""
 
-    def update(self, z: Tensor, factors: Tensor) -> None:
+    def update(self, z: Array, factors: Array) -> None:
         """Stores a batch.
 
         Args:
@@ -91,7 +96,8 @@ class CodesMetric(ScoreMetric):
         Raises:
             ValueError: If a shape is another or differs from that of earlier batches.
         """
-        latents, truth = _columns(z, "z", self.z), _columns(factors, "factors", self.factors)
+        latents = take_columns(z, "z", self.z)
+        truth = take_columns(factors, "factors", self.factors).to(latents.device)
         if len(latents) != len(truth):
             raise ValueError(
                 f"z and factors must have as many samples, got {len(latents)} and {len(truth)}"
@@ -136,14 +142,26 @@ def check_choice(value: _Choice, name: str, choices: Sequence[str]) -> _Choice:
     return value
 
 
-def _columns(batch: Tensor, name: str, stored: list[Tensor]) -> Tensor:
-    """Takes a batch as columns like those that are stored."""
-    columns = batch.detach()
+def take_columns(batch: Array, name: str, stored: list[Tensor]) -> Tensor:
+    """Takes a batch as columns like those that are stored.
+
+    Args:
+        batch: Shape (B, C), or (B,) for one column; of any type, which it keeps.
+        name: What the batch is called in messages.
+        stored: Earlier batches.
+
+    Returns:
+        Shape (B, C), detached.
+
+    Raises:
+        ValueError: If the shape is another or differs from that of earlier batches.
+    """
+    columns = as_tensor(batch).detach()
     if columns.ndim == 1:
         columns = columns[:, None]
     if columns.ndim != 2:
         raise ValueError(
-            f"{name} must have shape (samples, columns) or (samples,), got {tuple(batch.shape)}"
+            f"{name} must have shape (samples, columns) or (samples,), got {tuple(columns.shape)}"
         )
     if len(stored) and stored[0].shape[1] != columns.shape[1]:
         raise ValueError(

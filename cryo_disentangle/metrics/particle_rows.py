@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from cryo_disentangle.metrics.gathering import gather_samples
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -56,7 +58,7 @@ class ParticleRowsMetric(Metric):
     index: list[Tensor]
 
     def __init__(self, names: Sequence[str], **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(**kwargs)
+        super().__init__(**{"dist_sync_fn": gather_samples, **kwargs})
         self._names = tuple(names)
         for name in ("index", *names):
             self.add_state(name, default=[], dist_reduce_fx="cat")

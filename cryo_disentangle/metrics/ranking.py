@@ -107,12 +107,12 @@ def _runs(table: Sequence[Mapping[str, Any]]) -> dict[tuple[str, Any], Mapping[s
 
 def _value(row: Mapping[str, Any], metric: str) -> float:
     """A finite score."""
-    value = float(row[metric])
-    if not math.isfinite(value):
+    value = row[metric]
+    if value is None or not math.isfinite(value):
         raise ValueError(
             f"{metric} of model {row['model']}, seed {row['seed']} must be finite, got {value}"
         )
-    return value
+    return float(value)
 
 
 def _summary(model: str, ranks: dict[str, list[float]]) -> ModelRank:

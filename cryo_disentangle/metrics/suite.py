@@ -117,10 +117,9 @@ def disentanglement_metrics(
     if not with_interval:
         return dict(zip(metrics, evaluate(z, factors), strict=True))
     found = bootstrap_interval(evaluate, z, factors, level=level, resamples=resamples, seed=seed)
-    ends = [end.clamp(0.0, 1.0) for end in (found.low, found.high)]
-    return {
-        name: Interval(found.value[i], ends[0][i], ends[1][i]) for i, name in enumerate(metrics)
-    }
+    # A held-out R² may lie below 0 itself.
+    low, high = found.low.clamp(min=0).minimum(found.value), found.high.clamp(max=1)
+    return {name: Interval(found.value[i], low[i], high[i]) for i, name in enumerate(metrics)}
 
 
 def _metrics(seed: int) -> dict[str, CodesMetric]:

@@ -22,6 +22,8 @@ from tests.metrics.toy_models import ToyModel, split_batch, toy_batch
 # as distributed samplers pad.
 SIZES = [20, 13, 30, 1, 17]
 DEALT = ([0, 1, 4], [3, 2, 0])
+# And once a process gets nothing.
+ALONE: tuple[list[int], list[int]] = ([0, 1, 2, 3, 4], [])
 
 
 def scores(parts: list[int]) -> dict[str, float]:
@@ -47,7 +49,8 @@ def main(folder: Path, rank: int) -> None:
     torch.set_num_threads(1)
     store = f"file://{folder / 'store'}"
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    (folder / f"{rank}.json").write_text(json.dumps(scores(DEALT[rank])))
+    found = [scores(deal[rank]) for deal in (DEALT, ALONE)]
+    (folder / f"{rank}.json").write_text(json.dumps(found))
     distributed.destroy_process_group()
 
 

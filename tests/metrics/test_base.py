@@ -56,6 +56,13 @@ def test_any_precision_gives_a_float64_scalar(dtype: torch.dtype) -> None:
     assert float(found) == pytest.approx(float(filled(MCC()).compute()), abs=1e-3)
 
 
+def test_arrays_of_numpy_are_taken() -> None:
+    z, factors = codes()
+    metric = MCC()
+    metric.update(z.numpy().astype(">f4"), factors.numpy())
+    assert torch.equal(metric.compute(), filled(MCC()).compute())
+
+
 def test_half_of_the_metric_changes_nothing() -> None:
     metric = filled(MCC()).half()
     assert metric.compute().dtype == torch.float64

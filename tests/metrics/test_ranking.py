@@ -79,6 +79,7 @@ def test_mean_ranks_keep_their_sum_and_the_order_of_rows_is_nothing(
             "table must have every seed for every model: b lacks 1",
         ),
         ([row("a", 3, mcc=math.nan)], "mcc of model a, seed 3 must be finite, got nan"),
+        ([{"model": "a", "seed": 3, "mcc": None}], "mcc of model a, seed 3 .* finite, got None"),
     ],
 )
 def test_bad_tables(table: list[dict[str, Any]], message: str) -> None:

@@ -148,6 +148,14 @@ def test_intervals_of_all() -> None:
         assert 0.0 <= float(found.low) <= float(found.high) <= 1.0, name
 
 
+def test_intervals_hold_scores_below_zero() -> None:
+    z, _ = codes(60, seed=1)
+    _, factors = codes(60, seed=2)
+    found = disentanglement_metrics(z, factors, with_interval=True, resamples=4)["r2_linear"]
+    assert float(found.low) <= float(found.value) < 0.0
+    assert float(found.value) < float(found.high)
+
+
 class _Scored(L.LightningModule):
     """Logs the metrics of a model that knows the factors."""
 

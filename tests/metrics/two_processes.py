@@ -48,7 +48,7 @@ def scores(rows: Tensor) -> dict[str, float]:
     metrics = DisentanglementMetrics()
     metrics.add_metrics({"med": MED(), "irs": IRS(), "explicitness": Explicitness()})
     beta, factor = InterventionalBetaVAEScore(), InterventionalFactorVAEScore()
-    for batch in rows.split(64):
+    for batch in rows.split(64) if len(rows) else ():
         metrics.update(z[batch], factors[batch])
         beta.update(free[batch], fixed[batch], index[batch])
         factor.update(fixed[batch], index[batch])
@@ -57,9 +57,10 @@ def scores(rows: Tensor) -> dict[str, float]:
 
 
 def deals() -> dict[str, Tensor]:
-    """Rows of the first process: 301 in a run, or every other one as data loaders deal."""
+    """Rows of the first process: 301 in a run, every other one as data loaders deal, or all."""
     rows = torch.arange(COUNT)
-    return {"runs": rows < FIRST, "strides": (rows % 2 == 0) & (rows < 2 * FIRST)}
+    strides = (rows % 2 == 0) & (rows < 2 * FIRST)
+    return {"runs": rows < FIRST, "strides": strides, "all": rows >= 0}
 
 
 def main(folder: Path, rank: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 __all__ = [
     "Array",
+    "as_tensor",
     "average_ranks",
     "check_codes",
     "check_columns",
@@ -29,6 +30,22 @@ Array: TypeAlias = Tensor | NDArray[Any]
 _CONSTANT = 1e-12
 
 
+def as_tensor(x: Array) -> Tensor:
+    """Takes an array as a tensor.
+
+    Args:
+        x: A tensor, a numpy array, or what numpy makes an array of (lists, data frames).
+
+    Returns:
+        Tensors as they are; of all else a copy, because read-only, reversed and big-endian arrays
+        are none that torch can wrap.
+    """
+    if isinstance(x, Tensor):
+        return x
+    array = np.array(x, order="C")
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
 def check_columns(x: Array, name: str, *, minimum: int = 2) -> Tensor:
     """Takes an array of samples as float64 columns.
 
@@ -43,10 +60,7 @@ def check_columns(x: Array, name: str, *, minimum: int = 2) -> Tensor:
     Raises:
         ValueError: If the shape is another, samples are too few, or a number is not finite.
     """
-    if isinstance(x, np.ndarray):
-        # A copy: read-only and reversed arrays are none that torch can wrap.
-        x = torch.from_numpy(np.array(x, dtype=np.float64, order="C"))
-    columns = x.detach().to(torch.float64)
+    columns = as_tensor(x).detach().to(torch.float64)
     if columns.ndim == 1:
         columns = columns[:, None]
     if columns.ndim != 2:

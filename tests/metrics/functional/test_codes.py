@@ -36,7 +36,7 @@ def test_any_real_dtype_becomes_detached_float64(dtype: torch.dtype) -> None:
 def test_numpy_arrays_of_any_layout_are_taken() -> None:
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     x.setflags(write=False)
-    latents, truth = check_codes(x[::-1], x[:, 0])
+    latents, truth = check_codes(x[::-1].astype(">f4"), x[:, 0].tolist())
     assert latents.tolist() == [[4, 5], [2, 3], [0, 1]]
     assert truth.tolist() == [[0], [2], [4]]
 
