@@ -69,6 +69,8 @@ def test_linear_ceilings_are_the_formulas(case: str) -> None:
     golden = load(case)
     score = r2_linear(golden.z, golden.factors, n_train=golden.n_train)
     assert float(score) == pytest.approx(golden.own_formulas["r2_linear"], abs=1e-6)
+    each = [float(r2_linear(golden.z, f, n_train=golden.n_train)) for f in golden.factors.T]
+    assert each == pytest.approx(golden.own_formulas["r2_linear_per_factor"], abs=1e-6)
     score = mean_canonical_correlation(golden.z, golden.factors)
     assert float(score) == pytest.approx(golden.own_formulas["mean_canonical_corr"], abs=1e-6)
 
@@ -80,6 +82,22 @@ def test_mcc_is_the_populations_where_theory_knows_it() -> None:
         expected = golden.population_values["pearson_mcc"]
         # 1,200 samples of noise correlate by 0.03.
         assert float(mcc(golden.z, golden.factors)) == pytest.approx(expected, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "count"),
+    [
+        ("spearman_mcc", spearman_mcc, 4),
+        ("r2_linear", r2_linear, 9),
+        ("mean_canonical_corr", mean_canonical_correlation, 9),
+    ],
+)
+def test_exact_maps_have_the_populations_score(name: str, metric: Metric, count: int) -> None:
+    known = [c for c in map(load, CASES) if name in c.population_values]
+    assert len(known) == count
+    for golden in known:
+        score = metric(torch.from_numpy(golden.z), torch.from_numpy(golden.factors))
+        assert float(score) == pytest.approx(golden.population_values[name], abs=1e-6)
 
 
 @few

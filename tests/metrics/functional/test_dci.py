@@ -47,6 +47,15 @@ def test_reference_form_matches_disentanglement_lib(case: str) -> None:
     assert float(found.informativeness) == pytest.approx(expected["informativeness_test"], abs=5e-3)
 
 
+@pytest.mark.parametrize(
+    "case", ["permsign_gaussian_D2", "permsign_grid_D3", "permsign_laplace_D5"]
+)
+def test_few_samples_score_as_the_population(case: str) -> None:
+    golden = load(case)
+    expected = golden.population_values["dci_in_the_limit"]
+    assert scores(dci(golden.z, golden.factors))[:2] == pytest.approx([expected] * 2, abs=0.04)
+
+
 def test_orders_codes_where_the_reference_does_not() -> None:
     """A noisy code on the right axes beats a rotated one; the classifiers' form says 0.14, 0.41."""
     noisy, rotated = load("noisy0p9_uniform_D3"), load("rot45_uniform_D3")

@@ -18,6 +18,11 @@ def test_the_reference_form_is_the_references(case: str) -> None:
     expected = golden.score("dlib_modularity_explicitness", "explicitness_score_test")
     score = explicitness(golden.z, golden.labels, reference=True, n_train=golden.n_train)
     assert float(score) == pytest.approx(expected, abs=1e-3)
+    z, labels = golden.z[: golden.n_train], golden.labels[: golden.n_train]
+    twice = np.concatenate([z, z]), np.concatenate([labels, labels])
+    fitted = explicitness(*twice, reference=True, n_train=golden.n_train)
+    expected = golden.score("dlib_modularity_explicitness", "explicitness_score_train")
+    assert float(fitted) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("case", ["const_uniform_D3", "rot45_gaussian_D2"])

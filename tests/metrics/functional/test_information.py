@@ -23,6 +23,9 @@ from tests.metrics.golden import CASES, load
 
 few = settings(max_examples=15, deadline=None)
 seeds = st.integers(0, 10**6)
+
+# Where the reference reaches an explicitness, without which it tells no modularity.
+EXPLICIT = [c for c in CASES if ("uniform" in c or "grid" in c) and not c.startswith("const")]
 metrics = pytest.mark.parametrize("metric", [mig, modularity, med])
 
 Metric = Callable[..., torch.Tensor]
@@ -67,6 +70,32 @@ def test_modularity_is_the_references(case: str) -> None:
     expected = golden.score("dlib_modularity_all_rows", "modularity_score")
     score = modularity(golden.z, golden.labels, reference=True)
     assert float(score) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("case", EXPLICIT)
+def test_modularity_of_fewer_samples_is_the_references(case: str) -> None:
+    golden = load(case)
+    expected = golden.score("dlib_modularity_explicitness", "modularity_score")
+    z, labels = golden.z[: golden.n_train], golden.labels[: golden.n_train]
+    assert float(modularity(z, labels, reference=True)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "count"),
+    [
+        ("mig", mig, 3),
+        ("mig_in_the_limit", mig, 4),
+        ("modularity_in_the_limit", modularity, 4),
+    ],
+)
+def test_few_samples_score_as_the_population(
+    name: str, metric: Callable[..., torch.Tensor], count: int
+) -> None:
+    known = [c for c in map(load, CASES) if name in c.population_values]
+    assert len(known) == count
+    for golden in known:
+        score = metric(golden.z, golden.factors)
+        assert float(score) == pytest.approx(golden.population_values[name], abs=0.02)
 
 
 @few

@@ -25,6 +25,10 @@ def test_the_gap_is_the_references(case: str) -> None:
     golden = load(case)
     expected = golden.score("dlib_sap_continuous", "SAP_score")
     assert float(sap(golden.z, golden.factors)) == pytest.approx(expected, abs=1e-6)
+    # A single latent has no second, so that its gap is its own score.
+    for z, row in zip(golden.z.T, golden.matrix("dlib_sap_continuous_matrix"), strict=True):
+        found = [float(sap(z, f)) for f in golden.factors.T]
+        assert found == pytest.approx(row, abs=1e-6)
 
 
 @pytest.mark.parametrize("case", CASES)
