@@ -126,7 +126,7 @@ def train(args: argparse.Namespace, folder: Path, *, with_penalty: bool) -> dict
         metric(
             every_n_epochs=every,
             held_out=others,
-            particles=1000,
+            particles=500,
             preprocessing=prepare,
             infer=infer,
         )
