@@ -79,16 +79,8 @@ class RotationTest(ParticleRowsMetric):
                 rows[name] = model.infer(rotate_particles(batch, angle)).mean
         self.keep(batch["index"], rows)
 
-    def compute(self) -> dict[str, Tensor]:
-        """Scores all particles.
-
-        Returns:
-            Scores by name, float64 scalars.
-
-        Raises:
-            ValueError: If fewer than 12 particles are stored, or a number is not finite.
-        """
-        rows = self.rows()
+    def evaluate(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scores rows of at least 12 particles; see `ParticleRowsMetric.evaluate`."""
         scores: dict[str, Tensor] = {}
         collapsed = []
         for name, angle in zip(self._turned, self.angles_deg, strict=True):

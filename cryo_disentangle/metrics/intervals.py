@@ -10,7 +10,14 @@ from torch import Tensor
 
 from cryo_disentangle.metrics.functional.codes import Array, check_codes
 
-__all__ = ["Interval", "Null", "Score", "bootstrap_interval", "permutation_null"]
+__all__ = [
+    "Interval",
+    "Null",
+    "Score",
+    "bootstrap_interval",
+    "half_sample_interval",
+    "permutation_null",
+]
 
 Score: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A metric of latents (N, K) and factors (N, D): one score, or any shape of scores."""
@@ -85,12 +92,44 @@ def bootstrap_interval(
         Politis, Romano and Wolf 1999, Subsampling.
     """
     z, factors = check_codes(z, factors, minimum=4)
+    return half_sample_interval(
+        lambda rows: metric(z[rows], factors[rows]),
+        len(z),
+        level=level,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def half_sample_interval(
+    score: Callable[[Tensor], Tensor],
+    count: int,
+    *,
+    level: float = 0.95,
+    resamples: int = 100,
+    seed: int = 0,
+) -> Interval:
+    """Finds the interval of a score of any samples; see `bootstrap_interval`.
+
+    Args:
+        score: Scores the samples with these numbers, int64 on the CPU.
+        count: Number of samples.
+        level: Probability that the interval holds.
+        resamples: Number of halves.
+        seed: Of the halves.
+
+    Returns:
+        Score and interval.
+
+    Raises:
+        ValueError: If level or resamples is out of range.
+    """
     tails = _tails(level, resamples, "resamples")
-    kept = len(z) // 2
-    rows = (order[:kept] for order in _permutations(len(z), resamples, seed))
-    scores = torch.stack([metric(z[i], factors[i]) for i in (r.to(z.device) for r in rows)])
-    value = metric(z, factors)
-    deviations = (scores - scores.mean(0)) * (kept / (len(z) - kept)) ** 0.5
+    kept = count // 2
+    halves = (order[:kept] for order in _permutations(count, resamples, seed))
+    scores = torch.stack([score(half) for half in halves])
+    value = score(torch.arange(count))
+    deviations = (scores - scores.mean(0)) * (kept / (count - kept)) ** 0.5
     low, high = torch.quantile(deviations, tails.to(scores), dim=0)
     return Interval(value, value + low, value + high)
 

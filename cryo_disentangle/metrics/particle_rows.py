@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from cryo_disentangle.metrics.gathering import gather_samples
+from cryo_disentangle.metrics.intervals import Interval, half_sample_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,6 +107,66 @@ class ParticleRowsMetric(Metric):
                 )
             found[name] = values[order]
         return found
+
+    def evaluate(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scores particles, whatever has been stored.
+
+        Args:
+            rows: Numbers of the particles by name, shape (N, ...).
+
+        Returns:
+            Scores by name, float64 scalars.
+
+        Raises:
+            ValueError: If there are too few particles, or a number is not finite.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no scores of rows")
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scores all particles.
+
+        Returns:
+            Scores by name, float64 scalars.
+
+        Raises:
+            ValueError: If nothing is stored, or the metric refuses what is.
+        """
+        return self.evaluate(self.rows())
+
+    def intervals(
+        self, *, level: float = 0.95, resamples: int = 100, seed: int = 0
+    ) -> dict[str, Interval]:
+        """Finds the intervals of all scores from half of the particles; see `bootstrap_interval`.
+
+        Takes about ``resamples`` / 2 times as long as ``compute``, and like it needs all processes.
+
+        Args:
+            level: Probability that an interval holds.
+            resamples: Number of halves of the particles.
+            seed: Of the halves.
+
+        Returns:
+            Scores with their intervals by name; ends are not clipped to a score's range.
+
+        Raises:
+            ValueError: If level or resamples is out of range, or there are too few particles for
+                halves of them to be scored.
+        """
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            rows = self.rows()
+        names: list[str] = []
+
+        def score(chosen: Tensor) -> Tensor:
+            found = self.evaluate({name: values[chosen] for name, values in rows.items()})
+            names[:] = found
+            return torch.stack(list(found.values()))
+
+        count = len(next(iter(rows.values())))
+        found = half_sample_interval(score, count, level=level, resamples=resamples, seed=seed)
+        return {
+            name: Interval(*ends)
+            for name, *ends in zip(names, found.value, found.low, found.high, strict=True)
+        }
 
     def plot(
         self,

@@ -130,16 +130,8 @@ class PoseConformationMetrics(ParticleRowsMetric):
         self.keep(batch["index"][kept], kept_rows)
         self._explain(rows, infers_pose=infers_pose)
 
-    def compute(self) -> dict[str, Tensor]:
-        """Scores all particles.
-
-        Returns:
-            Scores by name, float64 scalars.
-
-        Raises:
-            ValueError: If fewer than 4 particles are stored (2 without truth), or one isn't finite.
-        """
-        rows = self.rows()
+    def evaluate(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scores at least 4 particles, 2 without truth; see `ParticleRowsMetric.evaluate`."""
         own = volume_consistency(rows["z"], rows["z_own"])
         scores = _conformation_scores(rows, own) | _pose_scores(rows)
         totals = [(own.raw, own.normalized)]

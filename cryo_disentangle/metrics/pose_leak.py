@@ -67,19 +67,11 @@ class PoseLeak(ParticleRowsMetric):
         }
         self.keep(batch["index"], rows)
 
-    def compute(self) -> dict[str, Tensor]:
-        """Scores all particles.
-
-        Returns:
-            Scores by name, float64 scalars.
-
-        Raises:
-            ValueError: If fewer than 12 particles are stored, or a number is not finite.
-        """
-        rows = self.rows()
-        z, scores = rows.pop("z"), {}
+    def evaluate(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scores rows of at least 12 particles; see `ParticleRowsMetric.evaluate`."""
+        z, scores = rows["z"], {}
         if "rotation" in rows:
-            leak = pose_leak(z, rows.pop("rotation"), bins=self.bins, seed=self.seed)
+            leak = pose_leak(z, rows["rotation"], bins=self.bins, seed=self.seed)
             scores = {
                 "pose_leak_linear_r2": leak.linear_r2.mean(),
                 "pose_leak_nonlinear_r2": leak.nonlinear_r2.mean(),
@@ -88,7 +80,8 @@ class PoseLeak(ParticleRowsMetric):
                 "pose_leak_rotation_nonlinear_r2": leak.rotation_nonlinear_r2,
                 "pose_leak_mutual_information": leak.mutual_information.max(),
             }
-        for name, found in nuisance_leak(z, rows, bins=self.bins, seed=self.seed).items():
+        nuisances = {name: rows[name] for name in _NUISANCES if name in rows}
+        for name, found in nuisance_leak(z, nuisances, bins=self.bins, seed=self.seed).items():
             scores |= {
                 f"{name}_leak_linear_r2": found.linear_r2.mean(),
                 f"{name}_leak_nonlinear_r2": found.nonlinear_r2.mean(),

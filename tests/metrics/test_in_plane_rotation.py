@@ -98,3 +98,14 @@ def test_a_real_model_and_constant_latents() -> None:
 def test_bad_angles(angles: list[float]) -> None:
     with pytest.raises(ValueError, match="angles that are no multiples of 360, got"):
         RotationTest(angles)
+
+
+def test_scores_have_intervals() -> None:
+    batch = noise_batch(60)
+    metric = RotationTest(angles_deg=(90,))
+    metric.update(Reader(batch["images"].shape[-1], invariant=False), batch)
+    scores, found = metric.compute(), metric.intervals(resamples=5)
+    assert {name: float(part.value) for name, part in found.items()} == pytest.approx(
+        {name: float(value) for name, value in scores.items()}
+    )
+    assert found["rotation_normalized"].low < found["rotation_normalized"].high

@@ -16,8 +16,8 @@ class Rows(ParticleRowsMetric):
     def update(self, index: Tensor, z: Tensor, time: Tensor | None = None) -> None:
         self.keep(index, {"z": z, "time": time})
 
-    def compute(self) -> dict[str, Tensor]:
-        return {"mean": self.rows()["z"].mean()}
+    def evaluate(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"mean": rows["z"].mean(), "most": rows["z"].max()}
 
 
 def test_rows_are_in_order_and_count_once() -> None:
@@ -49,6 +49,26 @@ def test_all_or_none_have_a_row() -> None:
         ValueError, match="time must be known of all particles or none, got it of 2 of 5"
     ):
         metric.rows()
+
+
+def test_intervals_are_those_of_each_score() -> None:
+    metric = Rows()
+    z = torch.randn(400, generator=torch.Generator().manual_seed(0)).double()
+    metric.update(torch.arange(400), z)
+    found = metric.intervals(resamples=200)
+    assert list(found) == ["mean", "most"]
+    assert {name: part.value for name, part in found.items()} == metric.compute()
+    mean = found["mean"]
+    # Twice 1.96 standard errors.
+    assert float(mean.high - mean.low) == pytest.approx(3.92 * float(z.std()) / 20, rel=0.25)
+    assert found["most"].low <= found["most"].value <= found["most"].high
+    with pytest.raises(ValueError, match="level must lie between 0 and 1, got 2"):
+        metric.intervals(level=2)
+
+
+def test_scores_of_rows_are_a_subclass_s_matter() -> None:
+    with pytest.raises(NotImplementedError, match="Rows has no scores of rows"):
+        ParticleRowsMetric.evaluate(Rows(), {})
 
 
 def test_plot() -> None:
