@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 
-__all__ = ["AdaptedModel", "ModelAdapter", "adapt"]
+__all__ = ["AdaptedModel", "ModelAdapter", "adapt", "resolve_function"]
 
 _Function = Callable[..., Any]
 
@@ -111,13 +111,13 @@ def adapt(
         TypeError: If a dotted name can't be imported, what it names can't be called, or the module
             has no ``infer`` and none is given.
     """
-    inferring = _resolve(infer, "infer") or _method(module, "infer")
+    inferring = resolve_function(infer, "infer") or _method(module, "infer")
     if inferring is None:
         raise TypeError(
             f"{type(module).__name__} has no infer(batch): give infer, a function of (module, "
             "batch) that returns (mean, log_variance), or its dotted name"
         )
-    generating = _resolve(generate, "generate") or _method(module, "generate")
+    generating = resolve_function(generate, "generate") or _method(module, "generate")
     return AdaptedModel(module, inferring, generating)
 
 
@@ -141,9 +141,9 @@ class ModelAdapter:
         generate: str | _Function | None = None,
         as_batch: str | _Function | None = None,
     ) -> None:
-        self._infer = _resolve(infer, "infer")
-        self._generate = _resolve(generate, "generate")
-        self._as_batch = _resolve(as_batch, "as_batch")
+        self._infer = resolve_function(infer, "infer")
+        self._generate = resolve_function(generate, "generate")
+        self._as_batch = resolve_function(as_batch, "as_batch")
 
     def model(self, module: nn.Module) -> AdaptedModel:
         """Adapts a module.
@@ -187,8 +187,19 @@ class ModelAdapter:
         return cast(ParticleBatch, particles)
 
 
-def _resolve(function: str | _Function | None, argument: str) -> _Function | None:
-    """A function, which may be given by its dotted name."""
+def resolve_function(function: str | _Function | None, argument: str) -> _Function | None:
+    """Finds a function that may be given by its dotted name.
+
+    Args:
+        function: The function, ``package.module.function``, or None.
+        argument: What the function was given as, for messages.
+
+    Returns:
+        The function, or None of None.
+
+    Raises:
+        TypeError: If the name can't be imported, or what it names can't be called.
+    """
     found: object = function
     if isinstance(function, str):
         try:

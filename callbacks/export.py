@@ -55,11 +55,8 @@ class CryoDRGNExport(EpochCallback):
 
     Args:
         every_n_epochs: Epochs from one export to the next; the last epoch has one.
-        infer: How the module infers, for modules without ``infer(batch)``: a function of (module,
-            batch) that returns (mean, log_variance) or (mean, log_variance, pose), or its dotted
-            name ``package.module.function``.
-        as_batch: How the loop's batches become a `ParticleBatch`: a function or its dotted name;
-            null for loops whose batches are such.
+        infer: As for `PenaltyCallback`.
+        as_batch: As for `PenaltyCallback`.
 
     Raises:
         ValueError: If ``every_n_epochs`` is not positive.
@@ -80,17 +77,10 @@ class CryoDRGNExport(EpochCallback):
         super().setup(trainer, pl_module, stage)
         self._described = False
 
-    def look(
+    def _look(
         self, trainer: L.Trainer, pl_module: L.LightningModule, model: AdaptedModel, epoch: int
     ) -> None:
-        """Infers all particles, each process its share, and writes from the first process.
-
-        Args:
-            trainer: The Trainer.
-            pl_module: The module.
-            model: The module as losses and metrics know it.
-            epoch: Number of epochs done.
-        """
+        """Infers all particles, each process its share, and writes from the first process."""
         mine: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None = None
         with self.failing_softly("latents"):
             found = infer_rows(model, all_batches(trainer, self._adapter))

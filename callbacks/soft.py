@@ -44,17 +44,10 @@ class EpochCallback(Callback, abc.ABC):
         self._told: set[str] = set()
 
     @abc.abstractmethod
-    def look(
+    def _look(
         self, trainer: L.Trainer, pl_module: L.LightningModule, model: AdaptedModel, epoch: int
     ) -> None:
-        """Looks at the model; called on every process.
-
-        Args:
-            trainer: The Trainer.
-            pl_module: The module.
-            model: The module as losses and metrics know it.
-            epoch: Number of epochs done, from 1.
-        """
+        """Looks at the model, on every process, after a number of epochs."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Refuses modules and strategies that can't be looked at, before any work is done."""
@@ -75,7 +68,7 @@ class EpochCallback(Callback, abc.ABC):
         if not due or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         with isolate_rng(), evaluating(pl_module):
-            self.look(trainer, pl_module, self._adapter.model(pl_module), epoch)
+            self._look(trainer, pl_module, self._adapter.model(pl_module), epoch)
 
     @contextmanager
     def failing_softly(self, what: str) -> Iterator[None]:

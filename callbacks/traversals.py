@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, _resolve
+from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, resolve_function
 from cryo_disentangle.callbacks.latent_pictures import draw_traversals
 from cryo_disentangle.callbacks.prediction import EvaluatesVolumes
 from cryo_disentangle.callbacks.run_particles import held_out_batches, infer_rows
@@ -97,13 +97,10 @@ class TraversalVolumes(EpochCallback):
             ``box_size`` and ``pixel_size``: a function of (module, conformation (Z,)) that returns
             a volume (D, D, D), axes z, y, x; or its dotted name.
         pixel_size: Å per pixel of the volumes, or images, of such modules.
-        infer: How the module infers, for modules without ``infer(batch)``: a function of (module,
-            batch) that returns (mean, log_variance) or (mean, log_variance, pose), or its dotted
-            name ``package.module.function``.
+        infer: As for `PenaltyCallback`.
         generate: How it renders, for modules with neither volumes nor ``generate(conformation,
             pose, batch)``: a function of (module, conformation, pose, batch), or its dotted name.
-        as_batch: How the loop's batches become a `ParticleBatch`: a function or its dotted name;
-            null for loops whose batches are such.
+        as_batch: As for `PenaltyCallback`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -137,7 +134,7 @@ class TraversalVolumes(EpochCallback):
             raise ValueError(f"pixel_size must be positive, found {pixel_size}")
         self.steps, self.percentiles, self.particles = steps, percentiles, particles
         self.volume_box_size, self.pixel_size = volume_box_size, pixel_size
-        self._volume = _resolve(volume, "volume")
+        self._volume = resolve_function(volume, "volume")
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Refuses modules of which there is nothing to see."""
@@ -145,17 +142,10 @@ class TraversalVolumes(EpochCallback):
         if stage == "fit" and self._volume is None and not isinstance(pl_module, EvaluatesVolumes):
             self._adapter.model(pl_module).renderer()
 
-    def look(
+    def _look(
         self, trainer: L.Trainer, pl_module: L.LightningModule, model: AdaptedModel, epoch: int
     ) -> None:
-        """Writes volumes and the picture from the first process.
-
-        Args:
-            trainer: The Trainer.
-            pl_module: The module.
-            model: The module as losses and metrics know it.
-            epoch: Number of epochs done.
-        """
+        """Writes volumes and the picture from the first process."""
         if not trainer.is_global_zero:
             return
         with self.failing_softly("traversal"):

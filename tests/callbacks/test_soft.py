@@ -38,7 +38,7 @@ class Looks(EpochCallback):
         super().__init__(every_n_epochs, ModelAdapter(**TOLD))
         self.epochs: list[int] = []
 
-    def look(
+    def _look(
         self, trainer: L.Trainer, pl_module: L.LightningModule, model: AdaptedModel, epoch: int
     ) -> None:
         del trainer, model
