@@ -12,10 +12,12 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 
 from cryo_disentangle.callbacks import latent_pictures, pictures
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.metric_callback import MetricCallback
 from cryo_disentangle.callbacks.run_particles import InferredRows, held_out_batches, infer_rows
 from cryo_disentangle.callbacks.soft import EpochCallback
 from cryo_disentangle.geometry import rotation_to_euler_zyz
@@ -42,8 +44,9 @@ class LatentFigures(EpochCallback):
     ``epoch_NNN_factors.png`` is the correlation of latent coordinates with true factors and their
     best one-to-one matching, ``epoch_NNN_drift.png`` how far conformations move when 256 of the
     images are turned in their plane, which changes nothing about the molecule, and
-    ``epoch_NNN_metrics.png`` has all logged metrics so far. A picture of what is not known is left
-    out. TensorBoard gets the pictures, too.
+    ``epoch_NNN_metrics.png`` has the logged metrics so far; of the scores of a `MetricCallback`,
+    whose files have all, those that tell most. A picture of what is not known is left out.
+    TensorBoard gets the pictures, too.
 
     NNN is the number of epochs done. The first process draws; a picture that fails is told once in
     a warning and never ends the training.
@@ -53,11 +56,8 @@ class LatentFigures(EpochCallback):
         truth: ``truth.npz`` of a simulated stack, for its true factors; null takes those that come
             with the batches, if any.
         particles: How many held-out particles to look at, at most.
-        infer: How the module infers, for modules without ``infer(batch)``: a function of (module,
-            batch) that returns (mean, log_variance) or (mean, log_variance, pose), or its dotted
-            name ``package.module.function``.
-        as_batch: How the loop's batches become a `ParticleBatch`: a function or its dotted name;
-            null for loops whose batches are such.
+        infer: As for `PenaltyCallback`.
+        as_batch: As for `PenaltyCallback`.
 
     Raises:
         ValueError: If a number is out of range, or ``truth`` has no factors.
@@ -109,25 +109,18 @@ class LatentFigures(EpochCallback):
         self._validated = False
         super().on_train_epoch_end(trainer, pl_module)
 
-    def look(
+    def _look(
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,  # noqa: ARG002
         model: AdaptedModel,
         epoch: int,
     ) -> None:
-        """Draws all pictures from the first process.
-
-        Args:
-            trainer: The Trainer.
-            pl_module: Not read.
-            model: The module as losses and metrics know it.
-            epoch: Number of epochs done.
-        """
+        """Draws all pictures from the first process."""
         if not trainer.is_global_zero:
             return
         drawings: dict[str, Callable[[], Figure | None]] = {
-            "metrics": lambda: latent_pictures.draw_metrics(self._curves)
+            "metrics": lambda: latent_pictures.draw_metrics(self._curves, _scores(trainer))
         }
         with self.failing_softly("look at held-out particles"):
             held_out = held_out_batches(trainer, self._adapter, self.particles)
@@ -148,13 +141,31 @@ class LatentFigures(EpochCallback):
 
     def _keep_metrics(self, trainer: L.Trainer) -> None:
         """Keeps what is logged, under the number of epochs done."""
-        epoch = trainer.current_epoch + 1
-        for name, value in trainer.callback_metrics.items():
-            curve, number = self._curves.get(name, {}), float(value)
+        epoch, logged = trainer.current_epoch + 1, trainer.callback_metrics
+        # Callbacks that score keep their own; and NAME stands for NAME_step and NAME_epoch.
+        elsewhere = {name for callback in _scoring(trainer) for name in callback.last_scores}
+        elsewhere |= {f"{name}{end}" for name in logged for end in ("_step", "_epoch")}
+        for name in logged.keys() - elsewhere:
+            curve, number = self._curves.get(name, {}), float(logged[name])
             # Without a validation in this epoch its metrics are still those of an earlier one.
-            stale = not self._validated and curve and curve[max(curve)] == number
-            if not stale and not name.endswith("_step"):
+            if self._validated or not curve or curve[max(curve)] != number:
                 self._curves[name] = curve | {epoch: number}
+
+
+def _scoring(trainer: L.Trainer) -> list[MetricCallback]:
+    """The callbacks that score the model."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, MetricCallback)]
+
+
+def _scores(trainer: L.Trainer) -> dict[str, dict[str, dict[int, float]]]:
+    """What callbacks have scored, by title; the prefix tells two of a class apart."""
+    return {
+        callback.title
+        if callback.prefix == "metrics"
+        else f"{callback.prefix}: {callback.title}": callback.headline_curves
+        for callback in _scoring(trainer)
+    }
 
 
 def _some(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +18,14 @@ __all__ = ["draw_correlations", "draw_drift", "draw_metrics", "draw_traversals"]
 
 # Okabe and Ito 2008: told apart with any colour vision. The yellow is too light for lines.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-_PANELS_ACROSS = 4
+_PANELS_ACROSS = 3
 _LARGEST_TABLE = 12
 
+_TRAINING = "training"
+
 FloatArray = npt.NDArray[np.floating]
+Curve: TypeAlias = Mapping[int, float]
+"""Values of a metric by the number of epochs done."""
 
 
 def draw_correlations(
@@ -55,37 +62,47 @@ def draw_correlations(
     return figure
 
 
-def draw_metrics(curves: Mapping[str, Mapping[int, float]]) -> Figure:
-    """Draws logged metrics over the epochs, a panel each.
+def draw_metrics(curves: Mapping[str, Curve], groups: Mapping[str, Mapping[str, Curve]]) -> Figure:
+    """Draws metrics over the epochs.
 
     Args:
-        curves: Values by epoch, by metric; ``train/NAME`` and ``val/NAME`` share a panel.
+        curves: Values by epoch, by metric; each has a panel of its own, but for ``train/NAME`` and
+            ``val/NAME``, which share one.
+        groups: Scores that share a panel, by its title.
 
     Returns:
-        The figure, in rows of four panels.
+        The figure, in rows of three panels.
 
     Raises:
         ValueError: If there are no curves.
     """
-    if not curves:
+    panels = _stages(curves) | {
+        title: dict(zip(_what_differs(list(scores)), scores.values(), strict=True))
+        for title, scores in groups.items()
+        if scores
+    }
+    if not panels:
         raise ValueError("no metric is logged yet")
-    panels: dict[str, list[str]] = {}
-    for name in sorted(curves):
-        panels.setdefault(_without_stage(name), []).append(name)
     across = min(len(panels), _PANELS_ACROSS)
     down = -(-len(panels) // across)
-    figure = Figure(figsize=(0.4 + 3.1 * across, 0.4 + 2.3 * down), layout="constrained")
+    figure = Figure(figsize=(0.4 + 3.5 * across, 0.4 + 2.6 * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False).flatten()
-    for axes, (title, names) in zip(grid, panels.items(), strict=False):
-        for name in names:
-            epochs, values = zip(*sorted(curves[name].items()), strict=True)
-            training = name.startswith("train/")
-            style = {"color": _COLOURS[1], "marker": "s"} if training else {"color": _COLOURS[0]}
-            label = "training" if training else "held out" if name.startswith("val/") else None
-            axes.plot(epochs, values, **{"marker": "o", "markersize": 3, "label": label, **style})
-        if any(name.startswith(("train/", "val/")) for name in names):
-            axes.legend(frameon=False, fontsize=8)
-        axes.set_title(title, fontsize=9)
+    for axes, (title, lines) in zip(grid, panels.items(), strict=False):
+        # Later lines are thinner, so that one beneath another shows.
+        for k, (label, curve) in enumerate(lines.items()):
+            epochs, values = zip(*sorted(curve.items()), strict=True)
+            axes.plot(
+                epochs,
+                values,
+                color=_COLOURS[k % len(_COLOURS)],
+                lw=max(3.0 - 0.7 * k, 1.0),
+                marker="s" if label == _TRAINING else "o",
+                markersize=max(6.0 - k, 3.0),
+                label=label,
+            )
+        if any(lines):
+            axes.legend(fontsize=7, framealpha=0.6, edgecolor="none")
+        axes.set_title("\n".join(textwrap.wrap(title, 38)), fontsize=9)
         axes.set(xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -174,6 +191,27 @@ def _scale_bar(axes: Axes, side: int, pixel_size: float) -> None:
     axes.text(left, bottom + 0.04 * side, f"{length:g} Å", color="white", fontsize=7, va="bottom")
 
 
-def _without_stage(name: str) -> str:
-    """The name of a metric without train/ or val/."""
-    return name.removeprefix("train/").removeprefix("val/")
+def _stages(curves: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
+    """A panel for each metric, with its curves of training and of held-out particles."""
+    labels = {"train/": _TRAINING, "val/": "held out"}
+    panels: dict[str, dict[str, Curve]] = {}
+    for name, curve in sorted(curves.items()):
+        stage = next((stage for stage in labels if name.startswith(stage)), "")
+        panels.setdefault(name.removeprefix(stage), {})[labels.get(stage, "")] = curve
+    return panels
+
+
+def _what_differs(names: list[str]) -> list[str]:
+    """Names of a group without the words that all of them begin or end with."""
+    words = [re.split("[/_]", name) for name in names]
+    if len(words) == 1:
+        return [" ".join(words[0])]
+    begin = _shared(words)
+    end = _shared([word[begin:][::-1] for word in words])
+    return [" ".join(word[begin : len(word) - end]) for word in words]
+
+
+def _shared(words: list[list[str]]) -> int:
+    """How many first words are the same in all lists."""
+    columns = enumerate(zip(*words, strict=False))
+    return next((k for k, column in columns if len(set(column)) > 1), min(map(len, words)))

@@ -9,7 +9,7 @@ import lightning as L
 
 from cryo_disentangle import metrics
 from cryo_disentangle.callbacks.adapters import AdaptedModel
-from cryo_disentangle.callbacks.held_out import HeldOutParticles, HeldOutSource
+from cryo_disentangle.callbacks.held_out import HeldOutSource
 from cryo_disentangle.callbacks.metric_callback import MetricCallback
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric
 from cryo_disentangle.particles import Preprocessing
@@ -30,28 +30,25 @@ class RotationTest(MetricCallback):
 
     Args:
         angles_deg: Angles in degrees; multiples of 90 are exact, others interpolate.
-        every_n_epochs: Epochs from one evaluation to the next.
-        held_out: Simulated particles that the model is not trained on: a folder that
-            ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
-            a `LearnedMolecule`, too; null takes the validation batches.
+        every_n_epochs: As for `MetricCallback`, and so are the others.
+        held_out: Simulated particles that the model is not trained on; null takes the validation
+            batches.
         particles: How many held-out particles at most.
         batch_size: Held-out particles a batch at most.
-        preprocessing: What is done to held-out images; null is what the DataModule of the run does,
-            with its normalisation. One without a normalisation gets it from the held-out particles,
-            as those of a learned molecule need it.
+        preprocessing: What is done to held-out images.
         prefix: First part of the names of logged scores, and the folder of the files.
         infer: As for `PenaltyCallback`.
         as_batch: As for `PenaltyCallback`.
 
-    Raises:
-        ValueError: If a number is out of range, or as `DisentanglementMetrics` for what is held
-            out.
-        FileNotFoundError: As `DisentanglementMetrics`.
-        TypeError: At the start of a run, if the module has no ``infer``.
+    Raises: As `MetricCallback`.
 
     References:
         Edelberg and Lederman 2023, as told by Klindt et al. 2024.
     """
+
+    table = "rotation"
+    title = "movement of z when images are turned (0 is best)"
+    headline = ("rotation/normalized",)
 
     def __init__(  # noqa: PLR0913 - each is a key of the configuration file
         self,
@@ -66,13 +63,7 @@ class RotationTest(MetricCallback):
         as_batch: str | _Function | None = None,
     ) -> None:
         super().__init__(
-            "rotation",
-            every_n_epochs,
-            prefix,
-            HeldOutParticles.of(held_out, particles, batch_size, preprocessing),
-            infer,
-            None,
-            as_batch,
+            every_n_epochs, held_out, particles, batch_size, preprocessing, prefix, infer, as_batch
         )
         self.angles_deg = metrics.RotationTest(angles_deg).angles_deg
 
@@ -90,47 +81,17 @@ class PoseLeak(MetricCallback):
     class of this name and keeps them in ``metrics/pose_leak.csv``. A `MetricCallback`, which tells
     when and how. Works on real data: no truth is needed.
 
-    Args:
-        every_n_epochs: Epochs from one evaluation to the next.
-        held_out: Simulated particles that the model is not trained on: a folder that
-            ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
-            a `LearnedMolecule`, too; null takes the validation batches.
-        particles: How many held-out particles at most.
-        batch_size: Held-out particles a batch at most.
-        preprocessing: What is done to held-out images; null is what the DataModule of the run does,
-            with its normalisation. One without a normalisation gets it from the held-out particles,
-            as those of a learned molecule need it.
-        prefix: First part of the names of logged scores, and the folder of the files.
-        infer: As for `PenaltyCallback`.
-        as_batch: As for `PenaltyCallback`.
+    Args: As `MetricCallback`.
 
     Raises:
-        ValueError: As `DisentanglementMetrics` for what is held out, or if nothing is known that
-            could leak.
-        FileNotFoundError: As `DisentanglementMetrics`.
-        TypeError: At the start of a run, if the module has no ``infer``.
+        ValueError: As `MetricCallback`, or if nothing is known that could leak.
+        FileNotFoundError: As `MetricCallback`.
+        TypeError: As `MetricCallback`.
     """
 
-    def __init__(
-        self,
-        every_n_epochs: int = 1,
-        held_out: HeldOutSource | None = None,
-        particles: int = 4000,
-        batch_size: int = 64,
-        preprocessing: Preprocessing | None = None,
-        prefix: str = "metrics",
-        infer: str | _Function | None = None,
-        as_batch: str | _Function | None = None,
-    ) -> None:
-        super().__init__(
-            "pose_leak",
-            every_n_epochs,
-            prefix,
-            HeldOutParticles.of(held_out, particles, batch_size, preprocessing),
-            infer,
-            None,
-            as_batch,
-        )
+    table = "pose_leak"
+    title = "R² of z from what it should not know (0 is best)"
+    headline = ("*_leak/nonlinear_r2",)
 
     def _make_metric(self, trainer: L.Trainer) -> ParticleRowsMetric:  # noqa: ARG002
         return metrics.PoseLeak()

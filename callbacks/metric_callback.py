@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import lightning as L
 import torch
@@ -17,9 +17,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
-from cryo_disentangle.callbacks.held_out import HeldOutParticles
+from cryo_disentangle.callbacks.held_out import HeldOutParticles, HeldOutSource
 from cryo_disentangle.callbacks.metric_table import MetricTable
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
+from cryo_disentangle.particles import Preprocessing
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
 __all__ = ["MetricCallback"]
@@ -46,39 +47,58 @@ class MetricCallback(Callback):
     at the end of training epochs where the run has no validation. A ``fast_dev_run`` shows the
     model one batch, scores nothing and writes nothing.
 
-    Args:
+    Attributes:
         table: Name of the files.
+        title: What a picture of the scores is called.
+        headline: Names of the scores that tell most, as patterns of `fnmatch`.
+
+    Args:
         every_n_epochs: Epochs from one evaluation to the next.
+        held_out: Simulated particles that the model is not trained on: a folder that
+            ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
+            a `LearnedMolecule`, too; null takes the validation batches.
+        particles: How many held-out particles at most.
+        batch_size: Held-out particles a batch at most.
+        preprocessing: What is done to held-out images; null is what the DataModule of the run does,
+            with its normalisation. One without a normalisation gets it from the held-out particles,
+            as those of a learned molecule need it.
         prefix: First part of the names of logged scores, and the folder of the files. Callbacks of
             one class need different ones.
-        held_out: Held-out particles; None takes the validation batches.
-        infer: As for `adapt`.
-        generate: As for `adapt`.
-        as_batch: As for `ModelAdapter`.
+        infer: As for `PenaltyCallback`.
+        as_batch: As for `PenaltyCallback`.
 
     Raises:
-        ValueError: If ``every_n_epochs`` is not positive, or the prefix is no name.
-        TypeError: If a dotted name can't be imported, or what it names can't be called.
+        ValueError: If a number is out of range, or the prefix is no name; at the start of a run if
+            true factors are missing where they are needed, held-out particles don't fit to the
+            run's, or nothing tells how to prepare them.
+        FileNotFoundError: At the start of a run, if a file of a simulated stack is missing.
+        TypeError: If a dotted name can't be imported, or what it names can't be called; at the
+            start of a run, if the module has no ``infer``.
     """
+
+    table: ClassVar[str]
+    title: ClassVar[str]
+    headline: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
-        table: str,
-        every_n_epochs: int,
-        prefix: str,
-        held_out: HeldOutParticles | None,
-        infer: str | _Function | None,
-        generate: str | _Function | None,
-        as_batch: str | _Function | None,
+        every_n_epochs: int = 1,
+        held_out: HeldOutSource | None = None,
+        particles: int = 4000,
+        batch_size: int = 64,
+        preprocessing: Preprocessing | None = None,
+        prefix: str = "metrics",
+        infer: str | _Function | None = None,
+        as_batch: str | _Function | None = None,
     ) -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, found {every_n_epochs}")
         if re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", prefix) is None:
             raise ValueError(f"prefix must be a name such as metrics, found {prefix!r}")
         self.every_n_epochs, self.prefix = every_n_epochs, prefix
-        self.held_out = held_out
-        self._table_name, self._table = table, MetricTable()
-        self._adapter = ModelAdapter(infer, generate, as_batch)
+        self.held_out = HeldOutParticles.of(held_out, particles, batch_size, preprocessing)
+        self._table = MetricTable()
+        self._adapter = ModelAdapter(infer, as_batch=as_batch)
         self._numbered = as_batch is None
         self._model: AdaptedModel | None = None
         self._metric: ParticleRowsMetric | None = None
@@ -103,6 +123,16 @@ class MetricCallback(Callback):
 
     def _check_batch(self, batch: ParticleBatch) -> None:
         """Refuses validation particles that can't be scored."""
+
+    @property
+    def last_scores(self) -> dict[str, float]:
+        """The scores of the last evaluation, as they are logged; empty before the first."""
+        return {f"{self.prefix}/{name}": v for name, v in self._table.last_scores.items()}
+
+    @property
+    def headline_curves(self) -> dict[str, dict[int, float]]:
+        """The scores that tell most: values by the number of epochs done, by name."""
+        return self._table.curves(self.headline)
 
     @property
     def state_key(self) -> str:
@@ -213,7 +243,7 @@ class MetricCallback(Callback):
                 "processes, or more validation batches"
             )
         with _undisturbed(pl_module):
-            found = cast("dict[str, Tensor]", metric.compute())
+            found = metric.compute()
         scores = {self._score_name(name): float(value) for name, value in found.items()}
         # The mean over processes, which all found the same, makes them agree on the last digit.
         pl_module.log_dict(
@@ -228,16 +258,12 @@ class MetricCallback(Callback):
         """Adds a row to the table and writes it from the first process."""
         self._table.add(trainer.current_epoch, trainer.global_step, scores)
         if trainer.is_global_zero:
-            self._table.write(Path(trainer.default_root_dir) / self.prefix / self._table_name)
+            self._table.write(Path(trainer.default_root_dir) / self.prefix / self.table)
 
     def _repeat(self, trainer: L.Trainer) -> None:
         """Lets the last scores stand, which a resumed run has in its table alone."""
-        trainer.callback_metrics.update(
-            {
-                f"{self.prefix}/{name}": torch.tensor(value)
-                for name, value in self._table.last_scores.items()
-            }
-        )
+        last = {name: torch.tensor(value) for name, value in self.last_scores.items()}
+        trainer.callback_metrics.update(last)
 
 
 def _validates(trainer: L.Trainer) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import fnmatch
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,23 @@ class MetricTable:
         """Scores of the last evaluation; empty before the first."""
         last = self._rows[-1] if self._rows else {}
         return {name: value for name, value in last.items() if name not in ("epoch", "step")}
+
+    def curves(self, patterns: Iterable[str]) -> dict[str, dict[int, float]]:
+        """Finds how some scores went.
+
+        Args:
+            patterns: Names of scores, as patterns of `fnmatch`.
+
+        Returns:
+            By name, in the order of the patterns, the last value of each epoch by the number of
+            epochs done.
+        """
+        names = dict.fromkeys(name for row in self._rows for name in row)
+        found = [name for pattern in patterns for name in fnmatch.filter(names, pattern)]
+        return {
+            name: {row["epoch"] + 1: row[name] for row in self._rows if name in row}
+            for name in found
+        }
 
     def add(self, epoch: int, step: int, scores: Mapping[str, float]) -> None:
         """Adds a row, in place of one of the same epoch and step.

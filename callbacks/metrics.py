@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle import metrics
-from cryo_disentangle.callbacks.adapters import AdaptedModel
-from cryo_disentangle.callbacks.held_out import HeldOutParticles, HeldOutSource
+from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.held_out import HeldOutSource
 from cryo_disentangle.callbacks.metric_callback import MetricCallback
 from cryo_disentangle.metrics.base import CodesMetric
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric
@@ -54,47 +54,14 @@ class DisentanglementMetrics(MetricCallback):
     ``metrics/disentanglement.csv``. A `MetricCallback`, which tells when and how. Without held-out
     particles the validation batches must have ``factors``; all of them count.
 
-    Args:
-        every_n_epochs: Epochs from one evaluation to the next.
-        held_out: Simulated particles that the model is not trained on: a folder that
-            ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
-            a `LearnedMolecule`, too; null takes the validation batches.
-        particles: How many held-out particles at most.
-        batch_size: Held-out particles a batch at most.
-        preprocessing: What is done to held-out images; null is what the DataModule of the run does,
-            with its normalisation. One without a normalisation gets it from the held-out particles,
-            as those of a learned molecule need it.
-        prefix: First part of the names of logged scores, and the folder of the files.
-        infer: As for `PenaltyCallback`.
-        as_batch: As for `PenaltyCallback`.
+    Args: As `MetricCallback`.
 
-    Raises:
-        ValueError: If a number is out of range; at the start of a run if true factors are missing,
-            held-out particles don't fit to the run's, or nothing tells how to prepare them.
-        FileNotFoundError: At the start of a run, if a file of a simulated stack is missing.
-        TypeError: At the start of a run, if the module has no ``infer``.
+    Raises: As `MetricCallback`.
     """
 
-    def __init__(
-        self,
-        every_n_epochs: int = 1,
-        held_out: HeldOutSource | None = None,
-        particles: int = 4000,
-        batch_size: int = 64,
-        preprocessing: Preprocessing | None = None,
-        prefix: str = "metrics",
-        infer: str | _Function | None = None,
-        as_batch: str | _Function | None = None,
-    ) -> None:
-        super().__init__(
-            "disentanglement",
-            every_n_epochs,
-            prefix,
-            HeldOutParticles.of(held_out, particles, batch_size, preprocessing),
-            infer,
-            None,
-            as_batch,
-        )
+    table = "disentanglement"
+    title = "latents and true factors (1 is best)"
+    headline = ("mcc_pearson", "dci_disentanglement", "infomec_modularity", "r2_linear")
 
     def _make_metric(self, trainer: L.Trainer) -> ParticleRowsMetric:  # noqa: ARG002
         return _Codes()
@@ -125,28 +92,31 @@ class PoseConformationMetrics(MetricCallback):
         noise_std: Standard deviation of the noise added to rendered images, in the units of the
             batch's images; null measures it on the held-out images beside their true generator, and
             adds none without.
-        held_out: Simulated particles that the model is not trained on: a folder that
-            ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
-            a `LearnedMolecule`, too; null takes the validation batches.
+        held_out: As for `MetricCallback`, and so are the others.
         particles: How many held-out particles at most.
         batch_size: Held-out particles a batch at most.
-        preprocessing: What is done to held-out images; null is what the DataModule of the run does,
-            with its normalisation. One without a normalisation gets it from the held-out particles,
-            as those of a learned molecule need it.
+        preprocessing: What is done to held-out images.
         prefix: First part of the names of logged scores, and the folder of the files.
         infer: As for `PenaltyCallback`.
         generate: As for `PenaltyCallback`.
         as_batch: As for `PenaltyCallback`.
 
     Raises:
-        ValueError: As `DisentanglementMetrics`, if a noise is negative, or if the true generator is
-            asked for without held-out particles.
-        FileNotFoundError: As `DisentanglementMetrics`.
-        TypeError: At the start of a run, if the module can't infer or can't generate.
+        ValueError: As `MetricCallback`, if a noise is negative, or if the true generator is asked
+            for without held-out particles.
+        FileNotFoundError: As `MetricCallback`.
+        TypeError: As `MetricCallback`, and at the start of a run if the module can't generate.
 
     References:
         Klindt et al. 2024, Appendix A and Algorithm 1.
     """
+
+    table = "pose_conformation"
+    title = "consistency and invariance (0 is best)"
+    headline = (
+        "pose_conformation/*_consistency_normalized",
+        "pose_conformation/*_invariance_normalized",
+    )
 
     def __init__(  # noqa: PLR0913 - each is a key of the configuration file
         self,
@@ -163,14 +133,9 @@ class PoseConformationMetrics(MetricCallback):
         as_batch: str | _Function | None = None,
     ) -> None:
         super().__init__(
-            "pose_conformation",
-            every_n_epochs,
-            prefix,
-            HeldOutParticles.of(held_out, particles, batch_size, preprocessing),
-            infer,
-            generate,
-            as_batch,
+            every_n_epochs, held_out, particles, batch_size, preprocessing, prefix, infer, as_batch
         )
+        self._adapter = ModelAdapter(infer, generate, as_batch)
         if true_generator and held_out is None:
             raise ValueError(
                 "true_generator needs the simulation behind held-out particles: give held_out"

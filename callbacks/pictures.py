@@ -19,7 +19,7 @@ _BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
 
 # A cyclic scale for any colour vision, darkened, since its lightest end is lost on white.
 _CIRCLE = ListedColormap(0.85 * np.asarray(colormaps["twilight"](np.linspace(0, 1, 256)))[:, :3])
-_PANELS_ACROSS = 4
+_PANELS_ACROSS = 2
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -103,7 +103,7 @@ def draw_latents(
         title: Title of the figure.
 
     Returns:
-        The figure, in rows of at most four panels.
+        The figure, in rows of at most two panels.
     """
     across = min(len(names), _PANELS_ACROSS)
     down = -(-len(names) // across)

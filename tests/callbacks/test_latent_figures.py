@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -15,6 +16,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
+from cryo_disentangle.callbacks import PoseLeak, latent_figures
 from cryo_disentangle.callbacks.latent_figures import LatentFigures
 from cryo_disentangle.callbacks.latent_pictures import (
     draw_correlations,
@@ -161,6 +163,30 @@ def test_metrics_of_an_earlier_validation_are_not_repeated(tmp_path: Path) -> No
     assert set(figures.state_dict()["curves"]["train/loss"]) == {1, 2, 3, 4}
 
 
+def test_scores_are_drawn_from_their_tables(tmp_path: Path) -> None:
+    figures, leak = LatentFigures(every_n_epochs=10), PoseLeak(every_n_epochs=2, prefix="leaks")
+    watched.fit(tmp_path, figures, leak, max_epochs=3)
+    assert {name.partition("/")[0] for name in figures.state_dict()["curves"]} == {"train", "val"}
+    assert set(leak.headline_curves["pose_leak/nonlinear_r2"]) == {1, 3}
+    assert {name.partition("/")[0] for name in leak.last_scores} == {"leaks"}
+    trainer: Any = SimpleNamespace(callbacks=[figures, leak])
+    (title,) = latent_figures._scores(trainer)
+    assert title.startswith("leaks: R² of z from what")
+
+
+def test_metrics_that_are_logged_twice_are_kept_once(tmp_path: Path) -> None:
+    class Logs(foreign.ConvolutionalVAE):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            loss = super().training_step(batch, batch_idx)
+            self.log("both", loss, on_step=True, on_epoch=True)
+            return loss
+
+    figures = LatentFigures(**TOLD)
+    trainer = watched.make_trainer(tmp_path, figures, max_epochs=1)
+    trainer.fit(Logs(), foreign.loader())
+    assert set(figures.state_dict()["curves"]) == {"loss", "both"}
+
+
 def test_from_a_configuration_file() -> None:
     parser = ArgumentParser()
     parser.add_subclass_arguments(Callback, "callback")
@@ -185,7 +211,7 @@ def test_bad_input_is_told_before_the_run(tmp_path: Path) -> None:
 
 def test_no_metric_no_picture() -> None:
     with pytest.raises(ValueError, match="no metric is logged yet"):
-        draw_metrics({})
+        draw_metrics({}, {})
 
 
 @settings(max_examples=6, deadline=None)
@@ -206,7 +232,14 @@ def test_any_shape_can_be_drawn(latents: int, factors: int, seed: int) -> None:
     top = figure.axes[0].get_ylim()[1]
     assert top > drift.max()
     curves = {f"val/{k}": {e: float(e) for e in range(1, 4)} for k in range(factors)}
-    assert len(draw_metrics(curves | {"train/0": {1: 0.5}}).axes) == factors
+    assert len(draw_metrics(curves | {"train/0": {1: 0.5}}, {}).axes) == factors
+    group = {f"rotation/{k}_normalized": {1: float(k)} for k in range(factors)}
+    group_axes = draw_metrics({}, {"Title": group, "empty": {}}).axes
+    assert len(group_axes) == 1
+    labels = [line.get_label() for line in group_axes[0].lines]
+    assert labels == (
+        [str(k) for k in range(factors)] if factors > 1 else ["rotation 0 normalized"]
+    )
     images, values = rng.random((latents, 3, 8, 8)), rng.random((latents, 3))
     figure = draw_traversals(images, values, (5.0, 95.0), tiny.PIXEL_SIZE)
     assert len(figure.axes) == 3 * latents

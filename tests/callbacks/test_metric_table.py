@@ -30,6 +30,19 @@ def test_rows_are_written_and_gone_on_with(tmp_path: Path) -> None:
     assert resumed.last_scores["mcc"] == 0.2
 
 
+def test_curves_of_some_scores() -> None:
+    table = MetricTable()
+    table.add(0, 5, {"mcc": 0.1, "leak/r2": 0.5})
+    table.add(2, 12, {"mcc": 0.2})
+    table.add(2, 15, {"mcc": 0.3, "r2": 0.0})
+    assert table.curves(["*r2", "mcc"]) == {
+        "leak/r2": {1: 0.5},
+        "r2": {3: 0.0},
+        "mcc": {1: 0.1, 3: 0.3},
+    }
+    assert table.curves(["none"]) == {}
+
+
 def test_an_evaluation_that_is_repeated_replaces_its_row() -> None:
     table = MetricTable()
     for score in (0.1, 0.2):
