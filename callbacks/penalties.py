@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,8 +35,10 @@ class PenaltyCallback(Callback):
     and added to the loss before its backward pass. That equals ``loss + penalty(model, batch,
     model.infer(batch))`` in ``training_step``: with gradient accumulation, under DDP, in bf16 and
     in fp16, whose loss scale the term gets, too. A `ScheduledPenalty` of weight 0, or not due at a
-    step, costs nothing and changes nothing: nothing is inferred, nothing drawn. Layers that keep
-    statistics of batches (batch normalisation) see a batch once more when it is inferred again.
+    step, costs nothing and changes nothing: nothing is inferred, nothing drawn. A batch of a lone
+    particle, which an epoch may end with, is left out, since there is nothing to compare it with.
+    Layers that keep statistics of batches (batch normalisation) see a batch once more when it is
+    inferred again.
 
     The loss that ``training_step`` logs is without the penalty. ``train/<name>`` is the weighted
     penalty and ``train/<name>/<term>`` what it is made of, both of the last step at which it was
@@ -81,6 +84,7 @@ class PenaltyCallback(Callback):
         self.name = name or _snake_case(type(penalty).__name__)
         self._adapter = ModelAdapter(infer, generate, as_batch)
         self._batch: object = None
+        self._told = False
         self._own_parameters: list[nn.Parameter] = []
 
     @property
@@ -137,6 +141,9 @@ class PenaltyCallback(Callback):
             return
         with trainer.precision_plugin.train_step_context():
             batch = self._adapter.batch(self._batch)
+            if batch["index"].numel() == 1:
+                self._leave_alone()
+                return
             inference = self._model.infer(flatten_particles(batch))
             inference = inference.reshape(*batch["index"].shape)
             term: Tensor = self.penalty(self._model, batch, inference)
@@ -174,6 +181,16 @@ class PenaltyCallback(Callback):
             return False
         penalty.skip()
         return True
+
+    def _leave_alone(self) -> None:
+        """Counts a step with a lone particle, and tells of the first."""
+        if isinstance(self.penalty, ScheduledPenalty):
+            self.penalty.skip()
+        if not self._told:
+            self._told = True
+            warnings.warn(
+                f"{self.name} compares particles and leaves out a batch of only one", stacklevel=2
+            )
 
     def _log(self, pl_module: L.LightningModule, penalty: Tensor, count: int) -> None:
         """Logs the weighted penalty and what it is made of."""

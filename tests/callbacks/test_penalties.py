@@ -223,6 +223,13 @@ def test_fast_dev_run() -> None:
     loops.train(foreign.ConvolutionalVAE(), *callbacks(), fast_dev_run=True)
 
 
+def test_an_epoch_may_end_with_a_lone_particle() -> None:
+    callback = PoseInterventionPenalty(**loops.ADAPTER)
+    with pytest.warns(UserWarning, match="pose_intervention compares particles and leaves out"):
+        loops.train(foreign.ConvolutionalVAE(), callback, count=2 * loops.BATCH + 1, max_epochs=2)
+    assert cast(PoseIntervention, callback.penalty).draws.step == 6
+
+
 def test_modules_that_lack_the_contract_are_refused() -> None:
     module = foreign.ConvolutionalVAE()
     with pytest.raises(TypeError, match=r"ConvolutionalVAE has no infer\(batch\): give infer"):
