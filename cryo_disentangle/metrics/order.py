@@ -12,10 +12,11 @@ _FIRST, _SECOND = -49064778989728563, -4265267296055464877
 
 
 def canonical_order(z: Tensor, factors: Tensor) -> Tensor:
-    """Orders samples by a hash of their numbers.
+    """Orders samples by a hash of their factors, those of equal factors by a hash of their latents.
 
     Metrics that hold rows out choose them by position. In this order they choose the same samples
-    however the samples came: shuffled, in other batches, or spread over processes.
+    however the samples came: shuffled, in other batches, or spread over processes; and, as long as
+    factors differ, the same for all models and all scales of latents.
 
     Args:
         z: Latents, shape (N, K).
@@ -25,11 +26,20 @@ def canonical_order(z: Tensor, factors: Tensor) -> Tensor:
         Rows in order, shape (N,), int64. Only samples that are equal in every number may change
         places.
     """
-    key = torch.zeros(len(z), dtype=torch.int64, device=z.device)
-    for columns in (z, factors):
-        for column in columns.unbind(1):
-            key = _mix(key ^ _mix(column.to(torch.float64).view(torch.int64)))
-    return key.sort(stable=True).indices
+    key = _hash(factors)
+    ordered, order = key.sort(stable=True)
+    if bool((ordered[1:] != ordered[:-1]).all()):
+        return order
+    by_latents = _hash(z).sort(stable=True).indices
+    return by_latents[key[by_latents].sort(stable=True).indices]
+
+
+def _hash(x: Tensor) -> Tensor:
+    """A number for each row of (N, C), int64."""
+    key = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    for column in x.unbind(1):
+        key = _mix(key ^ _mix(column.to(torch.float64).view(torch.int64)))
+    return key
 
 
 def _mix(key: Tensor) -> Tensor:

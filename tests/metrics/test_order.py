@@ -32,6 +32,16 @@ def test_order_does_not_follow_the_numbers(dtype: torch.dtype) -> None:
     assert abs(correlation) < 0.2
 
 
+def test_latents_order_samples_of_equal_factors_only() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z, factors = torch.randn(2, 50, 3, generator=generator)
+    assert torch.equal(canonical_order(z, factors), canonical_order(-2 * z[:, :1], factors))
+    factors[:25] = 0.0
+    one, other = canonical_order(z, factors), canonical_order(-2 * z[:, :1], factors)
+    assert not torch.equal(one, other)
+    assert torch.equal(factors[one], factors[other])
+
+
 def test_every_column_counts() -> None:
     # Rows that differ in the last factor alone, all bits of float32 that are zero included.
     z = torch.zeros(64, 3)

@@ -8,6 +8,8 @@ from unittest.mock import Mock
 import lightning as L
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -104,6 +106,24 @@ def test_scores_beside_their_null() -> None:
     assert bool(((value - unrelated.mean).abs() <= width + 1e-9).all())
     related = permutation_null(evaluate, z, factors, permutations=9)
     assert bool((related.p_value == 1 / 10).all())
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 10**6), exponents=st.tuples(*[st.integers(-20, 20)] * 4))
+def test_order_sign_and_scale_of_latents_are_nothing(
+    seed: int, exponents: tuple[int, int, int, int]
+) -> None:
+    # As many as fill the bins: else it matters from which side they are filled.
+    z, factors = codes(160, seed=seed, noise=0.3)
+    # Powers of two round nothing.
+    scale = 2.0 ** torch.tensor(exponents) * torch.tensor([1.0, -1.0, 1.0, -1.0])
+    order = torch.randperm(4, generator=torch.Generator().manual_seed(seed))
+    scores, moved = (disentanglement_metrics(x, factors) for x in (z, (scale * z)[:, order]))
+    # Trees cut between numbers at half the way, and at equal gains in the first latent.
+    loose = {"dci_disentanglement", "dci_completeness", "dci_informativeness"}
+    for name, score in scores.items():
+        tolerance = 0.1 if name in loose else 1e-6
+        assert float(moved[name]) == pytest.approx(float(score), abs=tolerance), name
 
 
 @pytest.mark.parametrize(
