@@ -11,8 +11,14 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from cryo_disentangle.callbacks import PenaltyCallback, PoseInterventionPenalty, adapt
+from cryo_disentangle.callbacks import (
+    PenaltyCallback,
+    PoseInterventionPenalty,
+    SlownessPenalty,
+    adapt,
+)
 from cryo_disentangle.losses import FactorVAE, PoseIntervention, UniformPoses
+from cryo_disentangle.types import flatten_particles
 from tests.callbacks import foreign
 
 ADAPTER: dict[str, Any] = {
@@ -39,15 +45,16 @@ class Scheduled(foreign.ConvolutionalVAE):
 class Written(Scheduled):
     """The same with a penalty written into the training step."""
 
-    def __init__(self, penalty: nn.Module) -> None:
+    def __init__(self, penalty: nn.Module, as_batch: Any) -> None:
         super().__init__()
-        self.penalty = penalty
+        self.penalty, self.as_batch = penalty, as_batch
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         loss = super().training_step(batch, batch_idx)
-        particles: Any = foreign.as_batch(batch)
+        particles: Any = self.as_batch(batch)
         model = adapt(self, foreign.infer, foreign.generate)
-        return loss + self.penalty(model, particles, model.infer(particles))
+        inference = model.infer(flatten_particles(particles)).reshape(*particles["index"].shape)
+        return loss + self.penalty(model, particles, inference)
 
 
 def pose_intervention() -> PoseIntervention:
@@ -61,7 +68,22 @@ def factor_vae() -> FactorVAE:
     return FactorVAE(2, 2.0, width=8, layers=1)
 
 
-PENALTIES = {"pose_intervention": pose_intervention, "factor_vae": factor_vae}
+def slowness() -> Any:
+    """A penalty of pairs, which learns its rates."""
+    return SlownessPenalty(2.0, learnable=True, conformation_dim=2).penalty
+
+
+def as_pairs(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Neighbours in a batch as frames of one particle."""
+    return {key: value.unflatten(0, (-1, 2)) for key, value in foreign.as_batch(batch).items()}
+
+
+PENALTIES: dict[str, Any] = {
+    "pose_intervention": pose_intervention,
+    "factor_vae": factor_vae,
+    "slowness": slowness,
+}
+AS_BATCH = dict.fromkeys(PENALTIES, foreign.as_batch) | {"slowness": as_pairs}
 
 
 def half_precision() -> MixedPrecision:
@@ -96,7 +118,8 @@ def by_callback(name: str, **options: Any) -> dict[str, Tensor]:
     penalty = PENALTIES[name]()
     torch.manual_seed(0)
     module = Scheduled()
-    train(module, PenaltyCallback(penalty, **ADAPTER), **options)
+    adapter = ADAPTER | {"as_batch": AS_BATCH[name]}
+    train(module, PenaltyCallback(penalty, **adapter), **options)
     own = {f"penalty.{key}": value for key, value in penalty.state_dict().items()}
     return tensors(module.state_dict() | own)
 
@@ -105,7 +128,7 @@ def by_hand(name: str, **options: Any) -> dict[str, Tensor]:
     """Weights of the same training with the penalty in the training step."""
     penalty = PENALTIES[name]()
     torch.manual_seed(0)
-    module = Written(penalty)
+    module = Written(penalty, AS_BATCH[name])
     train(module, **options)
     return tensors(module.state_dict())
 

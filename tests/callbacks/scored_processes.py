@@ -1,16 +1,12 @@
-"""One of two processes that train and score together, under torchrun; argument: a folder."""
+"""What one process, or one of two, does that trains and scores."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.strategies import DDPStrategy
 
 from cryo_disentangle.callbacks import (
@@ -66,10 +62,3 @@ def main(folder: Path, processes: int = 1) -> None:
     rank = os.environ.get("RANK", "0")
     found = {k: float(v) for k, v in known.items() if "/" in k and not k.startswith("train")}
     (folder / f"{rank}.json").write_text(json.dumps(found))
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    logging.disable()
-    torch.set_num_threads(1)
-    main(Path(sys.argv[1]), processes=2)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +23,10 @@ from cryo_disentangle.callbacks.metric_callback import MetricCallback
 from cryo_disentangle.particles import RealPreprocessing
 from cryo_disentangle.types import ParticleBatch
 from tests import tiny
-from tests.callbacks import foreign, scored_processes, scored_runs
+from tests.callbacks import foreign, scored_processes, scored_runs, watched
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*GPU available but not used:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*number of training batches.*:UserWarning"),
+    *(pytest.mark.filterwarnings(quiet) for quiet in watched.QUIET),
     pytest.mark.filterwarnings("ignore:.*Checkpoint directory.*:UserWarning"),
 ]
 
@@ -263,29 +257,21 @@ def test_what_a_model_draws_when_looked_at_is_not_missed(tmp_path: Path) -> None
     assert torch.equal(*found)
 
 
-def test_two_processes_find_the_scores_of_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    work = [*command, "-m", "tests.callbacks.scored_processes", str(tmp_path / "two")]
-    (tmp_path / "two").mkdir()
-    (tmp_path / "one").mkdir()
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        work, cwd=root, env=tiny.environment(), capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    scored_processes.main(tmp_path / "one")
-    tables = sorted(path.relative_to(tmp_path / "one") for path in tmp_path.glob("one/*/*/*.json"))
+def test_two_processes_find_the_scores_of_one(tmp_path: Path, two_processes: Path) -> None:
+    two = two_processes / "scored"
+    scored_processes.main(tmp_path)
+    tables = sorted(path.relative_to(tmp_path) for path in tmp_path.glob("*/*/*.json"))
     assert len(tables) == len(scored_processes.callbacks()) + 3
     for table in tables:
         expected, found = (
-            scored_runs.read_table(tmp_path / part, table.stem, str(table.parent))
-            for part in ("one", "two")
+            scored_runs.read_table(folder, table.stem, str(table.parent))
+            for folder in (tmp_path, two)
         )
         assert len(expected) == len(found) == (1 if "user" in str(table) else 2)
         for mine, theirs in zip(expected, found, strict=True):
             mine, theirs = scored_runs.scores(mine), scored_runs.scores(theirs)
             assert theirs == pytest.approx(mine, rel=1e-6, abs=1e-6), table
-    first, second = ((tmp_path / f"two/{rank}.json").read_text() for rank in range(2))
+    first, second = ((two / f"{rank}.json").read_text() for rank in range(2))
     assert first == second
 
 
@@ -297,7 +283,9 @@ def test_a_configuration_names_them_in_short(tmp_path: Path) -> None:
         {"class_path": "DisentanglementMetrics", "init_args": held_out},
         {"class_path": "PoseConformationMetrics", "init_args": held_out | {"true_generator": True}},
         {"class_path": "RotationTest", "init_args": {"angles_deg": [90]}},
-        {"class_path": "PoseLeak"},
+        *({"class_path": name} for name in ("PoseLeak", "PoseInterventionPenalty")),
+        *({"class_path": name} for name in ("LatentFigures", "TraversalVolumes", "CryoDRGNExport")),
+        {"class_path": "EarlyStopping", "init_args": {"monitor": "metrics/mig", "mode": "max"}},
     ]
     files = {"particles": "particles.mrcs", "poses": "poses.pkl", "ctf": "ctf.pkl"}
     data: dict[str, Any] = {key: str(tmp_path / "data" / file) for key, file in files.items()}
@@ -308,6 +296,9 @@ def test_a_configuration_names_them_in_short(tmp_path: Path) -> None:
     assert row["mcc_pearson"] >= 0
     assert tiny.read_metrics(tmp_path / "run", "metrics/rotation/90_normalized")
     assert tiny.read_metrics(tmp_path / "run", "metrics/pose_leak/linear_r2")
+    assert tiny.read_metrics(tmp_path / "run", "train/pose_intervention")
+    for file in ("figures/epoch_001_drift.png", "traversals/epoch_001/z2.cxc", "cryodrgn/z.1.pkl"):
+        assert (tmp_path / "run" / file).is_file()
 
 
 @pytest.mark.parametrize("sanity", [0, 1])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -27,16 +25,11 @@ from cryo_disentangle.losses import (
     UniformPoses,
 )
 from cryo_disentangle.protocols import Penalty
-from tests import tiny
-from tests.callbacks import foreign, loops
+from tests.callbacks import foreign, loops, watched
 from tests.small_model import make_batch, make_model
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*GPU available but not used:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*number of training batches.*:UserWarning"),
+    *(pytest.mark.filterwarnings(quiet) for quiet in watched.QUIET),
     pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*:UserWarning"),
 ]
 
@@ -109,25 +102,20 @@ def test_the_callback_equals_a_written_term(name: str, case: str) -> None:
     assert loops.difference({key: by_callback[key] for key in without}, without) > 1e-3
 
 
-def test_two_processes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    work = [*command, "-m", "tests.callbacks.two_processes", str(tmp_path)]
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        work, cwd=root, env=tiny.environment(), capture_output=True, text=True, timeout=200
+def test_two_processes(two_processes: Path) -> None:
+    found, other = (
+        torch.load(two_processes / f"penalised/{rank}.pt", weights_only=True) for rank in (0, 1)
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for run, weights in found.items():
         assert loops.difference(weights, other[run]) == 0, f"{run}: processes differ"
     assert loops.difference(found["without"], found["weightless"]) == 0
     runs = [run for run in found if run.endswith("callback")]
-    assert len(runs) == 4
+    assert len(runs) == 2 * len(loops.PENALTIES)
     for run in runs:
         written = found[run.replace("callback", "written")]
         assert loops.difference(found[run], written) < 1e-6, run
         own = {key for key in found[run] if key.startswith("penalty.")}
-        assert bool(own) == run.startswith("factor_vae")
+        assert bool(own) == run.startswith(("factor_vae", "slowness"))
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`:UserWarning")

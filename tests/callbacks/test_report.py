@@ -18,13 +18,9 @@ from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData, write_volume
 from tests import tiny
+from tests.callbacks import watched
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*GPU available but not used:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
-]
+pytestmark = [pytest.mark.filterwarnings(quiet) for quiet in watched.QUIET]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 

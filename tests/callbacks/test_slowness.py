@@ -18,15 +18,9 @@ from cryo_disentangle.callbacks import SlownessPenalty
 from cryo_disentangle.losses import LinearSchedule, ScheduledPenalty
 from cryo_disentangle.priors import LaplaceTransition, kl_laplace
 from cryo_disentangle.types import Inference
-from tests.callbacks import foreign, loops
+from tests.callbacks import foreign, loops, watched
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*GPU available but not used:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*number of training batches.*:UserWarning"),
-]
+pytestmark = [pytest.mark.filterwarnings(quiet) for quiet in watched.QUIET]
 
 
 class OnPairs(foreign.ConvolutionalVAE):

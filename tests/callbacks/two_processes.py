@@ -1,43 +1,28 @@
-"""One of two processes that train together, under torchrun; the argument is a folder to share."""
+"""One of two processes under torchrun; the argument is a folder to share."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy
 
-from tests.callbacks import loops
-
-
-def options(**more: Any) -> dict[str, Any]:
-    """Options of a training of 20 steps by two processes."""
-    strategy = DDPStrategy(process_group_backend="gloo")
-    return {"devices": 2, "strategy": strategy, "count": 2 * loops.STEPS * loops.BATCH} | more
+from tests.callbacks import penalised_processes, scored_processes, watched_processes
 
 
 def main(folder: Path) -> None:
-    """Leaves this process's weights of each training."""
-    torch.set_num_threads(1)
-    found = {
-        "without": loops.without(**options()),
-        "weightless": loops.without(loops.weightless(), **options()),
-    }
-    for name in loops.PENALTIES:
-        for accumulated in (1, 3):
-            more = {"accumulate_grad_batches": accumulated}
-            key = f"{name}, {accumulated} batches a step"
-            found[f"{key}, callback"] = loops.by_callback(name, **options(**more))
-            found[f"{key}, written"] = loops.by_hand(name, **options(**more))
-    torch.save(found, folder / f"{os.environ['RANK']}.pt")
+    """Leaves the findings of each program in a folder of its name."""
+    for name in ("penalised", "scored", "watched"):
+        (folder / name).mkdir(exist_ok=True)
+    penalised_processes.main(folder / "penalised")
+    scored_processes.main(folder / "scored", processes=2)
+    watched_processes.main(folder / "watched")
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.disable()
+    torch.set_num_threads(1)
     main(Path(sys.argv[1]))

@@ -22,6 +22,7 @@ QUIET = (
     "ignore:.*GPU available but not used:UserWarning",
     "ignore:.*LeafSpec.*:FutureWarning",
     "ignore:.*treespec.*:FutureWarning",
+    "ignore:.*number of training batches.*:UserWarning",
 )
 
 

@@ -1,11 +1,8 @@
-"""One of two processes whose training is watched, under torchrun; the argument is a folder."""
+"""What one of two processes whose training is watched does."""
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +37,8 @@ def train(folder: Path, *callbacks: Callback) -> dict[str, Tensor]:
 
 def main(folder: Path) -> None:
     """Leaves the files of a watched training, and whether watching has changed it."""
-    torch.set_num_threads(1)
-    watchers = LatentFigures(), TraversalVolumes(steps=3), CryoDRGNExport()
+    watchers = LatentFigures(2), TraversalVolumes(steps=3), CryoDRGNExport(2)
     watched_weights = train(folder, *watchers)
     weights = train(folder / "unwatched")
     same = all(torch.equal(watched_weights[name], value) for name, value in weights.items())
     torch.save({"same": same, "weights": watched_weights}, folder / f"{os.environ['RANK']}.pt")
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    logging.disable()
-    main(Path(sys.argv[1]))
