@@ -27,6 +27,7 @@ class InfoMEC(CodesMetric):
         seed: Of held-out samples and of those that information is estimated from.
         neighbors: Number of neighbours of the estimate of mutual information.
         bins: Number of bins of a factor.
+        reference: The published code's form; factors must be classes then.
         **kwargs: What torchmetrics' Metric takes.
 
     Example:
@@ -46,6 +47,7 @@ class InfoMEC(CodesMetric):
         seed: int = 0,
         neighbors: int = 10,
         bins: int = 20,
+        reference: bool = False,
         **kwargs: Any,  # noqa: ANN401 (as torchmetrics')
     ) -> None:
         super().__init__(**kwargs)
@@ -53,8 +55,16 @@ class InfoMEC(CodesMetric):
         self.seed = seed
         self.neighbors = neighbors
         self.bins = bins
+        self.reference = reference
 
     def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
         """Scores latents (N, K) against factors (N, D)."""
-        scores = _infomec(z, factors, seed=self.seed, neighbors=self.neighbors, bins=self.bins)
+        scores = _infomec(
+            z,
+            factors,
+            seed=self.seed,
+            neighbors=self.neighbors,
+            bins=self.bins,
+            reference=self.reference,
+        )
         return scores._asdict()[self.score].clone()

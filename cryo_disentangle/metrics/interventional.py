@@ -117,6 +117,7 @@ class InterventionalBetaVAEScore(ScoreMetric):
 
     Args:
         seed: Of the division of interventions.
+        reference: disentanglement_lib's form: features are not standardised.
         **kwargs: What torchmetrics' Metric takes.
 
     Example:
@@ -135,9 +136,16 @@ class InterventionalBetaVAEScore(ScoreMetric):
     features: list[Tensor]
     index: list[Tensor]
 
-    def __init__(self, *, seed: int = 0, **kwargs: Any) -> None:  # noqa: ANN401 (as torchmetrics')
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        reference: bool = False,
+        **kwargs: Any,  # noqa: ANN401 (as torchmetrics')
+    ) -> None:
         super().__init__(**kwargs)
         self.seed = seed
+        self.reference = reference
         self.add_state("features", default=[], dist_reduce_fx="cat")
         self.add_state("index", default=[], dist_reduce_fx="cat")
 
@@ -171,7 +179,13 @@ class InterventionalBetaVAEScore(ScoreMetric):
         train, test = (
             order[rows.to(order.device)] for rows in split_rows(len(order), seed=self.seed)
         )
-        return beta_vae_accuracy(features[train], index[train], features[test], index[test])
+        return beta_vae_accuracy(
+            features[train],
+            index[train],
+            features[test],
+            index[test],
+            standardize=not self.reference,
+        )
 
 
 class InterventionalFactorVAEScore(ScoreMetric):

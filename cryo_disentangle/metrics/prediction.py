@@ -29,6 +29,7 @@ class DCI(CodesMetric):
         score: Which one.
         seed: Draws the test rows.
         test_fraction: Share of rows held out.
+        reference: disentanglement_lib's form, which is slow; factors must be classes then.
         **kwargs: What torchmetrics' Metric takes.
 
     Example:
@@ -47,21 +48,34 @@ class DCI(CodesMetric):
         *,
         seed: int = 0,
         test_fraction: float = 1 / 3,
+        reference: bool = False,
         **kwargs: Any,  # noqa: ANN401 (as torchmetrics')
     ) -> None:
         super().__init__(**kwargs)
         self.score = check_choice(score, "score", get_args(DCIScore))
         self.seed = seed
         self.test_fraction = test_fraction
+        self.reference = reference
 
     def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
         """Scores latents (N, K) against factors (N, D)."""
-        scores = _dci(z, factors, seed=self.seed, test_fraction=self.test_fraction)
+        scores = _dci(
+            z,
+            factors,
+            seed=self.seed,
+            test_fraction=self.test_fraction,
+            reference=self.reference,
+        )
         return scores._asdict()[self.score].clone()
 
 
 class SAP(CodesMetric):
     """Separated attribute predictability by the gap of squared correlations; see `sap`.
+
+    Args:
+        reference: disentanglement_lib's form for classes.
+        seed: Draws the test rows of the reference form.
+        **kwargs: What torchmetrics' Metric takes.
 
     Example:
         >>> import torch
@@ -73,9 +87,20 @@ class SAP(CodesMetric):
         1.0
     """
 
+    def __init__(
+        self,
+        *,
+        reference: bool = False,
+        seed: int = 0,
+        **kwargs: Any,  # noqa: ANN401 (as torchmetrics')
+    ) -> None:
+        super().__init__(**kwargs)
+        self.reference = reference
+        self.seed = seed
+
     def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
         """Scores latents (N, K) against factors (N, D)."""
-        return sap(z, factors)
+        return sap(z, factors, reference=self.reference, seed=self.seed)
 
 
 class Explicitness(CodesMetric):
@@ -83,6 +108,7 @@ class Explicitness(CodesMetric):
 
     Args:
         seed: Draws the test rows.
+        reference: disentanglement_lib's form; factors must be classes then.
         **kwargs: What torchmetrics' Metric takes.
 
     Example:
@@ -95,13 +121,20 @@ class Explicitness(CodesMetric):
         1.0
     """
 
-    def __init__(self, *, seed: int = 0, **kwargs: Any) -> None:  # noqa: ANN401 (as torchmetrics')
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        reference: bool = False,
+        **kwargs: Any,  # noqa: ANN401 (as torchmetrics')
+    ) -> None:
         super().__init__(**kwargs)
         self.seed = seed
+        self.reference = reference
 
     def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
         """Scores latents (N, K) against factors (N, D)."""
-        return explicitness(z, factors, seed=self.seed)
+        return explicitness(z, factors, seed=self.seed, reference=self.reference)
 
 
 class IRS(CodesMetric):

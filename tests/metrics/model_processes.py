@@ -41,6 +41,7 @@ def scores(parts: list[int]) -> dict[str, float]:
         leak.update(model.infer(batch), batch)
     found: dict[str, Tensor] = {f"own_{name}": value for name, value in own.compute().items()}
     found |= consistency.compute() | turned.compute() | leak.compute()
+    found["interval_low"] = turned.intervals(resamples=3)["rotation_raw"].low
     return {name: float(value) for name, value in found.items()}
 
 

@@ -28,7 +28,11 @@ TWINS: list[tuple[metrics.CodesMetric, Callable[[Tensor, Tensor], Tensor]]] = [
     (metrics.Modularity(reference=True), partial(functional.modularity, reference=True)),
     (metrics.MED(10), partial(functional.med, bins=10)),
     (metrics.SAP(), functional.sap),
+    (metrics.SAP(reference=True, seed=1), partial(functional.sap, reference=True, seed=1)),
     (metrics.Explicitness(seed=1), partial(functional.explicitness, seed=1)),
+    (metrics.Explicitness(reference=True), partial(functional.explicitness, reference=True)),
+    (metrics.DCI(reference=True), lambda z, f: functional.dci(z, f, reference=True)[0]),
+    (metrics.InfoMEC(reference=True), lambda z, f: functional.infomec(z, f, reference=True)[0]),
     (metrics.IRS(5, quantile=0.9), partial(functional.irs, bins=5, quantile=0.9)),
     *(
         (

@@ -52,6 +52,13 @@ def test_perfect_codes_and_chance(score) -> None:  # type: ignore[no-untyped-def
     assert score(torch.ones(FACTORS, 1)) == pytest.approx(1 / FACTORS, abs=0.12)
 
 
+def test_the_reference_form_knows_the_scale_of_features() -> None:
+    z1, z2, index = pairs(1e-6 * PERFECT)
+    metric = InterventionalBetaVAEScore(reference=True)
+    metric.update(z1, z2, index)
+    assert float(metric.compute()) < 0.6
+
+
 def test_latents_without_votes() -> None:
     assert factor_vae(torch.zeros(FACTORS, 2)) == 0.0
 
