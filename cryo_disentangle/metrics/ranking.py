@@ -108,11 +108,12 @@ def _runs(table: Sequence[Mapping[str, Any]]) -> dict[tuple[str, Any], Mapping[s
 def _value(row: Mapping[str, Any], metric: str) -> float:
     """A finite score."""
     value = row[metric]
-    if value is None or not math.isfinite(value):
+    score = math.nan if value is None else float(value)
+    if not math.isfinite(score):
         raise ValueError(
             f"{metric} of model {row['model']}, seed {row['seed']} must be finite, got {value}"
         )
-    return float(value)
+    return score
 
 
 def _summary(model: str, ranks: dict[str, list[float]]) -> ModelRank:

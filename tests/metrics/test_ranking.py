@@ -43,6 +43,11 @@ def test_equal_ranks_stand_by_name() -> None:
     assert [(r.model, r.mean_rank) for r in rank_models(table)] == [("a", 1.5), ("b", 1.5)]
 
 
+def test_values_may_be_read_from_text() -> None:
+    table = [{"model": m, "seed": "0", "mcc": v} for m, v in (("a", "0.9"), ("b", "0.10"))]
+    assert [r.model for r in rank_models(table)] == ["a", "b"]
+
+
 def test_small_values_may_be_good_and_values_may_be_tensors() -> None:
     table = [{"model": m, "seed": 0, "leak": torch.tensor(v)} for m, v in (("a", 0.3), ("b", 0.1))]
     assert [r.model for r in rank_models(table)] == ["a", "b"]
