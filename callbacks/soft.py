@@ -29,7 +29,7 @@ class EpochCallback(Callback, abc.ABC):
     once in a warning. Trial runs (``fast_dev_run``) are left alone.
 
     Args:
-        every_n_epochs: Epochs from one look to the next; the last of ``max_epochs`` is always one.
+        every_n_epochs: Epochs from one look to the next; the last of a run is always one.
         adapter: How the module and its batches are to be understood.
 
     Raises:
@@ -42,6 +42,7 @@ class EpochCallback(Callback, abc.ABC):
         self.every_n_epochs = every_n_epochs
         self._adapter = adapter
         self._told: set[str] = set()
+        self._unseen = 0
 
     @abc.abstractmethod
     def _look(
@@ -63,9 +64,18 @@ class EpochCallback(Callback, abc.ABC):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks at the model where it is time to."""
-        epoch = trainer.current_epoch + 1
-        due = epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
-        if not due or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        self._unseen = trainer.current_epoch + 1
+        if self._unseen % self.every_n_epochs == 0:
+            self._catch_up(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks at the last epoch, whatever has ended the run."""
+        self._catch_up(trainer, pl_module)
+
+    def _catch_up(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks at the last epoch unless it is seen already."""
+        epoch, self._unseen = self._unseen, 0
+        if not epoch or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         with isolate_rng(), evaluating(pl_module):
             self._look(trainer, pl_module, self._adapter.model(pl_module), epoch)

@@ -12,7 +12,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.strategies import FSDPStrategy
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
@@ -55,6 +55,18 @@ def test_looks_every_few_epochs_and_after_the_last(tmp_path: Path) -> None:
     model = watched.fit_foreign(tmp_path, looks, max_epochs=5)
     assert looks.epochs == [2, 4, 5]
     assert model.training
+
+
+def test_looks_where_a_run_ends_early(tmp_path: Path) -> None:
+    # A loss that must fall by more than there is stops the run after its second epoch.
+    stop = EarlyStopping("loss", min_delta=100.0, patience=1)
+    looks = Looks(every_n_epochs=10)
+    model = watched.fit_foreign(tmp_path, stop, looks, max_epochs=9)
+    assert looks.epochs == [2]
+    assert model.training
+    looks = Looks(every_n_epochs=10)
+    watched.fit_foreign(tmp_path, looks, max_epochs=9, max_steps=13)
+    assert looks.epochs == [3]
 
 
 def test_a_trial_run_is_left_alone(tmp_path: Path) -> None:
