@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
@@ -85,6 +85,11 @@ class _CLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Refuses a folder that holds another run, whose files would be mixed with this one's."""
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            # Lightning's checkpoint callback would leave a last.ckpt of a trial run, too.
+            for callback in self.trainer.checkpoint_callbacks:
+                cast(ModelCheckpoint, callback).save_last = False
+            return
         folder = Path(self.trainer.default_root_dir)
         resumed = self._get(self.config, "ckpt_path") is not None
         if not resumed and any((folder / "checkpoints").glob("*.ckpt")):

@@ -248,6 +248,13 @@ def test_particles_of_another_box_size_are_refused(trained: Path, tmp_path: Path
     assert not (tmp_path / "prediction/z.pkl").exists()
 
 
+def test_a_trial_run_leaves_nothing_that_a_run_would_be_refused_for(tmp_path: Path) -> None:
+    config = tiny.write_config(tmp_path, tiny.write_stack(tmp_path / "data", count=20))
+    call("fit", "--config", config, "--trainer.fast_dev_run", "true")
+    assert not list(tmp_path.rglob("*.ckpt"))
+    call("fit", "--config", config, "--trainer.max_epochs", "1")
+
+
 def test_a_traceback_is_there_for_who_wants_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,8 @@ class HeterogeneousReconstruction(L.LightningModule):
             homogeneous reconstruction first, as ab-initio programs begin.
         encoder_reads_pose: Whether the encoder also reads the nine entries of the known rotation;
             its factory then gets the number of coefficients plus nine.
-        penalties: Terms added to the loss, logged under their names.
+        penalties: Terms added to the loss, logged under their names. They compare particles, so a
+            batch of only one goes without.
         kl_weight: Weight of the KL divergence, a number or a schedule; null is 1 / Z, cryoDRGN's.
         optimizer: Makes the optimiser from the parameters.
         lr_scheduler: Makes the learning-rate schedule from the optimiser; null is a constant rate.
@@ -346,9 +347,11 @@ class HeterogeneousReconstruction(L.LightningModule):
         kl = self.prior.kl(inference, batch).mean()
         terms = {"reconstruction": reconstruction, "kl": kl}
         loss = reconstruction + self._kl_weight_now() / len(self.disc) * kl
-        for name, penalty in self.penalties.items():
-            terms[name] = penalty(self, batch, inference)
-            loss = loss + terms[name]
+        # What a stack's last batch may be: a lone particle has no other to be compared with.
+        if len(particles["index"]) > 1:
+            for name, penalty in self.penalties.items():
+                terms[name] = penalty(self, batch, inference)
+                loss = loss + terms[name]
         return {"loss": loss, **terms}
 
     def _switched(self, conformation: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cryo_disentangle.geometry import random_rotations
+from cryo_disentangle.losses import PoseIntervention
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.priors import StandardNormal
 from cryo_disentangle.protocols import LatentImageModel
@@ -146,3 +147,15 @@ def test_a_pair_is_two_particles_to_all_but_priors_and_penalties(logged: dict[st
     assert logged["val/kl"].weight == 2 * COUNT
     model.training_step(pairs, 0)  # type: ignore[arg-type]
     torch.testing.assert_close(logged["train/slow"], 0.5 * logged["train/slow/drift"])
+
+
+def test_a_lone_particle_goes_without_penalties(logged: dict[str, Any]) -> None:
+    batch = make_batch()
+    lone = {key: value[:1] for key, value in batch.items()}  # type: ignore[index]
+    model = make_model(penalties={"intervention": PoseIntervention(0.3)})
+    model.training_step(batch, 0)
+    assert "train/intervention/relative" in logged
+    logged.clear()
+    model.training_step(lone, 1)  # type: ignore[arg-type]
+    assert not any("intervention" in name and "/" not in name[6:] for name in logged)
+    assert "train/loss" in logged
