@@ -3,9 +3,10 @@
     python benchmarks/losses/slowness.py --scratch runs/losses [--seeds 5]
 
 Two arms whose hinge angles are the factors turned by 45 degrees, 10,000 images of 32 pixels, SNR
-10. All methods see the same pairs and take the same 4,000 steps: at first the reconstruction has the say, then the weight of
-the divergence grows twentyfold, since what turns the axes is weak beside it. About two minutes a
-training on one core. Rows go to results/slowness.csv, a row each as it comes; those that are there are kept.
+10. All methods see the same pairs and take the same 4,000 steps: at first the reconstruction has
+the say, then the weight of the divergence grows twentyfold, since what turns the axes is weak
+beside it. About two minutes a training on one core. Rows go to results/slowness.csv, a row each as
+it comes; those that are there are kept.
 """
 
 from __future__ import annotations
