@@ -28,12 +28,12 @@ from cryo_disentangle.simulation import LaplacePairs, LinearMixing
 _STEPS = 4000
 
 
-def _make(data: ParticleData, *, slow: bool, isotropic: bool) -> HeterogeneousReconstruction:
+def _make(data: ParticleData, *, slow: bool) -> HeterogeneousReconstruction:
     prior: ConformationPrior = LaplaceTransition(2.0, 10.0) if slow else StandardNormal()
     return HeterogeneousReconstruction(
         data.box_size,
         conformation_dim=2,
-        encoder=partial(MLPEncoder, width=256, layers=3, isotropic=isotropic),
+        encoder=partial(MLPEncoder, width=256, layers=3),
         decoder=BasisDecoder,
         prior=prior,
         kl_weight=LinearSchedule(0.2, 4.0, last_step=_STEPS * 6 // 10, first_step=_STEPS * 3 // 10),
@@ -50,16 +50,12 @@ def main() -> None:
     methods = [
         Method(
             name,
-            partial(_make, slow=slow, isotropic=isotropic),
+            partial(_make, slow=slow),
             _STEPS,
             pairs=True,
             batch_size=32,
         )
-        for name, slow, isotropic in [
-            ("SlowVAE, isotropic posterior", True, True),
-            ("vanilla", False, False),
-            ("SlowVAE", True, False),
-        ]
+        for name, slow in [("SlowVAE", True), ("vanilla", False)]
     ]
     run("slowness", simulation, methods, options)
 

@@ -22,17 +22,12 @@ class MLPEncoder(ResidualMLP):
         width: Width of the hidden layers.
         layers: Number of residual hidden layers.
         activation: Activation of the hidden layers.
-        isotropic: Whether all coordinates of a particle have one variance, the geometric mean of
-            theirs. With a variance for each, a variational autoencoder turns its axes to where the
-            images are most and least sensitive (Rolinek et al. 2019), against what a prior would
-            make of them; with one it has no preference, and the prior alone decides.
 
     Raises:
         ValueError: If a size is not positive.
 
     References:
-        Zhong et al. 2021, cryoDRGN, Methods; Rolinek et al. 2019, Variational autoencoders pursue
-        PCA directions (by accident).
+        Zhong et al. 2021, cryoDRGN, Methods.
     """
 
     def __init__(
@@ -42,10 +37,8 @@ class MLPEncoder(ResidualMLP):
         width: int = 1024,
         layers: int = 3,
         activation: Literal["relu", "leaky_relu"] = "relu",
-        isotropic: bool = False,
     ) -> None:
         super().__init__(coefficients, 2 * conformation_dim, width, layers, activation)
-        self.isotropic = isotropic
 
     def forward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Infers the posterior.
@@ -57,6 +50,4 @@ class MLPEncoder(ResidualMLP):
             Mean and log-variance, each (B, Z).
         """
         mean, log_variance = super().forward(coefficients).chunk(2, dim=-1)
-        if self.isotropic:
-            log_variance = log_variance.mean(-1, keepdim=True).expand_as(mean)
         return mean, log_variance

@@ -114,7 +114,7 @@ def test_order_sign_and_scale_of_latents_are_nothing(
     seed: int, exponents: tuple[int, int, int, int]
 ) -> None:
     # As many as fill the bins: else it matters from which side they are filled.
-    z, factors = codes(160, seed=seed, noise=0.3)
+    z, factors = codes(800, seed=seed, noise=0.3)
     # Powers of two round nothing.
     scale = 2.0 ** torch.tensor(exponents) * torch.tensor([1.0, -1.0, 1.0, -1.0])
     order = torch.randperm(4, generator=torch.Generator().manual_seed(seed))
