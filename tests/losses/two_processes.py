@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -92,4 +93,8 @@ def work(rank: int, folder: str) -> None:
         "state": drawn.state_dict(),
     }
     torch.save(found, Path(folder) / f"{rank}.pt")
+    # The wrapper must not be the last to hold the process group: its destructor waits for gloo's
+    # thread with the interpreter's lock in hand, which that thread may be waiting for.
+    del parallel
+    gc.collect()
     torch.distributed.destroy_process_group()
