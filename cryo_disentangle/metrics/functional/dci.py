@@ -142,7 +142,8 @@ def _classifiers(
     for target in labels.T:
         model = GradientBoostingClassifier(random_state=seed)
         model.fit(z[train].numpy(), target[train].numpy())
-        importances.append(torch.from_numpy(model.feature_importances_))
+        # Rounding leaves some a little below 0, of which the entropy would be NaN.
+        importances.append(torch.from_numpy(model.feature_importances_).clamp(min=0))
         accuracies.append(model.score(z[test].numpy(), target[test].numpy()))
     accuracy = torch.tensor(accuracies, dtype=torch.float64).mean()
     return torch.stack(importances, dim=1), accuracy

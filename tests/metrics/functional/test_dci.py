@@ -36,7 +36,7 @@ def rotation(degrees: float) -> Tensor:
     return matrix
 
 
-@pytest.mark.parametrize("case", ["dup_gaussian_D1", "noisy0p9_grid_D5"])
+@pytest.mark.parametrize("case", ["dup_gaussian_D1", "noisy0p9_grid_D5", "monotone_gaussian_D3"])
 def test_reference_form_matches_disentanglement_lib(case: str) -> None:
     golden = load(case)
     expected = golden.score("dlib_dci")
