@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from cryo_disentangle.priors._temperature import GAS_CONSTANT
+
 __all__ = [
     "GAS_CONSTANT",
     "DoubleWell",
@@ -18,9 +20,6 @@ __all__ = [
     "boltzmann_density",
     "partition_function",
 ]
-
-# kJ / (mol K), exact in the SI of 2019.
-GAS_CONSTANT = 8.31446261815324e-3
 
 
 class Energy(Protocol):

@@ -18,6 +18,7 @@ __all__ = [
     "constant_columns",
     "mean_ranks",
     "sorted_groups",
+    "integer_labels",
     "split_rows",
     "standardize",
     "to_rows",
@@ -211,7 +212,12 @@ def average_ranks(x: Tensor) -> Tensor:
 
 
 def split_rows(
-    rows: int, *, seed: int = 0, test_fraction: float = 1 / 3, n_train: int | None = None
+    rows: int,
+    *,
+    seed: int = 0,
+    test_fraction: float = 1 / 3,
+    n_train: int | None = None,
+    largest: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Divides samples into those to fit on and those to score.
 
@@ -220,6 +226,7 @@ def split_rows(
         seed: Seeds the random division.
         test_fraction: Share of samples to score, at least two.
         n_train: Fit on the first ``n_train`` rows and score the others, without chance.
+        largest: Most samples that a random division uses: of more, a random subset; None takes all.
 
     Returns:
         Rows to fit on and rows to score, int64.
@@ -227,6 +234,10 @@ def split_rows(
     Raises:
         ValueError: If fewer than two samples would remain on a side.
     """
+    if n_train is None and largest is not None and rows > largest:
+        subset = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))[:largest]
+        fit, score = split_rows(largest, seed=seed, test_fraction=test_fraction)
+        return subset[fit], subset[score]
     if n_train is None:
         n_train = rows - max(2, round(rows * test_fraction))
         order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
@@ -237,3 +248,25 @@ def split_rows(
             f"fitting and scoring need at least 2 samples each, got {n_train} to fit on of {rows}"
         )
     return order[:n_train], order[n_train:]
+
+
+def integer_labels(factors: Tensor) -> Tensor:
+    """Takes factors as the class labels that a classifier needs.
+
+    Args:
+        factors: Shape (N, D), float64.
+
+    Returns:
+        The same numbers, int64.
+
+    Raises:
+        ValueError: If a number is no integer.
+    """
+    labels = factors.round()
+    if not torch.equal(labels, factors):
+        row, column = (int(i) for i in (labels != factors).nonzero()[0])
+        raise ValueError(
+            f"reference=True needs factors that are integer labels, got "
+            f"{factors[row, column].item()} at row {row}, column {column}"
+        )
+    return labels.to(torch.int64)

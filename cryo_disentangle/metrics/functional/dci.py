@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.metrics.functional._boosting import boosted_regression
-from cryo_disentangle.metrics.functional._splits import integer_labels, split_rows
-from cryo_disentangle.metrics.functional.codes import Array, check_codes, standardize
+from cryo_disentangle.metrics.functional.codes import (
+    Array,
+    check_codes,
+    integer_labels,
+    split_rows,
+    standardize,
+)
 
 __all__ = ["DCIScores", "dci"]
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from cryo_disentangle.metrics.functional._contingency import compare
 from cryo_disentangle.metrics.functional._mixed_information import mixed_information
-from cryo_disentangle.metrics.functional._splits import integer_labels
 from cryo_disentangle.metrics.functional.binning import bin_codes, classes
 from cryo_disentangle.metrics.functional.codes import (
     Array,
     check_codes,
     constant_columns,
+    integer_labels,
     standardize,
 )
 from cryo_disentangle.metrics.functional.correlation import r2_linear

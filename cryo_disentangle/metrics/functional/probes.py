@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional._splits import split_rows
+from cryo_disentangle.metrics.functional.codes import split_rows
 
 __all__ = ["Split", "deal_rows", "linear_predictions", "nonlinear_predictions", "r_squared"]
 
