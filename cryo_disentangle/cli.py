@@ -70,6 +70,13 @@ class _CLI(LightningCLI):
             parser.link_arguments(
                 f"data.{source}", f"model.init_args.{target}", apply_on="instantiate"
             )
+        # Streams of simulated particles have no number of them.
+        parser.link_arguments(
+            "data",
+            "model.init_args.n_particles",
+            lambda data: getattr(data, "n_particles", None),
+            apply_on="instantiate",
+        )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:  # noqa: ANN401
         trainer = self._get(self.config_init, "trainer")

@@ -16,7 +16,13 @@ class LatentTable(nn.Module):
     An auto-decoder: means and log-variances are free parameters, so there is no amortisation gap,
     but:
 
-    * Only the particles trained on have a posterior; held-out ones keep their initial values.
+    * Only the particles trained on have a posterior. Held-out ones keep their initial values,
+      nearly those of the standard normal prior, so that a held-out reconstruction is that of the
+      mean conformation and tells nothing of the others: hold out none, and choose between runs by
+      the training loss.
+    * Images are not read. So a pose intervention finds every conformation again, and a test that
+      turns images sees none move, without any merit; and particles of another stack, such as those
+      simulated for scores, are taken for those with the same rows.
     * It holds 2 Z numbers a particle, and an optimiser such as Adam two more for each of these.
       Gradients are dense, so a step and, in distributed training, its communication take time in
       proportion to the whole stack.
@@ -28,6 +34,7 @@ class LatentTable(nn.Module):
         conformation_dim: Number Z of conformation coordinates.
 
     Attributes:
+        reads_index: Tells a model to give rows of the stack instead of images.
         mean: Means, shape (N, Z); drawn from a normal of standard deviation 0.1, since equal rows
             would learn alike.
         log_variance: Logarithms of variances, shape (N, Z); start at zero, the prior's.
@@ -35,6 +42,8 @@ class LatentTable(nn.Module):
     Raises:
         ValueError: If a size is not positive.
     """
+
+    reads_index = True
 
     def __init__(self, n_particles: int, conformation_dim: int) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.imaging import FourierDisc, contrast_transfer, shift_hartley
-from cryo_disentangle.losses import Schedule
+from cryo_disentangle.losses import Schedule, weight_at
 from cryo_disentangle.modules.observation import Observation
 from cryo_disentangle.priors import StandardNormal
 from cryo_disentangle.protocols import ConformationPrior, Penalty, VolumeDecoder
@@ -44,7 +44,9 @@ class HeterogeneousReconstruction(L.LightningModule):
     Args:
         box_size: Image side D in pixels, even; the data set's, filled in by the command line.
         conformation_dim: Number Z of conformation coordinates.
-        encoder: Makes the encoder from (number of coefficients, Z).
+        encoder: Makes the encoder from (number of coefficients, Z). One that has ``reads_index``
+            set, a `LatentTable`, is made from (number of particles, Z) and gets each particle's row
+            in the stack instead of its image.
         decoder: Makes the decoder from (D, Z).
         prior: Prior of the conformation; null is the standard normal.
         pose_head: Makes the network that proposes rotations (B, H, 3, 3) from the number of
@@ -60,13 +62,17 @@ class HeterogeneousReconstruction(L.LightningModule):
         lr_scheduler: Makes the learning-rate schedule from the optimiser; null is a constant rate.
         lr_interval: Whether the learning rate changes every ``step`` or every ``epoch``.
         encoder_radius: Radius in Fourier pixels of what the encoder reads; null is D / 2, -1 all.
+        n_particles: Number of particles of the stack, for an encoder that reads their rows; the
+            data set's.
         pixel_size: Å per pixel, for written volumes; the data set's.
         intensity_scale: Unit of the normalised images in those of the stack; the data set's.
         seed: Seed of the draws from the posterior.
 
     Raises:
-        ValueError: If the box size is odd, ``conformation_dim`` is not positive, the warm-up is
-            negative, or an encoder is to read a pose that is to be inferred.
+        ValueError: If the box size is odd, ``conformation_dim`` is not positive, the warm-up or the
+            weight of the divergence is negative, an encoder is to read a pose that is to be
+            inferred, or one reads rows and their number is not known or it is to read poses too; in
+            training, if the precision is too low for poses and CTFs.
         TypeError: If the decoder can't render.
 
     References:
@@ -92,6 +98,7 @@ class HeterogeneousReconstruction(L.LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["step", "epoch"] = "epoch",
         encoder_radius: int | None = None,
+        n_particles: int | None = None,
         pixel_size: float = 1.0,
         intensity_scale: float = 1.0,
         seed: int = 0,
@@ -120,6 +127,11 @@ class HeterogeneousReconstruction(L.LightningModule):
         self.encoder_reads_pose = encoder_reads_pose
         read = len(self.encoder_disc)
         self.encoder = encoder(read + 9 if encoder_reads_pose else read, conformation_dim)
+        self._reads_index = bool(getattr(self.encoder, "reads_index", False))
+        if self._reads_index:
+            # What a factory makes tells alone what it reads, so it is asked again.
+            rows = _rows_of_table(self.encoder, n_particles, encoder_reads_pose)
+            self.encoder = encoder(rows, conformation_dim)
         self.pose_head = None if pose_head is None else pose_head(read)
         self.decoder = cast(VolumeDecoder, decoder(box_size, conformation_dim))
         if not callable(getattr(self.decoder, "render", None)):
@@ -130,6 +142,7 @@ class HeterogeneousReconstruction(L.LightningModule):
         self.prior = StandardNormal() if prior is None else prior
         self.penalties = nn.ModuleDict(dict(penalties or {}))  # type: ignore[arg-type]
         self._kl_weight = 1 / conformation_dim if kl_weight is None else kl_weight
+        weight_at(self._kl_weight, 0)  # refuses a wrong one before the run
         self._make_optimizer, self._make_scheduler = optimizer, lr_scheduler
         self._lr_interval = lr_interval
         self.validation = nn.ModuleDict(
@@ -264,6 +277,22 @@ class HeterogeneousReconstruction(L.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
         self._warming_up = self.global_step < self.conformation_warmup
 
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        """Refuses half precision throughout.
+
+        Args:
+            stage: Not read.
+
+        Raises:
+            ValueError: If the Trainer's precision is ``16-true`` or ``bf16-true``.
+        """
+        precision = self.trainer.precision
+        if precision in ("16-true", "bf16-true"):
+            raise ValueError(
+                f"precision {precision} would round poses and CTFs to three digits: use "
+                f"{str(precision).replace('true', 'mixed')}, which keeps them whole"
+            )
+
     def on_fit_start(self) -> None:
         """Begins or goes on with the warm-up."""
         self._warming_up = self.global_step < self.conformation_warmup
@@ -323,11 +352,6 @@ class HeterogeneousReconstruction(L.LightningModule):
         scheduler = {"scheduler": self._make_scheduler(optimizer), "interval": self._lr_interval}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
-    def _kl_weight_now(self) -> float:
-        if isinstance(self._kl_weight, int | float):
-            return self._kl_weight
-        return self._kl_weight.value(self.global_step)
-
     def _terms(self, batch: ParticleBatch, *, sample: bool) -> dict[str, Tensor]:
         """The loss and what it is made of."""
         particles = flatten_particles(batch)
@@ -346,7 +370,7 @@ class HeterogeneousReconstruction(L.LightningModule):
         inference = inference.reshape(*batch["index"].shape)
         kl = self.prior.kl(inference, batch).mean()
         terms = {"reconstruction": reconstruction, "kl": kl}
-        loss = reconstruction + self._kl_weight_now() / len(self.disc) * kl
+        loss = reconstruction + weight_at(self._kl_weight, self.global_step) / len(self.disc) * kl
         # What a stack's last batch may be: a lone particle has no other to be compared with.
         if len(particles["index"]) > 1:
             for name, penalty in self.penalties.items():
@@ -361,7 +385,7 @@ class HeterogeneousReconstruction(L.LightningModule):
 
     def _encode(self, batch: ParticleBatch, observation: Observation) -> Inference:
         flipped = observation.phase_flipped
-        read = flipped
+        read = batch["index"] if self._reads_index else flipped
         if self.encoder_reads_pose:
             read = torch.cat([flipped, _known_rotation(batch).flatten(1)], dim=-1)
         mean, log_variance = self.encoder(read)
@@ -384,6 +408,19 @@ class HeterogeneousReconstruction(L.LightningModule):
             error = (seen.transferred(slices) - seen.coefficients).square().mean(-1)
             chosen = error.unflatten(0, (-1, count)).argmin(1)
         return proposed[torch.arange(len(chosen), device=chosen.device), chosen]
+
+
+def _rows_of_table(encoder: nn.Module, n_particles: int | None, reads_pose: bool) -> int:
+    """Number of particles that an encoder which reads rows is made for."""
+    name = type(encoder).__name__
+    if reads_pose:
+        raise ValueError(f"{name} reads rows of the stack and no poses: unset encoder_reads_pose")
+    if n_particles is None:
+        raise ValueError(
+            f"{name} has a row for each particle of a stack and needs n_particles, which the "
+            "command line takes from ParticleData; other data may have new particles each epoch"
+        )
+    return n_particles
 
 
 def _known_rotation(batch: ParticleBatch) -> Tensor:

@@ -33,7 +33,7 @@ from cryo_disentangle.particles.sampling import (
     split_indices,
 )
 from cryo_disentangle.particles.stack import ParticleStack
-from cryo_disentangle.types import ParticleBatch
+from cryo_disentangle.types import ParticleBatch, Pose
 
 __all__ = ["ParticleData"]
 
@@ -87,7 +87,8 @@ class ParticleData(PreparedData):
         super().__init__(preprocessing or HartleyPreprocessing())
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, found {batch_size}")
-        self.particles, self.poses, self.ctf = particles, poses, ctf
+        self.particles, self.ctf = particles, ctf
+        self.poses: str | Path | Pose | None = poses
         self.labels, self.indices, self.datadir = labels, indices, datadir
         self.pairs = pairs
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
@@ -119,6 +120,11 @@ class ParticleData(PreparedData):
     def pixel_size(self) -> float:
         """Å per pixel."""
         return self.stack.pixel_size
+
+    @property
+    def n_particles(self) -> int:
+        """Number of particles, held-out ones included."""
+        return len(self.stack)
 
     @property
     def split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

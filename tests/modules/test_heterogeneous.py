@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
@@ -276,6 +278,22 @@ def test_images_of_another_size_are_refused() -> None:
     batch["images"] = batch["images"][:, :-1, :-1]
     with pytest.raises(ValueError, match=r"box size 16 and expects .* side 17, found .*16, 16"):
         make_model().infer(batch)
+
+
+@pytest.mark.parametrize("weight", [-1.0, LinearSchedule(-1.0, 1.0, last_step=10)])
+def test_a_negative_weight_of_the_divergence_is_refused(weight: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be finite and >= 0, found -1\.0"):
+        make_model(kl_weight=weight)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_half_precision_throughout_is_refused(precision: Any) -> None:
+    options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "max_epochs": 1}
+    trainer = L.Trainer(precision=precision, enable_checkpointing=False, **options)
+    loader = DataLoader(range(2))
+    mixed = precision.replace("true", "mixed")
+    with pytest.raises(ValueError, match=f"{precision} would round poses .* digits: use {mixed}"):
+        trainer.fit(make_model(), loader)
 
 
 @torch.no_grad()
