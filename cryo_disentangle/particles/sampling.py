@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from cryo_disentangle.particles.dataset import BatchedDataset, collated
 from cryo_disentangle.types import ParticleBatch
@@ -190,17 +191,43 @@ class ShuffledEpochs(_Shard[int]):
         return len(self.indices) // self.num_replicas
 
 
+class _TrainingBatches(Sampler[list[int]]):
+    """Indices cut into batches, of which none has a lone particle where others have more.
+
+    Losses that compare particles have nothing to compare a lone one with. Under
+    DistributedDataParallel they can't leave it out either: their parameters would get no gradient.
+    So a lone last particle joins the batch before it.
+    """
+
+    def __init__(self, order: ShuffledEpochs, batch_size: int) -> None:
+        self._order, self._batch_size = order, batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yields the batches of the epoch, after the indices that the order leaves out."""
+        indices = iter(self._order)
+        batch = list(islice(indices, self._batch_size))
+        while batch:
+            following = list(islice(indices, self._batch_size))
+            if len(following) == 1 < self._batch_size:
+                batch, following = batch + following, []
+            yield batch
+            batch = following
+
+    def __len__(self) -> int:
+        """How many there are in a whole epoch."""
+        full, rest = divmod(len(self._order), self._batch_size)
+        return full + (rest > 1 or full == 0)
+
+
 def _torch_loader(
     dataset: BatchedDataset,
-    sampler: ShuffledEpochs | BatchesInOrder | InOrder,
-    batch_size: int | None,
     num_workers: int,
+    **batches: Any,  # noqa: ANN401 - a batch sampler, or a sampler and a size
 ) -> DataLoader[ParticleBatch]:
     """PyTorch's loader of batches that the data set collates."""
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=sampler,
+        **batches,
         num_workers=num_workers,
         collate_fn=collated,
         pin_memory=torch.cuda.is_available(),
@@ -221,7 +248,8 @@ class ParticleLoader:
     Args:
         dataset: Particles, or pairs of them.
         sampler: Their order; Lightning tells it the epoch.
-        batch_size: Samples a batch; the last of an epoch may be smaller.
+        batch_size: Samples a batch; the last of an epoch may be smaller, or have one more where one
+            would be left alone.
         num_workers: Worker processes; 0 reads in the training process, the fastest for local files.
 
     Attributes:
@@ -237,7 +265,8 @@ class ParticleLoader:
     ) -> None:
         self.sampler = sampler
         self._batch_size = batch_size
-        self._loader = _torch_loader(dataset, sampler, batch_size, num_workers)
+        batches = _TrainingBatches(sampler, batch_size)
+        self._loader = _torch_loader(dataset, num_workers, batch_sampler=batches)
         self._resume: tuple[int, int] | None = None
         self._position = (0, 0)
 
@@ -253,7 +282,8 @@ class ParticleLoader:
         if self._resume is not None and self._resume[0] == epoch:
             done = self._resume[1]
         self._resume = None
-        self.sampler.start = done * self._batch_size
+        whole = done == len(self)
+        self.sampler.start = len(self.sampler) if whole else done * self._batch_size
         for batch in self._loader:
             done += 1
             self._position = (epoch, done)
@@ -291,4 +321,4 @@ def evaluation_loader(
     Returns:
         The loader.
     """
-    return _torch_loader(dataset, sampler, batch_size, num_workers)
+    return _torch_loader(dataset, num_workers, batch_size=batch_size, sampler=sampler)

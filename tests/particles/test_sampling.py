@@ -113,6 +113,28 @@ def test_overfitting_keeps_one_order() -> None:
     assert list(sampler) == first
 
 
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 4))
+@settings(max_examples=60)
+def test_no_training_particle_is_left_alone(
+    tmp_path_factory: pytest.TempPathFactory, count: int, batch_size: int, world_size: int
+) -> None:
+    dataset = ParticleDataset(ParticleStack.open(_small(tmp_path_factory).stack))
+    if count < world_size:
+        return
+    sizes = []
+    for rank in range(world_size):
+        order = ShuffledEpochs(np.arange(count) % 12, 0, rank, world_size)
+        loader = ParticleLoader(dataset, order, batch_size)
+        sizes.append([len(batch["index"]) for batch in loader])
+        assert len(loader) == len(sizes[-1])
+    assert all(part == sizes[0] for part in sizes)
+    assert sum(sizes[0]) == count // world_size
+    assert set(sizes[0][:-1]) <= {batch_size}
+    assert sizes[0][-1] <= batch_size + (batch_size > 1)
+    if batch_size > 1 and len(sizes[0]) > 1:
+        assert min(sizes[0]) > 1
+
+
 def _loader(files: Files, batch_size: int) -> ParticleLoader:
     dataset = ParticleDataset(ParticleStack.open(files.stack))
     return ParticleLoader(dataset, ShuffledEpochs(np.arange(12), 0), batch_size)
@@ -126,7 +148,7 @@ def _epochs(loader: ParticleLoader, epochs: range) -> list[list[int]]:
     return seen
 
 
-@given(batch_size=st.sampled_from([1, 5, 12, 20]), stop=st.integers(0, 24))
+@given(batch_size=st.sampled_from([1, 5, 11, 12, 20]), stop=st.integers(0, 24))
 @settings(max_examples=20)
 def test_a_restored_loader_goes_on_with_the_next_batch(
     tmp_path_factory: pytest.TempPathFactory, batch_size: int, stop: int
@@ -163,6 +185,14 @@ def test_a_state_of_another_epoch_is_not_taken(files: Files) -> None:
     loader.sampler.set_epoch(1)
     assert loader.state_dict() == {"epoch": 1, "batches": 0}
     assert sum(len(batch["index"]) for batch in loader) == 12
+
+
+@pytest.mark.parametrize("batch_size", [5, 11])
+def test_a_state_at_the_end_of_an_epoch_has_nothing_left(files: Files, batch_size: int) -> None:
+    first, second = _loader(files, batch_size), _loader(files, batch_size)
+    _epochs(first, range(1))
+    second.load_state_dict(first.state_dict())
+    assert _epochs(second, range(1)) == []
 
 
 def test_loaders_leave_the_global_generators_alone(files: Files) -> None:
