@@ -18,7 +18,7 @@ import yaml
 from torch import nn
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
-from cryo_disentangle.callbacks.cryodrgn import cryodrgn_model_args, cryodrgn_weights
+from cryo_disentangle.interop import cryodrgn_model_args, cryodrgn_weights
 from cryo_disentangle.callbacks.run_particles import all_batches, infer_rows
 from cryo_disentangle.callbacks.soft import EpochCallback
 from cryo_disentangle.particles import (

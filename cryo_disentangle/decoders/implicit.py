@@ -56,6 +56,7 @@ class ImplicitDecoder(nn.Module):
         encoding = GaussianEncoding() if encoding is None else encoding
         self.box_size = box_size
         self.domain = domain
+        self.encoding = encoding
         self._blocks = encoding.blocks
         self._scale = box_size // 2 if encoding.scaled else 1
         matrix = encoding.matrix(box_size)

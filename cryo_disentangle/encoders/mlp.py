@@ -14,7 +14,8 @@ __all__ = ["MLPEncoder"]
 class MLPEncoder(ResidualMLP):
     """Hartley coefficients of a phase-flipped, centred image to mean and log-variance.
 
-    State-dict compatible with the encoder of cryoDRGN's ``HetOnlyVAE`` (encode mode ``resid``).
+    State-dict compatible with the encoder of cryoDRGN's ``HetOnlyVAE``, encode mode ``resid``, or
+    ``mlp`` where it is not residual.
 
     Args:
         coefficients: Number M of coefficients read.
@@ -22,6 +23,7 @@ class MLPEncoder(ResidualMLP):
         width: Width of the hidden layers.
         layers: Number of residual hidden layers.
         activation: Activation of the hidden layers.
+        residual: Whether the hidden layers are residual.
 
     Raises:
         ValueError: If a size is not positive.
@@ -37,8 +39,9 @@ class MLPEncoder(ResidualMLP):
         width: int = 1024,
         layers: int = 3,
         activation: Literal["relu", "leaky_relu"] = "relu",
+        residual: bool = True,
     ) -> None:
-        super().__init__(coefficients, 2 * conformation_dim, width, layers, activation)
+        super().__init__(coefficients, 2 * conformation_dim, width, layers, activation, residual)
 
     def forward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Infers the posterior.

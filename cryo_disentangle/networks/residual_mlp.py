@@ -34,8 +34,8 @@ class _ResidualLinear(nn.Module):
         return self.linear.bias
 
 
-def _layer(in_features: int, out_features: int) -> nn.Module:
-    if in_features == out_features:
+def _layer(in_features: int, out_features: int, residual: bool) -> nn.Module:
+    if residual and in_features == out_features:
         return _ResidualLinear(in_features)
     return nn.Linear(in_features, out_features)
 
@@ -61,6 +61,7 @@ class ResidualMLP(nn.Module):
         width: Width of the hidden layers.
         layers: Number of residual hidden layers after the first.
         activation: ReLU, or leaky ReLU of slope 0.01.
+        residual: Whether equally wide layers are residual; without, a plain perceptron.
 
     Raises:
         ValueError: If a width is not positive or ``layers`` is negative.
@@ -76,6 +77,7 @@ class ResidualMLP(nn.Module):
         width: int,
         layers: int,
         activation: Literal["relu", "leaky_relu"] = "relu",
+        residual: bool = True,
     ) -> None:
         super().__init__()
         if min(in_features, out_features, width) < 1 or layers < 0:
@@ -84,11 +86,12 @@ class ResidualMLP(nn.Module):
                 f"{in_features}, out_features={out_features}, width={width}, layers={layers}"
             )
         self.negative_slope = 0.01 if activation == "leaky_relu" else 0.0
+        self.residual = residual
         act = nn.LeakyReLU if activation == "leaky_relu" else nn.ReLU
         sizes = [in_features] + [width] * (layers + 1) + [out_features]
         modules: list[nn.Module] = []
         for size_in, size_out in pairwise(sizes):
-            modules += [_layer(size_in, size_out), act()]
+            modules += [_layer(size_in, size_out, residual), act()]
         self.main = nn.Sequential(*modules[:-1])
 
     def forward(self, x: Tensor) -> Tensor:

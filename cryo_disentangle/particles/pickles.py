@@ -97,15 +97,18 @@ def _numeric(value: object, path: str | Path, what: str) -> npt.NDArray[Any]:
     return value
 
 
-def read_poses(path: str | Path) -> tuple[FloatArray, FloatArray | None]:
+def read_poses(
+    path: str | Path, *, in_pixels: bool = False
+) -> tuple[FloatArray, FloatArray | None]:
     """Reads ``poses.pkl``.
 
     Args:
         path: Pickle of (rotations, translations), or of rotations alone.
+        in_pixels: Whether translations are in pixels, as ``cryodrgn abinit`` writes them.
 
     Returns:
         Rotations, shape (N, 3, 3), not yet checked for orthonormality, and translations in
-        fractions of the box, shape (N, 2), or None. Types as in the file.
+        fractions of the box (or in pixels), shape (N, 2), or None. Types as in the file.
 
     Raises:
         ValueError: If shapes or counts are wrong, a value is not finite, or a translation exceeds
@@ -127,7 +130,7 @@ def read_poses(path: str | Path) -> tuple[FloatArray, FloatArray | None]:
             f"{len(rotation)} rotations, found {translation.shape}"
         )
     far = np.flatnonzero((np.abs(translation) > 1).any(axis=1))
-    if far.size:
+    if far.size and not in_pixels:
         raise ValueError(
             f"{path}, row {far[0] + 1}: translation {translation[far[0]].tolist()} exceeds the "
             f"box; expected fractions of the box, not pixels"

@@ -15,6 +15,7 @@ from cryo_disentangle.particles.labels import ParticleLabels, read_labels
 from cryo_disentangle.particles.metadata import check_ctf
 from cryo_disentangle.particles.pickles import read_ctf, read_indices, read_poses
 from cryo_disentangle.particles.sources import ParticleSource, open_source
+from cryo_disentangle.types import Pose
 
 __all__ = ["ParticleStack"]
 
@@ -68,7 +69,7 @@ class ParticleStack:
         cls,
         particles: str | Path,
         *,
-        poses: str | Path | None = None,
+        poses: str | Path | Pose | None = None,
         ctf: str | Path | None = None,
         labels: str | Path | None = None,
         indices: str | Path | npt.ArrayLike | None = None,
@@ -84,7 +85,8 @@ class ParticleStack:
             particles: ``.mrcs``, ``.mrc``, ``.star`` (RELION 3.0, 3.1, 5), ``.cs``, or ``.txt``
                 with one stack a line.
             poses: cryoDRGN's ``poses.pkl``: a row for each image of the file, or, if it has as
-                many rows as ``indices``, for each selected one.
+                many rows as ``indices``, for each selected one. Or the poses themselves, whose
+                translations are in pixels.
             ctf: cryoDRGN's ``ctf.pkl``, likewise.
             labels: Archive of labels as `read_labels` takes it, likewise.
             indices: 0-based selection, order kept: an array, or a file as `read_indices` takes it.
@@ -107,10 +109,10 @@ class ParticleStack:
         chosen = None if indices is None else _selection(indices, total, source.path)
         stack = cls(source, chosen)
         if poses is not None:
-            rotation, fraction = read_poses(poses)
-            rows = _rows(len(rotation), chosen, total, len(stack), poses)
-            shift = None if fraction is None else fraction[rows] * np.float32(stack.box_size + 1)
-            stack._set_poses(rotation[rows], shift, source=str(poses))
+            rotation, shift = _pose_arrays(poses, stack.box_size)
+            origin = "poses" if isinstance(poses, Pose) else str(poses)
+            rows = _rows(len(rotation), chosen, total, len(stack), origin)
+            stack._set_poses(rotation[rows], None if shift is None else shift[rows], source=origin)
         if ctf is not None:
             values = read_ctf(ctf)
             values = values[_rows(len(values), chosen, total, len(stack), ctf)]
@@ -199,6 +201,17 @@ class ParticleStack:
                 f"CTF has its own, volumes have that of the first particle, {sizes[0]:.4g} Å",
                 stacklevel=3,
             )
+
+
+def _pose_arrays(
+    poses: str | Path | Pose, box_size: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Rotations, and translations in pixels."""
+    if isinstance(poses, Pose):
+        shift = poses.translation
+        return poses.rotation.numpy(), None if shift is None else shift.numpy()
+    rotation, fraction = read_poses(poses)
+    return rotation, None if fraction is None else fraction * np.float32(box_size + 1)
 
 
 def _selection(

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from cryo_disentangle.callbacks.cryodrgn import cryodrgn_model_args, cryodrgn_weights
+from cryo_disentangle.interop import cryodrgn_model_args, cryodrgn_weights
 from cryo_disentangle.callbacks.export import CryoDRGNExport
 from cryo_disentangle.decoders import AxisEncoding, ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder

@@ -1,4 +1,4 @@
-"""Models as cryoDRGN keeps them: weights and their description."""
+"""Networks as cryoDRGN keeps them: weights and their description, both ways."""
 
 from __future__ import annotations
 
