@@ -24,7 +24,7 @@ from cryo_disentangle.simulation import SimulatedParticles, Simulation
 from cryo_disentangle.simulation.transfer import apply_contrast_transfer
 from cryo_disentangle.types import ParticleBatch, Pose
 
-__all__ = ["HeldOutParticles", "HeldOutSource"]
+__all__ = ["HeldOutParticles", "HeldOutSource", "make_true_generator"]
 
 HeldOutSource: TypeAlias = str | Path | Simulation | SimulatedParticles
 """A folder that ``cryo-disentangle simulate`` has written, or what makes particles when asked."""
@@ -116,26 +116,7 @@ class HeldOutParticles:
         Raises:
             ValueError: If the molecule of a stack can't be built again.
         """
-        source, preprocessing = self._opened(), self._fitted(trainer)
-        molecule, mixing = source.molecule()
-
-        def render(factors: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
-            hinges, rotation = factors.cpu().float(), pose.rotation.cpu().float()
-            hinges = hinges if mixing is None else mixing.mix(hinges)
-            translation = rotation.new_zeros(len(rotation), 2)
-            if pose.translation is not None:
-                translation = pose.translation.cpu().float()
-            # The truth doesn't depend on the precision in which a model is trained.
-            with torch.autocast("cpu", enabled=False):
-                images = molecule.project(
-                    hinges, rotation, translation, source.box_size, source.pixel_size
-                )
-                if "ctf" in batch:
-                    images = apply_contrast_transfer(images, batch["ctf"].cpu().float())
-                prepared = preprocessing(-images)
-            return prepared.to(batch["images"])
-
-        return TrueGenerator(render)
+        return make_true_generator(self._opened(), self._fitted(trainer))
 
     @torch.no_grad()
     def noise_std(self, trainer: L.Trainer) -> float:
@@ -182,6 +163,41 @@ class HeldOutParticles:
             return known.preprocessing
         self._preprocessing = self._opened().fit(known)
         return self._preprocessing
+
+
+def make_true_generator(source: SimulatedSource, preprocessing: Preprocessing) -> TrueGenerator:
+    """Makes the generator g* that simulated particles were made by, noise-free.
+
+    Args:
+        source: Where the particles come from.
+        preprocessing: What is done to images, with its normalisation.
+
+    Returns:
+        The generator of images from true factors.
+
+    Raises:
+        FileNotFoundError: If a stack has no description of its molecule.
+        ValueError: If the molecule can't be built again.
+    """
+    molecule, mixing = source.molecule()
+
+    def render(factors: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
+        hinges, rotation = factors.cpu().float(), pose.rotation.cpu().float()
+        hinges = hinges if mixing is None else mixing.mix(hinges)
+        translation = rotation.new_zeros(len(rotation), 2)
+        if pose.translation is not None:
+            translation = pose.translation.cpu().float()
+        # The truth doesn't depend on the precision in which a model is trained.
+        with torch.autocast("cpu", enabled=False):
+            images = molecule.project(
+                hinges, rotation, translation, source.box_size, source.pixel_size
+            )
+            if "ctf" in batch:
+                images = apply_contrast_transfer(images, batch["ctf"].cpu().float())
+            prepared = preprocessing(-images)
+        return prepared.to(batch["images"])
+
+    return TrueGenerator(render)
 
 
 def _open(source: HeldOutSource) -> SimulatedSource:

@@ -25,7 +25,7 @@ from cryo_disentangle.metrics.functional import matching, pearson_matrix, rotate
 from cryo_disentangle.particles import read_labels
 from cryo_disentangle.types import ParticleBatch
 
-__all__ = ["LatentFigures"]
+__all__ = ["LatentFigures", "draw_by_factor", "draw_by_pose", "draw_matching", "draw_turning"]
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -127,10 +127,10 @@ class LatentFigures(EpochCallback):
             turned, batches = _some(held_out, _TURNED)
             rows = infer_rows(model, batches)
             factors = rows.factors if self._factors is None else self._factors[rows.rows]
-            drawings["latents"] = lambda: _draw_latents(rows, factors)
-            drawings["poses"] = lambda: _draw_poses(rows)
-            drawings["factors"] = lambda: _draw_factors(rows, factors)
-            drawings["drift"] = lambda: _draw_drift(model, turned, rows)
+            drawings["latents"] = lambda: draw_by_factor(rows, factors)
+            drawings["poses"] = lambda: draw_by_pose(rows)
+            drawings["factors"] = lambda: draw_matching(rows, factors)
+            drawings["drift"] = lambda: draw_turning(model, turned, rows)
         for name, draw in drawings.items():
             with self.failing_softly(f"picture of {name}"):
                 figure = draw()
@@ -182,16 +182,31 @@ def _some(
     return first, itertools.chain(first, iterator)
 
 
-def _draw_latents(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
-    """Conformations coloured by true factors, where these are known."""
+def draw_by_factor(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
+    """Draws conformations, coloured by true factors.
+
+    Args:
+        rows: What is inferred of N particles.
+        factors: Their true factors, shape (N, F), or None.
+
+    Returns:
+        The figure, or None without factors.
+    """
     if factors is None:
         return None
     names = [f"true factor {k + 1}" for k in range(factors.shape[1])]
     return pictures.draw_latents(rows.mean, factors, names)
 
 
-def _draw_poses(rows: InferredRows) -> Figure | None:
-    """Conformations coloured by those angles of the pose that vary, where there are such."""
+def draw_by_pose(rows: InferredRows) -> Figure | None:
+    """Draws conformations, coloured by those angles of the pose that vary.
+
+    Args:
+        rows: What is inferred and known of N particles.
+
+    Returns:
+        The figure, or None where no pose is known or none varies.
+    """
     if rows.rotation is None:
         return None
     angles = rotation_to_euler_zyz(torch.from_numpy(rows.rotation)).numpy()
@@ -203,8 +218,16 @@ def _draw_poses(rows: InferredRows) -> Figure | None:
     return pictures.draw_latents(rows.mean, angles[:, varying], names, cyclic=_CYCLIC, title=title)
 
 
-def _draw_factors(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
-    """Correlation of latents with factors, where these are known."""
+def draw_matching(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
+    """Draws the correlation of latents with true factors.
+
+    Args:
+        rows: What is inferred of N particles.
+        factors: Their true factors, shape (N, F), or None.
+
+    Returns:
+        The figure, or None without factors.
+    """
     if factors is None:
         return None
     correlation = pearson_matrix(rows.mean, factors)
@@ -213,8 +236,20 @@ def _draw_factors(rows: InferredRows, factors: FloatArray | None) -> Figure | No
     return latent_pictures.draw_correlations(correlation.numpy(), pairs, names)
 
 
-def _draw_drift(model: AdaptedModel, batches: list[ParticleBatch], rows: InferredRows) -> Figure:
-    """Movement of turned particles' conformations, in units of the distance of two particles."""
+def draw_turning(model: AdaptedModel, batches: list[ParticleBatch], rows: InferredRows) -> Figure:
+    """Draws how far turned particles' conformations move, in units of two particles' distance.
+
+    Args:
+        model: The model.
+        batches: Particles to turn.
+        rows: What is inferred of these and others.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If all conformations are the same.
+    """
     start = infer_rows(model, batches).mean
     # Two particles differ by twice the variance in the mean square.
     chance = 2 * rows.mean.var(axis=0, dtype=np.float64)

@@ -152,19 +152,25 @@ def draw_drift(
 
 
 def draw_traversals(
-    images: FloatArray, values: FloatArray, ends: tuple[float, float], pixel_size: float | None
+    images: FloatArray,
+    values: FloatArray,
+    ends: tuple[float, float],
+    pixel_size: float | None,
+    names: Sequence[str] | None = None,
 ) -> Figure:
-    """Draws what changes along each latent coordinate.
+    """Draws what changes along each latent coordinate, or along other paths.
 
     Args:
         images: Projections of Z coordinates at S steps each, shape (Z, S, D, D).
         values: The coordinates' values, shape (Z, S).
         ends: Percentiles of the particles that the first and the last step are at.
         pixel_size: Å per pixel for a scale bar; None draws none.
+        names: What the Z paths go along; None is the coordinates z1, z2, ...
 
     Returns:
         The figure.
     """
+    labels = names or [f"z{k + 1}" for k in range(len(images))]
     count, steps, side = images.shape[:3]
     figure = Figure(figsize=(max(4.8, 0.5 + 1.35 * steps), 0.7 + 1.5 * count), layout="constrained")
     grid = figure.subplots(count, steps, squeeze=False)
@@ -172,12 +178,13 @@ def draw_traversals(
     for (row, column), axes in np.ndenumerate(grid):
         axes.imshow(images[row, column], cmap="gray", vmin=low, vmax=high, origin="lower")
         axes.set(xticks=[], yticks=[])
-        axes.set_xlabel(f"z{row + 1} = {values[row, column]:.2f}", fontsize=8, labelpad=2)
+        axes.set_xlabel(f"{labels[row]} = {values[row, column]:.2f}", fontsize=8, labelpad=2)
     for column, percentile in ((0, ends[0]), (-1, ends[1])):
         grid[0, column].set_title(f"{percentile:g}% of particles\nare below", fontsize=8)
     if pixel_size is not None:
         _scale_bar(grid[0, 0], side, pixel_size)
-    figure.suptitle("Along each latent coordinate, the others at their median", fontsize=10)
+    if names is None:
+        figure.suptitle("Along each latent coordinate, the others at their median", fontsize=10)
     return figure
 
 
