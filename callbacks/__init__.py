@@ -2,6 +2,7 @@
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, adapt
 from cryo_disentangle.callbacks.export import CryoDRGNExport
+from cryo_disentangle.callbacks.identifiability import IdentifiabilityCheck
 from cryo_disentangle.callbacks.latent_figures import LatentFigures
 from cryo_disentangle.callbacks.leaks import PoseLeak, RotationTest
 from cryo_disentangle.callbacks.metrics import DisentanglementMetrics, PoseConformationMetrics
@@ -16,6 +17,7 @@ __all__ = [
     "AdaptedModel",
     "CryoDRGNExport",
     "DisentanglementMetrics",
+    "IdentifiabilityCheck",
     "LatentFigures",
     "ModelAdapter",
     "PenaltyCallback",

@@ -19,6 +19,7 @@ from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
 from cryo_disentangle.callbacks import pictures
+from cryo_disentangle.callbacks.identifiability import judge_identifiability
 from cryo_disentangle.callbacks.prediction import EvaluatesVolumes, representative_latents
 from cryo_disentangle.imaging import (
     desymmetrize,
@@ -30,7 +31,7 @@ from cryo_disentangle.imaging import (
 )
 from cryo_disentangle.particles import read_mrc_header, read_volume, replacing
 from cryo_disentangle.protocols import LatentImageModel
-from cryo_disentangle.types import ParticleBatch, Pose
+from cryo_disentangle.types import ParticleBatch, Pose, flatten_particles
 
 __all__ = ["RunReport"]
 
@@ -52,7 +53,8 @@ class RunReport(Callback):
     The table (also ``report.json``) says how well held-out images are reconstructed, how many
     latent coordinates are in use, how much of the latents a linear map can tell from the viewing
     direction, and, where they are given, how well true factors can be read from the latents and how
-    well the mean volume agrees with a reference.
+    well the mean volume agrees with a reference. Where particles have temperatures, or come as
+    pairs of frames, it also says in words whether these make single latent coordinates meaningful.
 
     Args:
         reference_volume: MRC file of the true density, for the Fourier shell correlation.
@@ -140,11 +142,11 @@ class RunReport(Callback):
 
     def _evaluate(
         self, trainer: L.Trainer, module: L.LightningModule, folder: Path
-    ) -> dict[str, float]:
+    ) -> dict[str, float | str]:
         """Draws the pictures and returns the table's rows."""
         model = cast(LatentImageModel, module)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        rows = {
+        rows: dict[str, float | str] = {
             f"held-out {name}": metrics[f"val/{name}"]
             for name in ("reconstruction", "kl")
             if f"val/{name}" in metrics
@@ -152,7 +154,8 @@ class RunReport(Callback):
         steps, train_loss, val_loss = zip(*self._curve, strict=True)
         _save(pictures.draw_curves(steps, train_loss, val_loss), folder / "learning_curve.png")
 
-        batches = _held_out(trainer, module, self.particles)
+        samples = _held_out(trainer, module, self.particles)
+        batches = [flatten_particles(batch) for batch in samples]
         latents = _infer(model, batches)
         active = np.exp(latents.log_variance).mean(axis=0) < 0.5
         rows["latent coordinates in use"] = float(active.sum())
@@ -178,7 +181,7 @@ class RunReport(Callback):
             observed, rendered = _reconstructions(model, batches[0])
             figure = pictures.draw_images(observed, rendered, module.pixel_size)
             _save(figure, folder / "reconstructions.png")
-        return rows
+        return rows | _identifiability(model, samples)
 
     def _evaluate_volumes(
         self,
@@ -214,10 +217,22 @@ def _held_out(trainer: L.Trainer, module: L.LightningModule, count: int) -> list
     seen = 0
     for batch in loader:
         batches.append(module.transfer_batch_to_device(batch, module.device, 0))
-        seen += len(batch["index"])
+        seen += batch["index"].numel()
         if seen >= count:
             break
     return batches
+
+
+def _identifiability(
+    model: LatentImageModel, samples: list[ParticleBatch]
+) -> dict[str, float | str]:
+    """What times and temperatures of the particles say of the latents, in numbers and words."""
+    rows: dict[str, float | str] = {}
+    for name, judgement in judge_identifiability(model, samples).items():
+        for score, value in judgement.scores.items():
+            rows[f"{name}, {score.replace('_', ' ')}"] = value
+        rows[f"{name}, verdict"] = judgement.words
+    return rows
 
 
 def _infer(model: LatentImageModel, batches: list[ParticleBatch]) -> _Latents:
@@ -266,12 +281,16 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=130)
 
 
-def _print(rows: dict[str, float], folder: Path) -> None:
+def _print(rows: dict[str, float | str], folder: Path) -> None:
     table = Table(title="Report", title_justify="left")
     table.add_column("held-out particles")
     table.add_column("value", justify="right")
-    for name, value in rows.items():
-        table.add_row(name, f"{value:.4g}")
     console = Console()
+    for name, value in rows.items():
+        if isinstance(value, float):
+            table.add_row(name, f"{value:.4g}")
     console.print(table)
+    for name, value in rows.items():
+        if isinstance(value, str):
+            console.print(f"{name}: {value}", highlight=False, markup=False)
     console.print(f"Pictures: {folder}")

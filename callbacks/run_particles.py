@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Subset
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
-__all__ = ["InferredRows", "all_batches", "held_out_batches", "infer_rows"]
+__all__ = ["InferredRows", "all_batches", "held_out_batches", "held_out_samples", "infer_rows"]
 
 
 class InferredRows(NamedTuple):
@@ -59,6 +59,30 @@ def held_out_batches(
     for batch in _particles(trainer, adapter, _validation_loader(trainer) or _all_loader(trainer)):
         yield _first(batch, count - seen)
         seen += len(batch["index"])
+        if seen >= count:
+            return
+
+
+def held_out_samples(
+    trainer: L.Trainer, adapter: ModelAdapter, count: int
+) -> Iterator[ParticleBatch]:
+    """Yields held-out batches as they come, pairs of frames as pairs, until there are enough.
+
+    Args:
+        trainer: A Trainer that fits.
+        adapter: How its batches are to be understood.
+        count: Number of particles that are enough; the last batch is whole.
+
+    Yields:
+        Particles or pairs on the module's device.
+
+    Raises:
+        TypeError: As `held_out_batches`.
+    """
+    seen = 0
+    for batch in _samples(trainer, adapter, _validation_loader(trainer) or _all_loader(trainer)):
+        yield batch
+        seen += batch["index"].numel()
         if seen >= count:
             return
 
@@ -159,13 +183,21 @@ def _all_loader(trainer: L.Trainer) -> Iterable[Any]:
     )
 
 
+def _samples(
+    trainer: L.Trainer, adapter: ModelAdapter, loader: Iterable[Any]
+) -> Iterator[ParticleBatch]:
+    """Batches on the module's device."""
+    for batch in loader:
+        moved = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+        yield adapter.batch(moved)
+
+
 def _particles(
     trainer: L.Trainer, adapter: ModelAdapter, loader: Iterable[Any]
 ) -> Iterator[ParticleBatch]:
     """Batches as single particles on the module's device."""
-    for batch in loader:
-        moved = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-        yield flatten_particles(adapter.batch(moved)).copy()
+    for batch in _samples(trainer, adapter, loader):
+        yield flatten_particles(batch).copy()
 
 
 def _first(batch: ParticleBatch, count: int) -> ParticleBatch:

@@ -293,7 +293,7 @@ def test_half_precision_throughout_is_refused(precision: Any) -> None:
     loader = DataLoader(range(2))
     mixed = precision.replace("true", "mixed")
     with pytest.raises(ValueError, match=f"{precision} would round poses .* digits: use {mixed}"):
-        trainer.fit(make_model(), loader)
+        trainer.fit(make_model(), loader, loader)
 
 
 @torch.no_grad()

@@ -1,0 +1,212 @@
+"""Whether times or temperatures of the particles make single latent coordinates meaningful."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.run_particles import held_out_samples
+from cryo_disentangle.callbacks.soft import EpochCallback
+from cryo_disentangle.priors import (
+    SlownessIdentifiability,
+    TemperatureIdentifiability,
+    slowness_identifiability,
+    temperature_identifiability,
+)
+from cryo_disentangle.types import Inference, ParticleBatch, flatten_particles
+
+__all__ = ["IdentifiabilityCheck", "Judgement", "judge_identifiability"]
+
+# A coordinate whose posterior is narrower than half the prior's variance says something of images.
+_USED_BELOW = 0.5
+
+
+class Judgement(NamedTuple):
+    """What a diagnostic found of the latents.
+
+    Attributes:
+        words: The finding in words, or why there is none.
+        scores: Numbers by name; none where nothing could be judged.
+    """
+
+    words: str
+    scores: dict[str, float]
+
+
+class _Infers(Protocol):
+    """A model that infers conformations."""
+
+    def infer(self, batch: ParticleBatch) -> Inference:
+        """Infers the posterior of single particles."""
+        ...
+
+
+@torch.no_grad()
+def judge_identifiability(model: _Infers, samples: Iterable[ParticleBatch]) -> dict[str, Judgement]:
+    """Judges whether the particles' times and temperatures identify the latent coordinates.
+
+    Coordinates that the model does not use, whose posteriors are on average wider than half the
+    standard normal prior's variance, are left out.
+
+    Args:
+        model: The model.
+        samples: Batches of particles or of pairs of frames.
+
+    Returns:
+        ``temperature`` where batches have temperatures and ``slowness`` where they are of pairs;
+        nothing for other batches, which are not inferred then.
+    """
+    batches = iter(samples)
+    first = next(batches, None)
+    if first is None:
+        return {}
+    known = [name for name in _JUDGES if _has(first, name)]
+    if not known:
+        return {}
+    columns: dict[str, list[Tensor]] = {}
+    for batch in itertools.chain([first], batches):
+        found = model.infer(flatten_particles(batch)).reshape(*batch["index"].shape)
+        row = {"mean": found.mean, "log_variance": found.log_variance}
+        row |= {key: batch[key] for key in ("temperature", "time") if key in batch}  # type: ignore[literal-required]
+        for key, value in row.items():
+            columns.setdefault(key, []).append(value.double().cpu())
+    rows = {key: torch.cat(values) for key, values in columns.items()}
+    used = rows.pop("log_variance").exp().flatten(0, -2).mean(0) < _USED_BELOW
+    mean = rows["mean"][..., used]
+    return {name: _judge(name, rows | {"mean": mean}) for name in known}
+
+
+def _has(batch: ParticleBatch, name: str) -> bool:
+    """Whether a batch has what a diagnostic needs."""
+    return "temperature" in batch if name == "temperature" else batch["index"].ndim == 2
+
+
+def _judge(name: str, rows: dict[str, Tensor]) -> Judgement:
+    """A finding, or why there is none."""
+    if not rows["mean"].shape[-1]:
+        return Judgement("Can't be judged: the model uses none of its latent coordinates.", {})
+    try:
+        return _JUDGES[name](rows)
+    except ValueError as error:
+        return Judgement(f"Can't be judged: {error}.", {})
+
+
+def _temperature(rows: dict[str, Tensor]) -> Judgement:
+    width = rows["mean"].shape[-1]
+    found = temperature_identifiability(
+        rows["mean"].reshape(-1, width), rows["temperature"].flatten()
+    )
+    return Judgement(found.verdict, _temperature_scores(found))
+
+
+def _temperature_scores(found: TemperatureIdentifiability) -> dict[str, float]:
+    scores = {
+        "identifiable": float(found.identifiable),
+        "rank": float(found.rank),
+        "required_rank": float(found.required_rank),
+    }
+    if math.isfinite(found.condition_number):
+        scores["condition_number"] = found.condition_number
+    width = len(found.axes)
+    if width > 1:
+        first, second = torch.triu_indices(width, width, offset=1)
+        scores["smallest_separation"] = float(found.separation[first, second].min())
+    return scores
+
+
+def _slowness(rows: dict[str, Tensor]) -> Judgement:
+    earlier, later = rows["mean"].unbind(1)
+    interval = rows["time"].diff(dim=1)[:, 0] if "time" in rows else None
+    found = slowness_identifiability(earlier, later, interval)
+    return Judgement(found.verdict, _slowness_scores(found))
+
+
+def _slowness_scores(found: SlownessIdentifiability) -> dict[str, float]:
+    scores = {
+        "identifiable": float(found.identifiable),
+        "smallest_kurtosis": float(found.kurtosis.min()),
+        "largest_exponent": float(found.shape.max()),
+    }
+    width = len(found.axes)
+    if width > 1:
+        first, second = torch.triu_indices(width, width, offset=1)
+        scores["largest_dependence"] = float(found.dependence[first, second].abs().max())
+    return scores
+
+
+_JUDGES: dict[str, Callable[[dict[str, Tensor]], Judgement]] = {
+    "temperature": _temperature,
+    "slowness": _slowness,
+}
+
+
+class IdentifiabilityCheck(EpochCallback):
+    """Tells while a model is trained whether single coordinates of its latents can mean anything.
+
+    For particles at several temperatures, and for pairs of frames; with others it does nothing.
+    Logs ``identifiability/temperature/identifiable`` (1 or 0), ``.../rank`` of
+    ``.../required_rank``, ``.../condition_number`` where it is finite and
+    ``.../smallest_separation``, of the two directions that the temperatures tell apart least; and
+    ``identifiability/slowness/identifiable``, ``.../smallest_kurtosis``, ``.../largest_exponent``
+    of the steps' distributions (2 is normal, less is sparse) and ``.../largest_dependence`` of two
+    directions. `temperature_identifiability` and `slowness_identifiability` say what they are;
+    `RunReport` says it in words at the end of the run.
+
+    The first process looks at its share of held-out particles, and what fails never ends the
+    training.
+
+    Args:
+        every_n_epochs: Epochs from one look to the next; the last epoch has one.
+        particles: How many held-out particles, or frames of pairs, to look at, at most.
+        infer: As for `PenaltyCallback`.
+        as_batch: As for `PenaltyCallback`.
+
+    Raises:
+        ValueError: If ``every_n_epochs`` is not positive or ``particles`` smaller than 100.
+        TypeError: If a function can't be imported, or the module has no ``infer``.
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int = 1,
+        particles: int = 4000,
+        infer: str | Callable[..., Any] | None = None,
+        as_batch: str | Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__(every_n_epochs, ModelAdapter(infer, as_batch=as_batch))
+        if particles < 100:
+            raise ValueError(
+                f"identifiability needs at least 100 particles to look at, found {particles}"
+            )
+        self.particles = particles
+
+    def _look(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,  # noqa: ARG002
+        model: AdaptedModel,
+        epoch: int,  # noqa: ARG002
+    ) -> None:
+        """Logs the numbers from the first process."""
+        if not trainer.is_global_zero:
+            return
+        with self.failing_softly("judgement of identifiability"):
+            samples = held_out_samples(trainer, self._adapter, self.particles)
+            scores = {
+                f"identifiability/{name}/{key}": value
+                for name, judgement in judge_identifiability(model, samples).items()
+                for key, value in judgement.scores.items()
+            }
+            # The last look may come when modules can't log any more.
+            trainer.callback_metrics.update(
+                {name: torch.tensor(value) for name, value in scores.items()}
+            )
+            for logger in trainer.loggers if scores else []:
+                logger.log_metrics(scores, step=trainer.global_step)
