@@ -2,12 +2,16 @@
 
 from cryo_disentangle.decoders.basis import BasisDecoder
 from cryo_disentangle.decoders.encoding import AxisEncoding, GaussianEncoding, PositionalEncoding
+from cryo_disentangle.decoders.free_displacement import FreeDisplacement
 from cryo_disentangle.decoders.implicit import ImplicitDecoder
+from cryo_disentangle.decoders.normal_modes import NormalModes
 
 __all__ = [
     "AxisEncoding",
     "BasisDecoder",
+    "FreeDisplacement",
     "GaussianEncoding",
     "ImplicitDecoder",
+    "NormalModes",
     "PositionalEncoding",
 ]
