@@ -1,25 +1,30 @@
 """Callbacks: what watches and steers a running Trainer."""
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, adapt
+from cryo_disentangle.callbacks.checkpoint_files import AtomicCheckpointIO
 from cryo_disentangle.callbacks.export import CryoDRGNExport
 from cryo_disentangle.callbacks.identifiability import IdentifiabilityCheck
 from cryo_disentangle.callbacks.latent_figures import LatentFigures
 from cryo_disentangle.callbacks.leaks import PoseLeak, RotationTest
 from cryo_disentangle.callbacks.metrics import DisentanglementMetrics, PoseConformationMetrics
+from cryo_disentangle.callbacks.non_finite import NonFiniteGuard
 from cryo_disentangle.callbacks.penalties import PenaltyCallback
 from cryo_disentangle.callbacks.pose_intervention import PoseInterventionPenalty
 from cryo_disentangle.callbacks.prediction import PredictionWriter
 from cryo_disentangle.callbacks.report import RunReport
+from cryo_disentangle.callbacks.signals import SignalCheckpoint
 from cryo_disentangle.callbacks.slowness import SlownessPenalty
 from cryo_disentangle.callbacks.traversals import TraversalVolumes
 
 __all__ = [
     "AdaptedModel",
+    "AtomicCheckpointIO",
     "CryoDRGNExport",
     "DisentanglementMetrics",
     "IdentifiabilityCheck",
     "LatentFigures",
     "ModelAdapter",
+    "NonFiniteGuard",
     "PenaltyCallback",
     "PoseConformationMetrics",
     "PoseInterventionPenalty",
@@ -27,6 +32,7 @@ __all__ = [
     "PredictionWriter",
     "RotationTest",
     "RunReport",
+    "SignalCheckpoint",
     "SlownessPenalty",
     "TraversalVolumes",
     "adapt",
