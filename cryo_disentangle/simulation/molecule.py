@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import abc
 import math
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cryo_disentangle.imaging.gaussians import gaussian_volume, project_gaussians
+from cryo_disentangle.structures import Hinge, screw_displacement
 
 __all__ = ["GaussianMolecule", "Hinge", "Molecule", "move_hinges"]
 
@@ -161,36 +161,6 @@ class GaussianMolecule(abc.ABC):
         return torch.cat(volumes)
 
 
-@dataclass(frozen=True)
-class Hinge:
-    """A screw motion about a fixed axis.
-
-    A point x with weight w moves, for coordinate z, to
-    R(axis, w z angle) (x - point) + point + w z shift axis.
-
-    Args:
-        axis: Direction (x, y, z) of the axis; brought to unit length.
-        point: A point of the axis in Å.
-        angle_deg: Rotation in degrees at coordinate 1.
-        shift: Translation along the axis in Å at coordinate 1.
-
-    Raises:
-        ValueError: If the axis has zero length.
-    """
-
-    axis: tuple[float, float, float]
-    point: tuple[float, float, float]
-    angle_deg: float
-    shift: float = 0.0
-
-    def __post_init__(self) -> None:
-        length = math.hypot(*self.axis)
-        if not length > 0:
-            raise ValueError(f"a hinge's axis must have a direction, found {self.axis}")
-        unit = tuple(float(component) / length for component in self.axis)
-        object.__setattr__(self, "axis", unit)
-
-
 def move_hinges(
     reference: Tensor, conformation: Tensor, hinges: tuple[Hinge, ...], weights: Tensor
 ) -> Tensor:
@@ -212,16 +182,8 @@ def move_hinges(
         moving = torch.nonzero(weight)[:, 0].to(conformation.device)
         axis, point = (conformation.new_tensor(v) for v in (hinge.axis, hinge.point))
         arm = reference[moving] - point
-        across = torch.linalg.cross(axis.expand_as(arm), arm)
-        radial = torch.linalg.cross(across, axis.expand_as(arm))
         turn = coordinate[:, None] * weight.to(conformation)[moving]
         angle = math.radians(hinge.angle_deg) * turn
-        # Rodrigues' formula as a displacement: the part along the axis stays.
-        half = torch.sin(angle / 2)
-        moved = (
-            torch.sin(angle).unsqueeze(-1) * across
-            - (2 * half.square()).unsqueeze(-1) * radial
-            + hinge.shift * turn.unsqueeze(-1) * axis
-        )
+        moved = screw_displacement(arm, axis, angle, hinge.shift * turn)
         displacement = displacement.index_add(1, moving, moved)
     return reference + displacement

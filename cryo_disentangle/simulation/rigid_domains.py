@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cryo_disentangle.simulation.molecule import GaussianMolecule, Hinge, move_hinges
-from cryo_disentangle.simulation.structures import (
+from cryo_disentangle.simulation.molecule import GaussianMolecule, move_hinges
+from cryo_disentangle.structures import (
     Atoms,
+    Hinge,
     find_hinge,
     read_atoms,
     select_domains,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cryo_disentangle.simulation import AdenylateKinase, adenylate_kinase_path
-from cryo_disentangle.simulation.structures import read_atoms, superpose
+from cryo_disentangle.structures import read_atoms, superpose
 from tests.helpers import shared
 
 

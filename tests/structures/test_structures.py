@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from cryo_disentangle.simulation.structures import (
+from cryo_disentangle.structures import (
     Atoms,
     find_hinge,
     read_atoms,
@@ -27,6 +27,10 @@ def chain(residues: int) -> Atoms:
         np.full(residues, "A"),
         numbers,
         np.full(residues, "CA"),
+        np.full(residues, "GLY"),
+        np.full(residues, " "),
+        np.full(residues, 6.0),
+        np.full(residues, 20.0),
     )
 
 
@@ -84,7 +88,7 @@ def test_bad_domains_are_refused() -> None:
     with pytest.raises(ValueError, match="domain X names residues B:3-5"):
         select_domains(atoms, {"X": "B:3-5"})
     with pytest.raises(
-        ValueError, match="residue ranges look like 30-59 or A:30-59,70, found 'LID'"
+        ValueError, match="residue ranges look like 30-59, A:30-59,70 or B:, found 'LID'"
     ):
         select_domains(atoms, {"X": "LID"})
     with pytest.raises(ValueError, match="domains X and Y overlap, at residue A:5"):
