@@ -1,6 +1,11 @@
 """The unknown volume v: conformations to densities, one file a decoder."""
 
 from cryo_disentangle.decoders.basis import BasisDecoder
+from cryo_disentangle.decoders.elastic_network import (
+    ElasticModes,
+    elastic_network_modes,
+    neighbour_distance,
+)
 from cryo_disentangle.decoders.encoding import AxisEncoding, GaussianEncoding, PositionalEncoding
 from cryo_disentangle.decoders.free_displacement import FreeDisplacement
 from cryo_disentangle.decoders.implicit import ImplicitDecoder
@@ -9,9 +14,12 @@ from cryo_disentangle.decoders.normal_modes import NormalModes
 __all__ = [
     "AxisEncoding",
     "BasisDecoder",
+    "ElasticModes",
     "FreeDisplacement",
     "GaussianEncoding",
     "ImplicitDecoder",
     "NormalModes",
     "PositionalEncoding",
+    "elastic_network_modes",
+    "neighbour_distance",
 ]

@@ -44,9 +44,18 @@ from cryo_disentangle.losses.schedules import (
     Schedule,
     weight_at,
 )
+from cryo_disentangle.losses.structure import (
+    BondLengths,
+    MovingStructure,
+    Smoothness,
+    bond_length_change,
+    displacement_difference,
+    neighbour_pairs,
+)
 from cryo_disentangle.losses.total_correlation import TotalCorrelation, total_correlation
 
 __all__ = [
+    "BondLengths",
     "ChordalDistance",
     "ConformationDistance",
     "ConformationIntervention",
@@ -60,6 +69,7 @@ __all__ = [
     "InPlanePoses",
     "InterventionTerms",
     "LinearSchedule",
+    "MovingStructure",
     "NormalizedDistance",
     "PoseDistance",
     "PoseIntervention",
@@ -69,14 +79,18 @@ __all__ = [
     "Schedule",
     "ScheduledPenalty",
     "ShuffledPoses",
+    "Smoothness",
     "SquaredDistance",
     "StepDraws",
     "TotalCorrelation",
     "UniformPoses",
     "WithVarianceFloor",
     "ada_gvae_posterior",
+    "bond_length_change",
     "conformation_intervention",
     "dip_covariance",
+    "displacement_difference",
+    "neighbour_pairs",
     "own_pose",
     "permute_coordinates",
     "pose_intervention",
