@@ -74,7 +74,7 @@ def judge_identifiability(model: _Infers, samples: Iterable[ParticleBatch]) -> d
     for batch in itertools.chain([first], batches):
         found = model.infer(flatten_particles(batch)).reshape(*batch["index"].shape)
         row = {"mean": found.mean, "log_variance": found.log_variance}
-        row |= {key: batch[key] for key in ("temperature", "time") if key in batch}  # type: ignore[literal-required]
+        row |= {key: batch[key] for key in ("temperature", "time") if key in batch}
         for key, value in row.items():
             columns.setdefault(key, []).append(value.double().cpu())
     rows = {key: torch.cat(values) for key, values in columns.items()}

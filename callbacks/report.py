@@ -249,8 +249,10 @@ def _infer(model: LatentImageModel, batches: list[ParticleBatch]) -> _Latents:
 
 
 def _linear_r2(inputs: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> float:
-    """R² on odd rows of a linear map fitted on even ones; the mean over targets that vary."""
+    """R² on odd rows of a linear map fitted on even ones; the mean over targets that vary, or 0."""
     targets = targets[:, targets.std(axis=0) > 0]
+    if not targets.size:  # as conformations in a warm-up
+        return 0.0
     fit = LinearRegression().fit(inputs[::2], targets[::2])
     residual = np.square(targets[1::2] - fit.predict(inputs[1::2])).mean(axis=0)
     return float((1 - residual / targets[1::2].var(axis=0)).mean())

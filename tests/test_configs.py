@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from cryo_disentangle import cli
 from cryo_disentangle.simulation.command import main as simulate
+from tests.callbacks import watched
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -22,7 +24,7 @@ def test_training_configuration(
         cli.main(["fit", "--config", str(path), "--print_config"])
     assert ended.value.code == 0
     parsed = yaml.safe_load(capsys.readouterr().out)
-    assert parsed["model"]["class_path"].endswith("HeterogeneousReconstruction")
+    assert parsed["model"]["class_path"].startswith("cryo_disentangle.modules.")
     assert parsed["trainer"]["default_root_dir"].startswith("runs/")
 
 
@@ -34,3 +36,30 @@ def test_simulation_configuration(path: Path, capsys: pytest.CaptureFixture[str]
         simulate(["--config", str(path), "--out", "unused", "--print_config"])
     assert ended.value.code == 0
     assert yaml.safe_load(capsys.readouterr().out)["n_images"] > 0
+
+
+@pytest.mark.parametrize(
+    ("stack", "folder", "name"),
+    [
+        ("two_arm_in_plane", "in_plane_data", "two_arm_pose_vae"),
+        ("pairs_in_plane", "pairs_data", "slow_vae"),
+        ("temperature_in_plane", "kelvin_data", "temperature"),
+    ],
+)
+@pytest.mark.filterwarnings(*watched.QUIET)
+def test_a_simulated_stack_is_trained_on(
+    stack: str, folder: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("SLURM_NTASKS", "SLURM_JOB_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    monkeypatch.setattr("sys.argv", ["cryo-disentangle"])
+    monkeypatch.chdir(tmp_path)
+    out = f"runs/{folder}"
+    simulate(["--config", str(CONFIGS / f"simulate/{stack}.yaml"), "--out", out, "--n_images=300"])
+    config = ["--config", str(CONFIGS / f"{name}.yaml"), "--trainer.max_steps=10"]
+    cli.main(["fit", *config, "--trainer.enable_progress_bar=false"])
+    rows = json.loads((tmp_path / "runs" / name / "report/report.json").read_text())
+    assert rows["held-out reconstruction"] > 0
+    assert ("slowness, verdict" in rows) == (name == "slow_vae")
+    assert ("temperature, verdict" in rows) == (name == "temperature")

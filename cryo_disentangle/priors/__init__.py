@@ -1,6 +1,7 @@
 """Prior distributions of the conformation, and whether data can identify it by them.
 
 Each prior knows its divergence from a posterior, its log-density, and how to draw from it.
+Classes name their protocol as a base so that configuration files find them by short names.
 """
 
 from cryo_disentangle.priors.boltzmann import Boltzmann

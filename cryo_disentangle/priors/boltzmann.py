@@ -14,6 +14,7 @@ from cryo_disentangle.priors._temperature import (
     check_kelvin,
     temperatures,
 )
+from cryo_disentangle.protocols import ConformationPrior
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["Boltzmann"]
@@ -21,7 +22,7 @@ __all__ = ["Boltzmann"]
 _QUADRATURE_POINTS = 4097
 
 
-class Boltzmann(nn.Module):
+class Boltzmann(nn.Module, ConformationPrior):
     """One energy of each coordinate, shared by all temperatures.
 
         p(z_i | T) = exp(-ε_i(z_i) / RT) / Q_i(T),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cryo_disentangle.priors._parameters import ScaledParameter, check_dim
 from cryo_disentangle.priors.standard_normal import kl_standard_normal, log_prob_standard_normal
+from cryo_disentangle.protocols import ConformationPrior
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["LaplaceTransition", "kl_laplace"]
@@ -44,7 +45,7 @@ def kl_laplace(mean: Tensor, log_variance: Tensor, location: Tensor, rate: Tenso
     return (rate * absolute - torch.log(0.5 * rate) - entropy).sum(-1)
 
 
-class LaplaceTransition(nn.Module):
+class LaplaceTransition(nn.Module, ConformationPrior):
     """Prior of SlowVAE: a standard normal frame, and a Laplace-distributed step to the next.
 
     For a pair of frames (0, 1) with posteriors q₀ and q₁ the divergence is

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.protocols import ConformationPrior
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["StandardNormal", "kl_standard_normal", "log_prob_standard_normal"]
@@ -42,7 +43,7 @@ def log_prob_standard_normal(conformation: Tensor) -> Tensor:
     return -0.5 * (conformation.square() + math.log(2 * math.pi)).sum(-1)
 
 
-class StandardNormal(nn.Module):
+class StandardNormal(nn.Module, ConformationPrior):
     """N(0, 1) in every coordinate, the prior of cryoDRGN."""
 
     def kl(self, inference: Inference, batch: ParticleBatch) -> Tensor:  # noqa: ARG002

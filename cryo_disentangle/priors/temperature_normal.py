@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cryo_disentangle.priors._parameters import ScaledParameter, check_dim
 from cryo_disentangle.priors._temperature import GAS_CONSTANT, check_kelvin, temperatures
 from cryo_disentangle.priors.standard_normal import kl_standard_normal, log_prob_standard_normal
+from cryo_disentangle.protocols import ConformationPrior
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = [
@@ -53,7 +54,7 @@ def _check_positive_dim(conformation_dim: int) -> None:
         raise ValueError(f"conformation_dim must be at least 1, found {conformation_dim}")
 
 
-class LevelTable(nn.Module):
+class LevelTable(nn.Module, TemperatureLaw):
     """A mean and a spread of each coordinate at each of a few temperatures.
 
     The unit and the origin of a coordinate mean nothing, so they are fixed: over the levels, the
@@ -113,7 +114,7 @@ class LevelTable(nn.Module):
         return NormalMoments(centred[0][level], centred[1][level])
 
 
-class ArrheniusLaw(nn.Module):
+class ArrheniusLaw(nn.Module, TemperatureLaw):
     """Variances that follow Arrhenius' law, smooth and monotone in the temperature.
 
     σ_i² ∝ exp(-E_i / RT), with an activation energy E_i of each coordinate. With v = (1/T_c - 1/T)
@@ -179,7 +180,7 @@ class ArrheniusLaw(nn.Module):
         return NormalMoments(*(progress[..., None].to(slopes) * slope for slope in slopes))
 
 
-class TemperatureNormal(nn.Module):
+class TemperatureNormal(nn.Module, ConformationPrior):
     """Independent normal coordinates, N(μ_i(T), σ_i(T)²) at temperature T.
 
     Args:

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
@@ -290,7 +290,7 @@ def test_a_negative_weight_of_the_divergence_is_refused(weight: Any) -> None:
 def test_half_precision_throughout_is_refused(precision: Any) -> None:
     options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "max_epochs": 1}
     trainer = L.Trainer(precision=precision, enable_checkpointing=False, **options)
-    loader = DataLoader(range(2))
+    loader = DataLoader(TensorDataset(torch.zeros(2)))
     mixed = precision.replace("true", "mixed")
     with pytest.raises(ValueError, match=f"{precision} would round poses .* digits: use {mixed}"):
         trainer.fit(make_model(), loader, loader)

@@ -51,12 +51,10 @@ def test_a_pose_head_reads_images_beside_it() -> None:
 def test_pairs_are_looked_up_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_table()
     monkeypatch.setattr(type(model), "log", lambda *_, **__: None)
-    first, second = make_batch(), make_batch()
+    first: Any = make_batch()
+    second: Any = make_batch()
     second["index"] = second["index"] + COUNT
-    pairs: Any = {
-        key: torch.stack([value, second[key]], 1)  # type: ignore[literal-required]
-        for key, value in first.items()
-    }
+    pairs: Any = {key: torch.stack([value, second[key]], 1) for key, value in first.items()}
     loss = model.training_step(pairs, 0)
     loss.backward()
     assert model.encoder.mean.grad[: 2 * COUNT].any(1).all()
@@ -88,7 +86,8 @@ def test_a_table_in_a_configuration_file_is_trained_validated_and_predicts(tmp_p
     config.write_text(yaml.safe_dump(content))
     tiny.succeed("fit", "--config", config)
     run = tmp_path / "run"
-    words = ["--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/last.ckpt"]
+    words: list[str | Path] = ["--config", run / "config.yaml"]
+    words += ["--ckpt_path", run / "checkpoints/last.ckpt"]
     tiny.succeed("predict", *words)
 
     assert all(np.isfinite(tiny.read_metrics(run, "val/reconstruction")))
@@ -102,15 +101,7 @@ def test_a_table_in_a_configuration_file_is_trained_validated_and_predicts(tmp_p
         assert np.array_equal(pickle.load(file), saved["encoder.mean"].numpy())
 
     other = tiny.write_stack(tmp_path / "other", count=41)
-    failed = tiny.run(
-        "predict",
-        *words,
-        "--data.particles",
-        other["particles"],
-        "--data.poses",
-        other["poses"],
-        "--data.ctf",
-        other["ctf"],
-    )
+    words += [f"--data.{name}={other[name]}" for name in ("particles", "poses", "ctf")]
+    failed = tiny.run("predict", *words)
     assert failed.returncode == 1
     assert "for encoder.mean of shape (41, 2) it has shape (40, 2)" in failed.stderr
