@@ -70,6 +70,9 @@ class _CLI(LightningCLI):
             parser.link_arguments(
                 f"data.{source}", f"model.init_args.{target}", apply_on="instantiate"
             )
+        # cryoDRGN's particles are those of the run that the model goes on with.
+        parser.link_arguments("model.init_args.checkpoint", "data.init_args.run")
+        parser.link_arguments("model.init_args.epoch", "data.init_args.epoch")
         # Streams of simulated particles have no number of them.
         parser.link_arguments(
             "data",

@@ -1,5 +1,20 @@
-"""cryoDRGN's run folders, in and out."""
+"""cryoDRGN's run folders, in and out.
 
+`CryoDRGNRun` opens a finished run: its networks, particles and latents. What is written as
+cryoDRGN would is made by `cryodrgn_weights` and `cryodrgn_model_args`. cryoDRGN is not imported.
+"""
+
+from cryo_disentangle.interop.adam import continue_adam
+from cryo_disentangle.interop.dataset import CryoDRGNParticles
 from cryo_disentangle.interop.networks import cryodrgn_model_args, cryodrgn_weights
+from cryo_disentangle.interop.run import CryoDRGNRun
+from cryo_disentangle.interop.weights import read_weights
 
-__all__ = ["cryodrgn_model_args", "cryodrgn_weights"]
+__all__ = [
+    "CryoDRGNParticles",
+    "CryoDRGNRun",
+    "continue_adam",
+    "cryodrgn_model_args",
+    "cryodrgn_weights",
+    "read_weights",
+]

@@ -3,21 +3,117 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.decoders import AxisEncoding, ImplicitDecoder
+from cryo_disentangle.decoders import (
+    AxisEncoding,
+    GaussianEncoding,
+    ImplicitDecoder,
+    PositionalEncoding,
+)
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.imaging import FourierDisc
+from cryo_disentangle.interop.config import NetworkSettings
 from cryo_disentangle.networks import ResidualMLP
 
-__all__ = ["cryodrgn_model_args", "cryodrgn_weights"]
+__all__ = ["build_decoder", "build_encoder", "cryodrgn_model_args", "cryodrgn_weights", "fill"]
 
-_Ladder = Literal["geom_ft", "geom_full", "geom_lowf", "geom_nohighf", "linear_lowf"]
 # cryoDRGN writes these into every configuration, whether there are tilts or not.
 _TILT = {"tdim": 1024, "tlayers": 3, "t_emb_dim": 64, "ntilts": 10}
+
+
+def build_encoder(settings: NetworkSettings, box_size: int) -> MLPEncoder | None:
+    """Makes the encoder of a run, with weights still random.
+
+    Args:
+        settings: The run's networks.
+        box_size: Image side D in pixels.
+
+    Returns:
+        The encoder, or None for a decoder alone.
+
+    Raises:
+        ValueError: If a size makes no sense.
+    """
+    made = settings.encoder
+    if made is None:
+        return None
+    return MLPEncoder(
+        len(FourierDisc(box_size, made.radius)),
+        settings.conformation_dim,
+        made.width,
+        made.layers,
+        settings.activation,
+        made.residual,
+    )
+
+
+def build_decoder(settings: NetworkSettings, box_size: int) -> ImplicitDecoder:
+    """Makes the decoder of a run, with weights still random.
+
+    Args:
+        settings: The run's networks.
+        box_size: Image side D in pixels.
+
+    Returns:
+        The decoder.
+
+    Raises:
+        ValueError: If a size makes no sense.
+    """
+    encoding: PositionalEncoding = (
+        GaussianEncoding(settings.feat_sigma, settings.pe_dim)
+        if settings.pe_type == "gaussian"
+        else AxisEncoding(settings.pe_type, settings.pe_dim)
+    )
+    return ImplicitDecoder(
+        box_size,
+        settings.conformation_dim,
+        settings.width,
+        settings.layers,
+        settings.domain,
+        encoding,
+        settings.activation,
+    )
+
+
+def fill(network: nn.Module, weights: Mapping[str, Tensor], prefix: str, path: Path) -> None:
+    """Gives a network the weights of a file.
+
+    Args:
+        network: The network.
+        weights: All weights of the file.
+        prefix: What the names of the network's begin with there.
+        path: The file, for messages.
+
+    Raises:
+        ValueError: If they are of another network.
+    """
+    theirs = {
+        name.removeprefix(prefix): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
+    for name, value in network.state_dict().items():
+        found = theirs.get(name)
+        if found is None or found.shape != value.shape:
+            has = "there is none" if found is None else f"found shape {tuple(found.shape)}"
+            raise ValueError(
+                f"{path}: the weights are of another network than its configuration describes: "
+                f"{prefix}{name} should have shape {tuple(value.shape)}, {has}"
+            )
+    unknown = sorted(theirs.keys() - network.state_dict().keys())
+    if unknown:
+        raise ValueError(
+            f"{path}: the weights are of another network than its configuration describes, which "
+            f"has no {prefix}{unknown[0]}"
+        )
+    network.load_state_dict(theirs)
 
 
 def cryodrgn_weights(
@@ -75,18 +171,15 @@ def cryodrgn_model_args(module: nn.Module) -> dict[str, Any]:
         raise TypeError("cryoDRGN has one activation for both networks, found relu and leaky_relu")
     encoder_width, encoder_layers, outputs = _sizes(encoder)
     decoder_width, decoder_layers, _ = _sizes(decoder.decoder)
-    pe_type, pe_dim = _positional_encoding(decoder)
     return {
         "qlayers": encoder_layers,
         "qdim": encoder_width,
         "players": decoder_layers,
         "pdim": decoder_width,
         "zdim": outputs // 2,
-        "encode_mode": "resid",
+        "encode_mode": "resid" if encoder.residual else "mlp",
         "enc_mask": _encoder_radius(module),
-        "pe_type": pe_type,
-        "feat_sigma": 0.5,
-        "pe_dim": pe_dim,
+        **_positional_encoding(decoder),
         "domain": decoder.domain,
         "activation": activations.pop(),
         "tilt_params": dict(_TILT),
@@ -125,17 +218,17 @@ def _sizes(network: ResidualMLP) -> tuple[int, int, int]:
     return len(biases[0]), len(biases) - 2, len(biases[-1])
 
 
-def _positional_encoding(decoder: ImplicitDecoder) -> tuple[str, int]:
-    """CryoDRGN's ``pe_type`` and ``pe_dim``."""
-    if "rand_freqs" in decoder.state_dict():
-        return "gaussian", len(decoder.rand_freqs) // 3
-    matrix = decoder.frequency_matrix.cpu()
-    dim = len(matrix) // 3
-    for ladder in get_args(_Ladder):
-        same = AxisEncoding(ladder, dim).matrix(decoder.box_size)
-        if same.shape == matrix.shape and torch.equal(same, matrix):
-            return ladder, dim
-    raise TypeError("cryoDRGN has no positional encoding like that of this decoder")
+def _positional_encoding(decoder: ImplicitDecoder) -> dict[str, Any]:
+    """CryoDRGN's keys of the encoding."""
+    encoding = decoder.encoding
+    if isinstance(encoding, GaussianEncoding):
+        return {"pe_type": "gaussian", "pe_dim": encoding.dim, "feat_sigma": encoding.sigma}
+    if isinstance(encoding, AxisEncoding):
+        # The spread is of random frequencies; cryoDRGN writes its default whatever the encoding.
+        return {"pe_type": encoding.ladder, "pe_dim": encoding.dim, "feat_sigma": 0.5}
+    raise TypeError(
+        f"cryoDRGN has no positional encoding like this decoder's {type(encoding).__name__}"
+    )
 
 
 def _on_cpu(state: Any) -> Any:  # noqa: ANN401 - a tree of anything

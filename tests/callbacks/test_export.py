@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,8 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback
-from torch import nn
 
-from cryo_disentangle.interop import cryodrgn_model_args, cryodrgn_weights
 from cryo_disentangle.callbacks.export import CryoDRGNExport
-from cryo_disentangle.decoders import AxisEncoding, ImplicitDecoder
-from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import (
     RealPreprocessing,
@@ -38,75 +33,9 @@ pytestmark = [pytest.mark.filterwarnings(quiet) for quiet in watched.QUIET]
 TOLD: dict[str, Any] = {"infer": foreign.infer, "as_batch": foreign.as_batch}
 
 
-def golden_model(name: str) -> HeterogeneousReconstruction:
-    """A model of the golden one's make."""
-    make: dict[str, Any] = (
-        {"domain": "fourier"}
-        if name == "model_fourier"
-        else {"domain": "hartley", "encoding": AxisEncoding("geom_lowf")}
-    )
-    return HeterogeneousReconstruction(
-        32,
-        3,
-        partial(MLPEncoder, width=64, layers=2),
-        partial(ImplicitDecoder, width=64, layers=2, **make),
-    )
-
-
 def read_config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text())
     return config
-
-
-@pytest.mark.parametrize("name", ["model_fourier", "model_hartley"])
-def test_weights_have_the_golden_models_keys_and_order(name: str) -> None:
-    golden = torch.load(shared(f"golden/cryodrgn/{name}/weights.pkl"), weights_only=True)
-    model = golden_model(name)
-    adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
-    adam.step()
-    weights = cryodrgn_weights(model, [adam], 2)
-    assert list(weights) == list(golden)
-    assert weights["epoch"] == golden["epoch"]
-    theirs, ours = golden["model_state_dict"], weights["model_state_dict"]
-    assert type(ours) is type(theirs)
-    assert list(ours) == list(theirs)
-    for key, value in theirs.items():
-        assert (ours[key].shape, ours[key].dtype) == (value.shape, value.dtype)
-    theirs, ours = golden["optimizer_state_dict"], weights["optimizer_state_dict"]
-    assert ours["param_groups"][0].keys() == theirs["param_groups"][0].keys()
-    assert ours["param_groups"][0]["params"] == theirs["param_groups"][0]["params"]
-    if theirs["state"]:
-        assert ours["state"].keys() == theirs["state"].keys()
-        assert {*ours["state"][0]} == {*theirs["state"][0]}
-
-
-@pytest.mark.parametrize("name", ["model_fourier", "model_hartley"])
-def test_description_of_the_golden_models(name: str) -> None:
-    golden = read_config(shared(f"golden/cryodrgn/{name}"))["model_args"]
-    described = cryodrgn_model_args(golden_model(name))
-    # Null is D / 2.
-    assert described == golden | {"pe_dim": 16}
-
-
-@pytest.mark.parametrize(
-    "ladder", ["geom_ft", "geom_full", "geom_lowf", "geom_nohighf", "linear_lowf"]
-)
-def test_every_positional_encoding_is_recognised(ladder: Any) -> None:
-    dim = None if ladder == "linear_lowf" else 5
-    decoder = partial(ImplicitDecoder, width=16, layers=1, encoding=AxisEncoding(ladder, dim))
-    found = cryodrgn_model_args(watched.make_model(decoder=decoder, encoder_radius=-1))
-    assert (found["pe_type"], found["pe_dim"]) == (ladder, dim or tiny.BOX_SIZE // 2)
-    assert found["enc_mask"] == -1
-
-
-def test_other_optimisers_leave_no_state() -> None:
-    model = watched.make_model()
-    other = torch.optim.SGD(model.parameters(), lr=0.5)
-    state = cryodrgn_weights(model, [other], 1)["optimizer_state_dict"]
-    assert state["state"] == {}
-    assert state["param_groups"][0]["lr"] == 0.5
 
 
 def test_folder_of_a_run(tmp_path: Path) -> None:
@@ -241,38 +170,6 @@ def test_a_process_that_fails_is_told(tmp_path: Path) -> None:
         pytest.warns(UserWarning, match="no latents, training goes on: RuntimeError: out of order"),
     ):
         watched.fit_foreign(tmp_path, export)
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (
-            {"encoder": partial(MLPEncoder, width=16, layers=1, activation="leaky_relu")},
-            "one activation for both networks",
-        ),
-        ({"encoder_reads_pose": True}, "neither infers poses nor reads them"),
-    ],
-)
-def test_models_that_cryodrgn_has_not(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(TypeError, match=told):
-        cryodrgn_model_args(watched.make_model(**options))
-
-
-def test_networks_that_cryodrgn_has_not() -> None:
-    model = watched.make_model()
-    parts: Any = nn.Module()
-    parts.encoder, parts.decoder = model.encoder, model.decoder
-    with pytest.raises(TypeError, match=r"disc of Fourier coefficients \(encoder_disc\)"):
-        cryodrgn_model_args(parts)
-    parts.decoder = nn.Linear(1, 1)
-    with pytest.raises(TypeError, match="found MLPEncoder and Linear in Module"):
-        cryodrgn_weights(parts, [], 1)
-    odd = watched.make_model(
-        decoder=partial(ImplicitDecoder, width=16, layers=1, encoding=AxisEncoding("geom_ft"))
-    )
-    odd.decoder.frequency_matrix.mul_(2)  # type: ignore[attr-defined]
-    with pytest.raises(TypeError, match="no positional encoding like that of this decoder"):
-        cryodrgn_model_args(odd)
 
 
 def test_from_a_configuration_file() -> None:
