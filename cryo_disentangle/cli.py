@@ -26,11 +26,14 @@ from cryo_disentangle import (  # noqa: F401
     simulation,
 )
 from cryo_disentangle.callbacks import PredictionWriter
+from cryo_disentangle.evaluation.command import evaluate_command
+from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.simulation.command import main as simulate
 
 __all__ = ["main"]
 
 _DEFAULT_RUN = "runs/default"
+_COMMANDS = {"simulate": simulate, "evaluate": evaluate_command}
 
 
 class _SaveConfig(SaveConfigCallback):
@@ -62,24 +65,7 @@ class _CLI(LightningCLI):
         root = "trainer.default_root_dir"
         parser.link_arguments(root, "checkpoint.dirpath", lambda folder: f"{folder}/checkpoints")
         parser.link_arguments(root, "prediction.folder", lambda folder: f"{folder}/prediction")
-        for source, target in [
-            ("box_size", "box_size"),
-            ("pixel_size", "pixel_size"),
-            ("norm_std", "intensity_scale"),
-        ]:
-            parser.link_arguments(
-                f"data.{source}", f"model.init_args.{target}", apply_on="instantiate"
-            )
-        # cryoDRGN's particles are those of the run that the model goes on with.
-        parser.link_arguments("model.init_args.checkpoint", "data.init_args.run")
-        parser.link_arguments("model.init_args.epoch", "data.init_args.epoch")
-        # Streams of simulated particles have no number of them.
-        parser.link_arguments(
-            "data",
-            "model.init_args.n_particles",
-            lambda data: getattr(data, "n_particles", None),
-            apply_on="instantiate",
-        )
+        link_data_to_model(parser)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:  # noqa: ANN401
         trainer = self._get(self.config_init, "trainer")
@@ -123,8 +109,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     words = sys.argv[1:] if args is None else list(args)
     try:
-        if words[:1] == ["simulate"]:
-            simulate(words[1:])
+        if words and words[0] in _COMMANDS:
+            _COMMANDS[words[0]](words[1:])
         else:
             _lightning(words)
     except (OSError, ValueError, TypeError) as error:
@@ -152,7 +138,8 @@ def _lightning(words: list[str]) -> None:
         parser_kwargs={
             "prog": "cryo-disentangle",
             "description": "Heterogeneous cryo-EM reconstruction with meaningful latent spaces. "
-            "Besides the commands below there is `cryo-disentangle simulate`, which makes particle "
-            "stacks with known factors.",
+            "Besides the commands below there are `cryo-disentangle simulate`, which makes "
+            "particle stacks with known factors, and `cryo-disentangle evaluate`, which tells "
+            "whether the latent space of a finished run is about shape or about pose.",
         },
     )

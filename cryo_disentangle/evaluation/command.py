@@ -1,0 +1,98 @@
+"""The commands ``cryo-disentangle evaluate`` and ``cryo-disentangle export``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from cryo_disentangle.evaluation.evaluate import evaluate
+from cryo_disentangle.evaluation.opening import open_run
+from cryo_disentangle.evaluation.runs import DataFiles
+
+__all__ = ["evaluate_command"]
+
+
+def evaluate_command(words: Sequence[str]) -> None:
+    """Runs ``cryo-disentangle evaluate``.
+
+    Args:
+        words: Command line without the command's name.
+
+    Raises:
+        ValueError: If an option or the run is wrong.
+        OSError: If a file is missing, or the folder can't be written to.
+        TypeError: If the run's model can't be looked at.
+        SystemExit: If words are no options, or help was asked for.
+    """
+    parser = _parser(
+        "evaluate",
+        "Tells whether the latent space of a finished run, ours or cryoDRGN's, is about shape or "
+        "about pose. Writes metrics.json, pictures and report.html.",
+    )
+    parser.add_argument("--truth", type=Path, help="truth.npz of a simulated stack")
+    parser.add_argument("--out", type=Path, help="folder to write to; by default RUN/evaluation")
+    parser.add_argument("--batch-size", type=int, default=64, help="particles a batch")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto")
+    parser.add_argument(
+        "--sample", type=int, default=4000, help="particles that are turned and trade poses"
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=40, help="halves that intervals are made of; 0 for none"
+    )
+    options = parser.parse_args(words)
+    run = open_run(options.run, options.epoch, _files(options.__dict__))
+    console = Console()
+    found = evaluate(
+        run,
+        truth=options.truth,
+        batch_size=options.batch_size,
+        device=_device(options.device),
+        sample=options.sample,
+        resamples=options.resamples,
+        console=console,
+    )
+    found.show(console)
+    folder = options.out or options.run / "evaluation"
+    found.write(folder)
+    console.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _parser(name: str, description: str) -> ArgumentParser:
+    """Options that all commands on finished runs share."""
+    parser = ArgumentParser(
+        f"cryo-disentangle {name}",
+        description=description,
+        formatter_class=ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument("--epoch", type=int, help="weights after so many epochs; else the newest")
+    for option, what in (
+        ("particles", "particle file"),
+        ("poses", "poses.pkl"),
+        ("ctf", "ctf.pkl"),
+        ("datadir", "folder of the stacks"),
+    ):
+        parser.add_argument(
+            f"--{option}", type=Path, help=f"{what}, in place of the run's configuration"
+        )
+    return parser
+
+
+def _files(options: dict[str, object]) -> DataFiles:
+    """Where particles lie now."""
+    names = ("particles", "poses", "ctf", "datadir")
+    return DataFiles(**{name: options[name] for name in names})  # type: ignore[arg-type]
+
+
+def _device(name: str) -> torch.device:
+    """A device of this machine."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"--device: cpu, cuda or auto expected, found {name!r}") from error

@@ -1,0 +1,241 @@
+"""Looks at a finished run and writes down what its latent space is about."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cryo_disentangle.callbacks import adapt
+from cryo_disentangle.callbacks.held_out import make_true_generator
+from cryo_disentangle.callbacks.simulated_sources import SimulatedFolder
+from cryo_disentangle.evaluation.figures import Picture, draw_all
+from cryo_disentangle.evaluation.page import PageContent, draw_page
+from cryo_disentangle.evaluation.runs import FinishedRun
+from cryo_disentangle.evaluation.scores import Measurement, Score
+from cryo_disentangle.evaluation.streaming import Particles, infer_all
+from cryo_disentangle.evaluation.tables import headlines
+from cryo_disentangle.evaluation.words import Judgement, judge, next_steps
+from cryo_disentangle.metrics import TrueGenerator
+from cryo_disentangle.metrics.particle_rows import evaluating
+from cryo_disentangle.particles import PreparedData, read_labels, replacing
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found of a run.
+
+    Attributes:
+        run: The run.
+        facts: What was trained and looked at.
+        measured: The numbers.
+        judgement: What they say.
+        pictures: In the order of the report.
+    """
+
+    run: FinishedRun
+    facts: Mapping[str, str]
+    measured: Measurement
+    judgement: Judgement
+    pictures: list[Picture]
+
+    def write(self, folder: Path) -> None:
+        """Writes ``metrics.json``, ``report.html`` and the pictures.
+
+        Args:
+            folder: Where to; it is made.
+
+        Raises:
+            OSError: If the folder can't be written to.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "metrics.json") as temporary:
+            temporary.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
+        for picture in self.pictures:
+            with replacing(folder / f"{picture.name}.png") as temporary:
+                picture.figure.savefig(temporary, format="png", dpi=130)
+        with replacing(folder / "report.html") as temporary:
+            temporary.write_text(self.page(), encoding="utf-8")
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``metrics.json`` has; numbers that are not finite are null."""
+        found = self.measured
+        return {
+            "run": {"folder": str(self.run.folder), "epoch": self.run.epoch, **self.facts},
+            "verdict": self.judgement.verdict,
+            "scores": {
+                group: {name: _entry(score) for name, score in members.items()}
+                for group, members in found.scores.items()
+            },
+            "coordinates": {name: _finite(values) for name, values in found.coordinates.items()},
+            "components": {name: _finite(values) for name, values in found.components.items()},
+            "identifiability": found.verdicts,
+            "not_measured": found.missing,
+        }
+
+    def page(self) -> str:
+        """The report, a page of HTML."""
+        cryodrgn = self.run.is_cryodrgn
+        return draw_page(
+            PageContent(
+                title=f"Is z about shape? {self.run.folder.name}, epoch {self.run.epoch}",
+                facts=self.facts,
+                judgement=self.judgement,
+                verdicts=self.measured.verdicts,
+                scores=self.measured.scores,
+                pictures=self.pictures,
+                missing=self.measured.missing,
+                steps=next_steps(self.judgement, str(self.run.folder), cryodrgn=cryodrgn),
+                footer=f"cryo-disentangle {version('cryo-disentangle')}, "
+                f"{datetime.now():%Y-%m-%d %H:%M}. Intervals hold 95 % and come from halves of the "
+                "particles (half-sample bootstrap).",
+            )
+        )
+
+    def show(self, console: Console) -> None:
+        """Prints the judgement and the table.
+
+        Args:
+            console: Where to.
+        """
+        table = Table(title=f"{self.run.folder}, epoch {self.run.epoch}", title_justify="left")
+        for name in ("", "value", "95 % interval", "best"):
+            table.add_column(name, justify="left" if not name else "right")
+        group = ""
+        for row in headlines(self.measured.scores):
+            if row.group != group:
+                group = row.group
+                table.add_section()
+                table.add_row(f"[bold]{group}[/bold]")
+            ends = ""
+            if row.score.low is not None:
+                ends = f"{row.score.low:.3g} to {row.score.high:.3g}"
+            table.add_row(row.name, f"{row.score.value:.3g}", ends, row.best)
+        console.print(table)
+        for what, why in self.measured.missing.items():
+            console.print(f"not measured: {what.replace('_', ' ')}: {why}", markup=False)
+        for label, verdict in self.measured.verdicts.items():
+            console.print(f"{label}: {verdict}", markup=False)
+        console.print(self.judgement.headline, style="bold", markup=False)
+        for reason in self.judgement.reasons:
+            console.print(f"- {reason}", markup=False)
+
+
+def evaluate(
+    run: FinishedRun,
+    *,
+    truth: Path | None = None,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+    sample: int = 4000,
+    resamples: int = 40,
+    console: Console | None = None,
+) -> Evaluation:
+    """Looks at a finished run.
+
+    All particles are read once, a batch at a time, and their conformations kept; a sample of them
+    is read again to be turned and imaged from other directions.
+
+    Args:
+        run: The run; `open_run`.
+        truth: ``truth.npz`` of a simulated stack, for its true factors; with the simulation's other
+            files beside it the true molecule is imaged, too.
+        batch_size: Particles a batch.
+        device: Where the model works.
+        sample: How many particles, evenly spread, take part in interventions and probes.
+        resamples: Halves of the sample that intervals are made of; 0 for no intervals.
+        console: Where progress is shown; None shows none.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: If a number is out of range, or the truth is of other particles.
+        FileNotFoundError: If a file is missing.
+        TypeError: If the run's model can't be looked at.
+    """
+    if batch_size < 2 or sample < 12 or resamples == 1 or resamples < 0:
+        raise ValueError(
+            "batch_size must be at least 2, sample at least 12 and resamples 0 or at least 2, "
+            f"found {batch_size}, {sample} and {resamples}"
+        )
+    target = torch.device(device)
+    run.module.to(target)
+    model = adapt(run.module) if run.stored is None else None
+    factors, generator = (None, None) if truth is None else _read_truth(truth, run)
+    particles = Particles(run, batch_size, target, factors)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=console is None,
+    )
+    with progress, evaluating(run.module):
+        rows = infer_all(run, model, particles, progress)
+        chosen = particles.sample(sample)
+        measured = Measurement(run, model, particles, rows, chosen, generator, resamples)
+        measured.measure(progress)
+        pictures = list(draw_all(run, model, particles, rows, measured, progress))
+    facts = _facts(run, len(particles), len(chosen))
+    return Evaluation(run, facts, measured, judge(measured.scores), pictures)
+
+
+def _read_truth(
+    truth: Path, run: FinishedRun
+) -> tuple[npt.NDArray[np.float32], TrueGenerator | None]:
+    """True factors, and the generator where the simulation lies beside them."""
+    factors = read_labels(truth).factors
+    if factors is None:
+        raise ValueError(f"{truth}: true factors expected, found none")
+    dataset = getattr(run.data.predict_dataloader(), "dataset", ())
+    if len(factors) != len(dataset):
+        raise ValueError(
+            f"{truth}: a row for each of the run's {len(dataset)} particles expected, found "
+            f"{len(factors)}"
+        )
+    beside = all((truth.parent / name).is_file() for name in ("molecule.yaml", "particles.mrcs"))
+    if not beside or not isinstance(run.data, PreparedData):
+        return factors, None
+    source = SimulatedFolder(truth.parent)
+    if source.box_size != getattr(run.data, "box_size", source.box_size):
+        return factors, None
+    return factors, make_true_generator(source, run.data.preprocessing)
+
+
+def _facts(run: FinishedRun, count: int, chosen: int) -> dict[str, str]:
+    """What the report begins with."""
+    facts = {"run": str(run.folder), "kind": run.kind, "epochs": str(run.epoch), **run.facts}
+    facts["particles"] = f"{count:,}, of these {chosen:,} turned and imaged from other directions"
+    for name, unit in (("box_size", "pixels"), ("pixel_size", "Å per pixel")):
+        value = getattr(run.data, name, None)
+        if value is not None:
+            facts[name.replace("_", " ")] = f"{value:g} {unit}"
+    return facts
+
+
+def _entry(score: Score) -> dict[str, float | None]:
+    """A score as JSON has it."""
+    names = ("value", "low", "high")
+    found = dict(zip(names, _finite(score), strict=True))
+    return {name: found[name] for name in names if name == "value" or score.low is not None}
+
+
+def _finite(values: Any) -> list[float | None]:  # noqa: ANN401 - numbers, some of them None
+    """Numbers that JSON has; null for others."""
+    return [v if v is not None and math.isfinite(v) else None for v in values]

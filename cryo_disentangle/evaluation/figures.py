@@ -1,0 +1,285 @@
+"""Pictures of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.progress import Progress
+from scipy.stats import norm
+from torch import Tensor
+
+from cryo_disentangle.callbacks import AdaptedModel, pictures
+from cryo_disentangle.callbacks.latent_figures import (
+    draw_by_factor,
+    draw_by_pose,
+    draw_matching,
+    draw_turning,
+)
+from cryo_disentangle.callbacks.latent_pictures import draw_traversals
+from cryo_disentangle.callbacks.prediction import EvaluatesVolumes
+from cryo_disentangle.callbacks.run_particles import InferredRows
+from cryo_disentangle.evaluation.runs import FinishedRun
+from cryo_disentangle.evaluation.scores import Measurement, Score
+from cryo_disentangle.evaluation.streaming import AllRows, Particles
+from cryo_disentangle.imaging import (
+    desymmetrize,
+    inverse_hartley2,
+    lattice_frequencies,
+    shift_hartley,
+)
+from cryo_disentangle.networks import LinearReadout
+from cryo_disentangle.types import ParticleBatch, Pose
+
+__all__ = ["Picture", "draw_all"]
+
+# Okabe and Ito 2008: told apart with any colour vision.
+_BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
+_IMAGES, _DRAWN, _TURNED = 6, 2000, 256
+_AXES, _STEPS, _PERCENTILES, _LARGEST_BOX = 3, 7, (5.0, 95.0), 64
+_COMPONENTS = 4
+
+FloatArray = npt.NDArray[np.floating]
+
+
+class Picture(NamedTuple):
+    """A picture and what to see in it.
+
+    Attributes:
+        name: Of its file, without suffix.
+        title: In a few words.
+        caption: What to look for.
+        figure: The picture.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+_CAPTIONS = {
+    "leaks": (
+        "What z knows that it should not",
+        "Share of z that can be told from where a particle is seen from, or from how it was "
+        "imaged. In a good latent space all bars are near 0.",
+    ),
+    "poses": (
+        "z, coloured by the direction of view",
+        "If z is about shape alone, the colours are mixed everywhere.",
+    ),
+    "turning": (
+        "What happens to z when an image is turned",
+        "A turned image shows the same molecule. The black line should stay near the dotted one.",
+    ),
+    "factors": ("z, coloured by the true factors", "Each colour should follow one axis."),
+    "matching": (
+        "Which coordinate follows which factor",
+        "One bright square in each row and column is best.",
+    ),
+    "coordinates": (
+        "How much each coordinate says",
+        "A coordinate whose bar is near 0 says nothing about the particles: it has collapsed.",
+    ),
+    "components": (
+        "Principal and independent components of z",
+        "A dashed curve is the normal distribution. What differs from it, in several peaks or a "
+        "long tail, is where to look for states.",
+    ),
+    "reconstructions": (
+        "Particles and what the model makes of them",
+        "Upper row: centred particle images. Lower row: the model's images without noise.",
+    ),
+    "volumes": (
+        "The molecule along the first principal axes of z",
+        "Each row goes from one end of the particles to the other. If shape changes, the rows show "
+        "it; if they show the molecule turn, z holds pose.",
+    ),
+}
+
+
+def draw_all(
+    run: FinishedRun,
+    model: AdaptedModel | None,
+    particles: Particles,
+    rows: AllRows,
+    measured: Measurement,
+    progress: Progress,
+) -> Iterator[Picture]:
+    """Draws everything that the run allows.
+
+    Args:
+        run: The run.
+        model: Its model; None where conformations are stored.
+        particles: Its particles.
+        rows: What is inferred of all of them.
+        measured: What was measured; gets the reason of each picture that fails.
+        progress: Where to tell how far it is.
+
+    Yields:
+        Pictures, in the order of a report.
+    """
+    some = rows.take(particles.sample(_DRAWN))
+    reads = model if run.reads_images else None
+    drawings: dict[str, Callable[[], Figure | None]] = {
+        "leaks": lambda: _draw_leaks(measured.scores.get("pose_leak", {})),
+        "poses": lambda: draw_by_pose(some),
+        "turning": lambda: None if reads is None else _draw_turning(reads, particles, some),
+        "factors": lambda: draw_by_factor(some, some.factors),
+        "matching": lambda: draw_matching(some, some.factors),
+        "coordinates": lambda: _draw_coordinates(measured.coordinates),
+        "components": lambda: _draw_components(some),
+        "reconstructions": lambda: None if model is None else _draw_images(run, model, particles),
+        "volumes": lambda: _draw_volumes(run, rows, particles.device),
+    }
+    task = progress.add_task("Drawing", total=len(drawings))
+    for name, draw in drawings.items():
+        try:
+            with torch.no_grad():
+                figure = draw()
+        except (ValueError, TypeError) as error:
+            measured.missing[f"picture of {name}"] = str(error)
+            figure = None
+        progress.update(task, advance=1)
+        if figure is not None:
+            yield Picture(name, *_CAPTIONS[name], figure)
+
+
+def _draw_leaks(scores: Mapping[str, Score]) -> Figure | None:
+    """Bars of what z knows of pose and other nuisances, with intervals."""
+    end = "_leak_nonlinear_r2"
+    names = [name.removesuffix(end) for name in scores if name.endswith(end)]
+    if not names:
+        return None
+    figure = Figure(figsize=(6.4, 0.9 + 0.62 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    kinds = (("linear", _BLUE), ("nonlinear", _ORANGE))
+    for place, (kind, colour) in enumerate(kinds):
+        found = [scores[f"{name}_leak_{kind}_r2"] for name in names]
+        values = np.array([score.value for score in found])
+        ends = np.array([_ends(score) for score in found]).T
+        heights = np.arange(len(names)) + 0.38 * place - 0.19
+        axes.barh(heights, values, 0.36, color=colour, label=f"{kind} probe")
+        axes.errorbar(values, heights, xerr=ends, fmt="none", ecolor="black", lw=1, capsize=2)
+    labels = {"pose": "direction of view", "shift": "shift in the box"}
+    axes.set_yticks(range(len(names)), [labels.get(name, name) for name in names])
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), xlabel="R² of z: 0 it knows nothing, 1 it is nothing else")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _ends(score: Score) -> tuple[float, float]:
+    """Distances of an interval's ends from the value, as bars take them."""
+    if score.low is None or score.high is None:
+        return 0.0, 0.0
+    return max(score.value - max(score.low, 0.0), 0.0), max(min(score.high, 1.0) - score.value, 0.0)
+
+
+def _draw_coordinates(coordinates: Mapping[str, Sequence[float]]) -> Figure | None:
+    """Bars of the divergence and of the known share of each coordinate."""
+    if "kl_nats" not in coordinates:
+        return None
+    count = len(coordinates["kl_nats"])
+    figure = Figure(figsize=(max(5.0, 1.6 + 0.8 * count), 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    names = [f"z{k + 1}" for k in range(count)]
+    left.bar(names, coordinates["kl_nats"], color=_BLUE)
+    left.set(ylabel="KL from the prior (nats)")
+    right.bar(names, coordinates["share_known"], color=_GREEN)
+    right.axhline(0.5, color="black", lw=0.8, ls="--")
+    right.set(ylabel="share of its spread that images tell", ylim=(0, 1))
+    for axes in (left, right):
+        axes.grid(axis="y", alpha=0.3)
+    return figure
+
+
+def _draw_components(rows: InferredRows) -> Figure:
+    """Histograms of the first principal and independent components."""
+    latents = torch.from_numpy(rows.mean)
+    principal, independent = LinearReadout.pca(latents), LinearReadout.ica(latents)
+    count = min(latents.shape[1], _COMPONENTS)
+    figure = Figure(figsize=(max(4.6, 2.3 * count), 4.4), layout="constrained")
+    grid = figure.subplots(2, count, squeeze=False)
+    shares = principal(latents).double().var(0)
+    shares = shares / shares.sum()
+    for row, (name, reading) in enumerate((("PC", principal), ("IC", independent))):
+        values = reading(latents).numpy()
+        for k, axes in enumerate(grid[row]):
+            detail = f"{100 * float(shares[k]):.0f}% of variance, " if row == 0 else ""
+            axes.set_title(f"{name} {k + 1}: {detail}J = {reading.negentropy[k]:.2g}", fontsize=8)
+            _histogram(axes, values[:, k], _BLUE if row == 0 else _ORANGE)
+    figure.suptitle("J is the negentropy in nats: 0 for a normal distribution", fontsize=9)
+    return figure
+
+
+def _histogram(axes: Axes, values: FloatArray, colour: str) -> None:
+    """A histogram of standardised values beside the normal density."""
+    spread = float(values.std())
+    standard = (values - values.mean()) / (spread or 1.0)
+    axes.hist(standard, 40, range=(-4, 4), density=True, color=colour, alpha=0.75)
+    grid = np.linspace(-4, 4, 200)
+    axes.plot(grid, norm.pdf(grid), color="black", lw=1, ls="--")
+    axes.set(yticks=[], xlim=(-4, 4))
+
+
+def _draw_turning(model: AdaptedModel, particles: Particles, some: InferredRows) -> Figure:
+    """Drift of turned particles."""
+    batches = list(particles.batches(particles.sample(_TURNED)))
+    return draw_turning(model, batches, some)
+
+
+def _draw_images(run: FinishedRun, model: AdaptedModel, particles: Particles) -> Figure:
+    """A few particles, evenly spread, above the model's images of them."""
+    batch = next(particles.batches(particles.sample(_IMAGES)))
+    found = model.infer(batch)
+    pose = found.pose
+    if pose is None:
+        if "rotation" not in batch:
+            raise ValueError("the particles have no poses and the model infers none")
+        pose = Pose(batch["rotation"])
+    rendered = model.generate(found.mean, Pose(pose.rotation), batch)
+    observed = _centred(batch)
+    images = [_real(stack).float().cpu().numpy() for stack in (observed, rendered)]
+    return pictures.draw_images(*images, getattr(run.module, "pixel_size", 1.0))
+
+
+def _centred(batch: ParticleBatch) -> Tensor:
+    """Images moved by their translation, where these are Hartley transforms."""
+    images = batch["images"]
+    if "translation" not in batch or images.shape[-1] % 2 == 0:
+        return images
+    frequencies = lattice_frequencies(images.shape[-1] - 1).to(images.device)
+    return shift_hartley(images.flatten(1), frequencies, batch["translation"]).view_as(images)
+
+
+def _real(images: Tensor) -> Tensor:
+    """Real images; a Hartley transform is told by its odd side."""
+    return inverse_hartley2(desymmetrize(images)) if images.shape[-1] % 2 else images
+
+
+def _draw_volumes(run: FinishedRun, rows: AllRows, device: torch.device) -> Figure | None:
+    """Projections of volumes along the first principal axes."""
+    module = run.module
+    if not isinstance(module, EvaluatesVolumes):
+        return None
+    readout = LinearReadout.pca(rows.mean)
+    scores = readout(rows.mean).numpy()
+    count = min(_AXES, scores.shape[1])
+    side = min(module.box_size, _LARGEST_BOX)
+    low, high = np.percentile(scores[:, :count], _PERCENTILES, axis=0)
+    values = np.linspace(low, high, _STEPS).T.astype(np.float32)
+    images = []
+    for k in range(count):
+        along = readout.centre + torch.from_numpy(values[k])[:, None] * readout.matrix[k]
+        volumes = (module.volume(latent.to(device), side) for latent in along)
+        images.append(np.stack([volume.float().cpu().numpy().sum(0) for volume in volumes]))
+    pixel_size = module.pixel_size * module.box_size / side
+    names = [f"PC{k + 1}" for k in range(count)]
+    return draw_traversals(np.stack(images), values, _PERCENTILES, pixel_size, names)

@@ -1,0 +1,115 @@
+"""The numbers that tell most, with their names in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from cryo_disentangle.evaluation.scores import Score
+
+__all__ = ["Row", "headlines"]
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        group: What the rows belong to, in words.
+        name: What is measured, in words.
+        best: The best value, in words.
+        score: The number.
+    """
+
+    group: str
+    name: str
+    best: str
+    score: Score
+
+
+_GROUPS = {
+    "pose_leak": "What z knows that it should not",
+    "rotation": "Turned images (Edelberg and Lederman)",
+    "interventions": "Poses traded, the model's own molecule",
+    "true_interventions": "Poses traded, the true molecule",
+    "conformations": "Use of the latent space",
+    "disentanglement": "Against the true factors",
+}
+
+_NUISANCES = {
+    "pose": "the direction of view",
+    "defocus": "the defocus",
+    "shift": "the shift",
+    "time": "the time",
+    "temperature": "the temperature",
+}
+_LEAKS = {
+    f"{key}_leak_{kind}": (f"R² of z from {words}, {how}", "0")
+    for key, words in _NUISANCES.items()
+    for kind, how in (
+        ("linear_r2", "linear"),
+        ("nonlinear_r2", "nonlinear"),
+        ("nonlinear_r2_max", "nonlinear, worst coordinate"),
+    )
+}
+_TRADES = {
+    f"{key}{end}": (f"{words}, {how}", "0")
+    for key, words in (
+        ("volume_consistency", "z is found again from rendered images"),
+        ("conformation_encoder_consistency", "the encoder finds the conformation"),
+        ("conformation_pose_invariance", "z stays when the direction of view changes"),
+        ("volume_pose_invariance", "the pose is found again from rendered images"),
+        ("pose_encoder_consistency", "the encoder finds the pose"),
+        ("pose_conformation_invariance", "the pose stays when the conformation changes"),
+    )
+    for end, how in (("", "raw"), ("_normalized", "normalised (chance: 1)"))
+}
+_WORDS = {
+    "pose_leak": _LEAKS,
+    "rotation": {
+        "rotation_raw": ("movement of z, raw", "0"),
+        "rotation_normalized": ("movement of z, normalised (to another particle: 1)", "0"),
+        "rotation_noise_floor": ("movement that the posterior's width explains, normalised", ""),
+        "rotation_auc": ("a classifier tells turned images by z", "0.5"),
+    },
+    "interventions": _TRADES,
+    "true_interventions": _TRADES,
+    "conformations": {
+        "dimension": ("coordinates of z", ""),
+        "coordinates_in_use": ("coordinates in use", ""),
+        "kl_nats": ("KL from the normal prior (nats)", ""),
+    },
+    "disentanglement": {
+        "mcc_pearson": ("MCC (Pearson)", "1"),
+        "mcc_spearman": ("MCC (Spearman)", "1"),
+        "mcc_spline": ("MCC (spline)", "1"),
+        "mean_canonical_correlation": ("mean canonical correlation", "1"),
+        "r2_linear": ("R² of factors from z, linear", "1"),
+        "mig": ("mutual information gap", "1"),
+        "modularity": ("modularity", "1"),
+        "sap": ("SAP", "1"),
+        "dci_disentanglement": ("DCI disentanglement", "1"),
+        "dci_completeness": ("DCI completeness", "1"),
+        "dci_informativeness": ("DCI informativeness", "1"),
+        "infomec_modularity": ("InfoMEC modularity", "1"),
+        "infomec_compactness": ("InfoMEC compactness", "1"),
+        "beta_vae": ("BetaVAE score", "1"),
+        "factor_vae": ("FactorVAE score", "1"),
+    },
+}
+
+
+def headlines(scores: Mapping[str, Mapping[str, Score]]) -> list[Row]:
+    """Chooses the scores that tell most.
+
+    Args:
+        scores: By group and name.
+
+    Returns:
+        Rows in the order of a report.
+    """
+    return [
+        Row(_GROUPS[group], words, best, scores[group][name])
+        for group, names in _WORDS.items()
+        for name, (words, best) in names.items()
+        if name in scores.get(group, {})
+    ]
