@@ -1,5 +1,6 @@
 """The unknown volume v: conformations to densities, one file a decoder."""
 
+from cryo_disentangle.decoders.atomic import AtomicDecoder
 from cryo_disentangle.decoders.basis import BasisDecoder
 from cryo_disentangle.decoders.elastic_network import (
     ElasticModes,
@@ -10,16 +11,20 @@ from cryo_disentangle.decoders.encoding import AxisEncoding, GaussianEncoding, P
 from cryo_disentangle.decoders.free_displacement import FreeDisplacement
 from cryo_disentangle.decoders.implicit import ImplicitDecoder
 from cryo_disentangle.decoders.normal_modes import NormalModes
+from cryo_disentangle.decoders.rigid_domains import HingedDomains, RigidDomains
 
 __all__ = [
+    "AtomicDecoder",
     "AxisEncoding",
     "BasisDecoder",
     "ElasticModes",
     "FreeDisplacement",
     "GaussianEncoding",
+    "HingedDomains",
     "ImplicitDecoder",
     "NormalModes",
     "PositionalEncoding",
+    "RigidDomains",
     "elastic_network_modes",
     "neighbour_distance",
 ]
