@@ -26,14 +26,14 @@ from cryo_disentangle import (  # noqa: F401
     simulation,
 )
 from cryo_disentangle.callbacks import PredictionWriter
-from cryo_disentangle.evaluation.command import evaluate_command
+from cryo_disentangle.evaluation.command import evaluate_command, export_command
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.simulation.command import main as simulate
 
 __all__ = ["main"]
 
 _DEFAULT_RUN = "runs/default"
-_COMMANDS = {"simulate": simulate, "evaluate": evaluate_command}
+_COMMANDS = {"simulate": simulate, "evaluate": evaluate_command, "export": export_command}
 
 
 class _SaveConfig(SaveConfigCallback):
@@ -139,7 +139,8 @@ def _lightning(words: list[str]) -> None:
             "prog": "cryo-disentangle",
             "description": "Heterogeneous cryo-EM reconstruction with meaningful latent spaces. "
             "Besides the commands below there are `cryo-disentangle simulate`, which makes "
-            "particle stacks with known factors, and `cryo-disentangle evaluate`, which tells "
-            "whether the latent space of a finished run is about shape or about pose.",
+            "particle stacks with known factors, `cryo-disentangle evaluate`, which tells whether "
+            "the latent space of a finished run, ours or cryoDRGN's, is about shape or about pose, "
+            "and `cryo-disentangle export`, which hands it to cryoDRGN's tools.",
         },
     )

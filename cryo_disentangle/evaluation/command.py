@@ -10,10 +10,11 @@ import torch
 from rich.console import Console
 
 from cryo_disentangle.evaluation.evaluate import evaluate
+from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.opening import open_run
 from cryo_disentangle.evaluation.runs import DataFiles
 
-__all__ = ["evaluate_command"]
+__all__ = ["evaluate_command", "export_command"]
 
 
 def evaluate_command(words: Sequence[str]) -> None:
@@ -35,8 +36,6 @@ def evaluate_command(words: Sequence[str]) -> None:
     )
     parser.add_argument("--truth", type=Path, help="truth.npz of a simulated stack")
     parser.add_argument("--out", type=Path, help="folder to write to; by default RUN/evaluation")
-    parser.add_argument("--batch-size", type=int, default=64, help="particles a batch")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto")
     parser.add_argument(
         "--sample", type=int, default=4000, help="particles that are turned and trade poses"
     )
@@ -44,7 +43,7 @@ def evaluate_command(words: Sequence[str]) -> None:
         "--resamples", type=int, default=40, help="halves that intervals are made of; 0 for none"
     )
     options = parser.parse_args(words)
-    run = open_run(options.run, options.epoch, _files(options.__dict__))
+    run = open_run(options.run, options.epoch, _files(vars(options)))
     console = Console()
     found = evaluate(
         run,
@@ -59,6 +58,41 @@ def evaluate_command(words: Sequence[str]) -> None:
     folder = options.out or options.run / "evaluation"
     found.write(folder)
     console.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def export_command(words: Sequence[str]) -> None:
+    """Runs ``cryo-disentangle export``.
+
+    Args:
+        words: Command line without the command's name.
+
+    Raises:
+        ValueError: If an option or the run is wrong.
+        OSError: If a file is missing, or the folder can't be written to or holds a run.
+        TypeError: If the format has no such model.
+        SystemExit: If words are no options, or help was asked for.
+    """
+    parser = _parser(
+        "export",
+        "Writes a finished run as another program would have: cryodrgn train_vae's folder.",
+    )
+    parser.add_argument("--format", choices=["cryodrgn"], default="cryodrgn", help="of the folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    options = parser.parse_args(words)
+    run = open_run(options.run, options.epoch, _files(vars(options)))
+    console = Console()
+    export_cryodrgn(
+        run,
+        options.out,
+        batch_size=options.batch_size,
+        device=_device(options.device),
+        console=console,
+    )
+    console.print(
+        f"Written; go on with: cryodrgn analyze {options.out} {run.epoch}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _parser(name: str, description: str) -> ArgumentParser:
@@ -79,6 +113,8 @@ def _parser(name: str, description: str) -> ArgumentParser:
         parser.add_argument(
             f"--{option}", type=Path, help=f"{what}, in place of the run's configuration"
         )
+    parser.add_argument("--batch-size", type=int, default=64, help="particles a batch")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto")
     return parser
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cryo_disentangle.callbacks import adapt
@@ -25,7 +24,7 @@ from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.page import PageContent, draw_page
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.scores import Measurement, Score
-from cryo_disentangle.evaluation.streaming import Particles, infer_all
+from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.tables import headlines
 from cryo_disentangle.evaluation.words import Judgement, judge, next_steps
 from cryo_disentangle.metrics import TrueGenerator
@@ -178,15 +177,7 @@ def evaluate(
     model = adapt(run.module) if run.stored is None else None
     factors, generator = (None, None) if truth is None else _read_truth(truth, run)
     particles = Particles(run, batch_size, target, factors)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=console is None,
-    )
-    with progress, evaluating(run.module):
+    with show_progress(console) as progress, evaluating(run.module):
         rows = infer_all(run, model, particles, progress)
         chosen = particles.sample(sample)
         measured = Measurement(run, model, particles, rows, chosen, generator, resamples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryo_disentangle.evaluation.cryodrgn_runs import is_cryodrgn_run, open_cryodrgn_run
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.evaluation.training_runs import is_training_run, open_training_run
 
@@ -28,6 +29,8 @@ def open_run(folder: Path, epoch: int | None = None, files: DataFiles | None = N
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
+    if is_cryodrgn_run(folder):
+        return open_cryodrgn_run(folder, epoch, files)
     if is_training_run(folder):
         return open_training_run(folder, epoch, files)
     raise ValueError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -64,6 +65,8 @@ class FinishedRun:
         stored: Conformations of the particles where the module infers none, else None.
         facts: What was trained, for the reader.
         is_cryodrgn: Whether cryoDRGN has made it.
+        optimizer_states: Of the optimisers at the end of training, where the module doesn't know
+            them.
     """
 
     folder: Path
@@ -74,6 +77,7 @@ class FinishedRun:
     stored: Latents | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     is_cryodrgn: bool = False
+    optimizer_states: Sequence[dict[str, Any]] = ()
 
     @property
     def reads_images(self) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -20,9 +21,28 @@ from cryo_disentangle.callbacks.run_particles import InferredRows
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
-__all__ = ["AllRows", "Particles", "infer_all"]
+__all__ = ["AllRows", "Particles", "infer_all", "show_progress"]
 
 _LABELS = ("time", "trajectory", "temperature", "factors")
+
+
+def show_progress(console: Console | None) -> Progress:
+    """Makes bars that tell how far the work is.
+
+    Args:
+        console: Where to; None shows nothing.
+
+    Returns:
+        A context manager.
+    """
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=console is None,
+    )
 
 
 class Particles:

@@ -69,8 +69,15 @@ def open_training_run(
     except (KeyError, RuntimeError) as error:
         raise ValueError(f"{checkpoint_path}: not of the model of {path}: {error}") from error
     done = int(checkpoint["epoch"]) + 1
-    facts = _facts(config, checkpoint_path)
-    return FinishedRun(folder, "a run of cryo-disentangle", done, data, module.eval(), facts=facts)
+    return FinishedRun(
+        folder,
+        "a run of cryo-disentangle",
+        done,
+        data,
+        module.eval(),
+        facts=_facts(config, checkpoint_path),
+        optimizer_states=checkpoint.get("optimizer_states", ()),
+    )
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -1,0 +1,91 @@
+"""Runs of cryoDRGN, opened to be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun, Latents
+from cryo_disentangle.interop import CryoDRGNRun
+from cryo_disentangle.modules import CryoDRGNReconstruction
+
+__all__ = ["is_cryodrgn_run", "open_cryodrgn_run"]
+
+
+def is_cryodrgn_run(folder: Path) -> bool:
+    """Whether a folder looks like what cryoDRGN leaves.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        Whether it has weights under cryoDRGN's names.
+    """
+    return any(folder.glob("weights*.pkl"))
+
+
+def open_cryodrgn_run(
+    folder: Path, epoch: int | None = None, files: DataFiles | None = None
+) -> FinishedRun:
+    """Opens a run of ``train_vae``, ``train_dec``, ``train_nn`` or ``abinit``.
+
+    Args:
+        folder: Its folder.
+        epoch: The epoch, by cryoDRGN's count; None is the last.
+        files: Where particles lie now.
+
+    Returns:
+        The run; where it has no encoder, with the conformations that it has stored.
+
+    Raises:
+        FileNotFoundError: If the folder, its configuration, the epoch or a file is missing.
+        ValueError: If one of them is damaged, they disagree, or the run is not supported.
+    """
+    places = (files or DataFiles()).given()
+    run = CryoDRGNRun.open(folder, epoch, **places)
+    data = run.data(batch_size=64)
+    facts = {
+        "decoder": f"{type(run.decoder).__name__}, {run.networks.layers} layers of "
+        f"{run.networks.width}, encoding {run.networks.pe_type}, {run.networks.domain}",
+        "dimension of z": str(run.conformation_dim),
+    }
+    module: nn.Module
+    stored = None
+    if run.encoder is not None:
+        settings = run.networks.encoder
+        if settings is not None:
+            facts["encoder"] = f"{settings.layers} layers of {settings.width}"
+        module = CryoDRGNReconstruction(folder, epoch, run.box_size, pixel_size=data.pixel_size)
+    else:
+        mean, log_variance = run.latents()
+        stored = Latents(
+            np.asarray(mean, np.float32),
+            None if log_variance is None else np.asarray(log_variance, np.float32),
+        )
+        module = _DecoderAlone(run, data.pixel_size)
+    return FinishedRun(
+        folder,
+        f"a run of cryoDRGN ({run.config.program})",
+        run.epoch,
+        data,
+        module.eval(),
+        stored,
+        facts,
+        is_cryodrgn=True,
+    )
+
+
+class _DecoderAlone(nn.Module):
+    """A decoder without encoder, of which there are volumes to see."""
+
+    def __init__(self, run: CryoDRGNRun, pixel_size: float) -> None:
+        super().__init__()
+        self.decoder = run.decoder
+        self.box_size, self.pixel_size = run.box_size, pixel_size
+        self._intensity_scale = run.intensity_scale
+
+    def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
+        """Density of one conformation (Z,) in the stack's intensity units."""
+        return self.decoder.volume(conformation, box_size) * self._intensity_scale

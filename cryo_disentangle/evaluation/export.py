@@ -1,0 +1,97 @@
+"""Finished runs, handed to other programs."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import lightning as L
+import torch
+from rich.console import Console
+
+from cryo_disentangle.callbacks import adapt
+from cryo_disentangle.evaluation.runs import FinishedRun
+from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
+from cryo_disentangle.interop import CryoDRGNWriter
+from cryo_disentangle.metrics.particle_rows import evaluating
+
+__all__ = ["export_cryodrgn"]
+
+_LOSSES = ("train/reconstruction", "train/kl", "train/loss")
+
+
+def export_cryodrgn(
+    run: FinishedRun,
+    folder: Path,
+    *,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+    console: Console | None = None,
+) -> None:
+    """Writes a run as ``cryodrgn train_vae`` leaves it.
+
+    ``cryodrgn analyze FOLDER EPOCH``, ``eval_vol``, ``eval_images``, ``pc_traversal`` and others
+    go on from there.
+
+    Args:
+        run: The run; `open_run`.
+        folder: Where to; it is made.
+        batch_size: Particles a batch, to infer their conformations.
+        device: Where the model works.
+        console: Where progress is shown; None shows none.
+
+    Raises:
+        FileExistsError: If the folder has a configuration already.
+        TypeError: If cryoDRGN has no such model, or doesn't prepare images so.
+        ValueError: If the run has no encoder.
+    """
+    if (folder / "config.yaml").exists():
+        raise FileExistsError(f"{folder} already holds a run: choose another folder (--out)")
+    if run.stored is not None:
+        raise ValueError(
+            f"{run.folder}: {run.kind} has no encoder, and train_vae's folder needs one"
+        )
+    target = torch.device(device)
+    writer = CryoDRGNWriter(folder)
+    writer.write_config(run.module, run.data)
+    run.module.to(target)
+    with show_progress(console) as progress, evaluating(run.module):
+        particles = Particles(run, batch_size, target)
+        rows = infer_all(run, adapt(run.module), particles, progress)
+    latents = (None if rows is None else rows.numpy() for rows in (rows.mean, rows.log_variance))
+    writer.write_latents(*latents, run.epoch)
+    writer.write_weights(run.module, _optimizers(run), run.epoch)
+    writer.make_log()
+    for epoch, losses in _learning_curve(run.folder, run.epoch):
+        writer.log_epoch(epoch, *losses)
+
+
+def _optimizers(run: FinishedRun) -> list[torch.optim.Optimizer]:
+    """The optimiser with its state at the end."""
+    if not isinstance(run.module, L.LightningModule):
+        return []
+    made = run.module.configure_optimizers()
+    optimizer = made["optimizer"] if isinstance(made, dict) else made
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return []
+    for state in run.optimizer_states[:1]:
+        optimizer.load_state_dict(state)
+    return [optimizer]
+
+
+def _learning_curve(folder: Path, epochs: int) -> list[tuple[int, tuple[float, ...]]]:
+    """Mean losses of the epochs done, from the newest ``metrics.csv``; none where there is none."""
+    tables = sorted(folder.glob("metrics/version_*/metrics.csv"), key=lambda p: p.stat().st_mtime)
+    found: dict[int, list[list[float]]] = defaultdict(list)
+    for path in tables[-1:]:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if all(row.get(name) for name in _LOSSES):
+                    losses = [float(row[name]) for name in _LOSSES]
+                    found[int(row["epoch"]) + 1].append(losses)
+    return [
+        (epoch, tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)))
+        for epoch, rows in sorted(found.items())
+        if epoch <= epochs
+    ]
