@@ -148,7 +148,13 @@ class NonFiniteGuard(Callback):
 
     def _look(self, trainer: L.Trainer) -> None:
         """Waits for the device and acts on what it says."""
-        batches, self._batches = self._batches, []
+        batches = self._batches
+        # Particles whose gradients are still being accumulated may have to be named with them.
+        self._batches = [
+            batch._replace(finite=torch.ones_like(batch.finite))
+            for batch in batches
+            if batch.step == trainer.global_step
+        ]
         gradients, self._gradients = self._gradients, []
         flags = [batch.finite.all() for batch in batches] + [finite for _, finite in gradients]
         fine = not flags or bool(torch.stack(flags).all())

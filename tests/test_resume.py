@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import stat
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from tests import tiny
@@ -25,23 +30,27 @@ def load(run: Path) -> dict[str, Any]:
     return state
 
 
-def kill_in_mid_epoch(*words: str | Path) -> None:
-    """Kills a run (SIGKILL) in the middle of its second epoch."""
+def end_in_mid_epoch(
+    number: signal.Signals, *words: str | Path, environment: Mapping[str, str] | None = None
+) -> int:
+    """Sends a signal to a run in the middle of its second epoch; returns its exit status."""
     folder = Path(words[-1]) / "checkpoints"
     process = subprocess.Popen(
         tiny.command(*words),
-        env=tiny.environment(),
+        env=tiny.environment() | dict(environment or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    end = time.monotonic() + 120
+    end = time.monotonic() + 200
     try:
         # Not at the epoch's first checkpoint, step 165, for last.ckpt is written after it.
         while not any(folder.glob("epoch=1-step=[123][!6]?.ckpt")):
-            assert process.poll() is None, "the run ended before it could be killed"
+            assert process.poll() is None, "the run ended before it could be stopped"
             assert time.monotonic() < end, "no checkpoint appeared"
             time.sleep(0.01)
+        process.send_signal(number)
+        return process.wait(60)
     finally:
         process.kill()
         process.wait()
@@ -64,20 +73,64 @@ def assert_equal(ours: object, theirs: object, name: str) -> None:
         assert ours == theirs, name
 
 
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    data = tiny.write_stack(tmp_path / "data", count=_PARTICLES)
-    config = tiny.write_config(tmp_path, data, max_epochs=_EPOCHS)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    fit = ("fit", "--config", config, *_EVERY, "--trainer.default_root_dir")
-    tiny.succeed(*fit, whole)
-    kill_in_mid_epoch(*fit, killed)
+Fit = tuple[str | Path, ...]
 
-    stopped = load(killed)["global_step"]
+
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    """Words of a run, but for its folder."""
+    folder = tmp_path_factory.mktemp("resume")
+    data = tiny.write_stack(folder / "data", count=_PARTICLES)
+    callbacks = [{"class_path": "SignalCheckpoint"}]
+    config = tiny.write_config(folder, data, max_epochs=_EPOCHS, callbacks=callbacks)
+    return ("fit", "--config", config, *_EVERY, "--trainer.default_root_dir")
+
+
+@pytest.fixture(scope="module")
+def whole(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The last state of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    tiny.succeed(*fit, folder)
+    return load(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_a_run_that_was_ended_resumes_to_the_same_weights(
+    fit: Fit, whole: dict[str, Any], number: signal.Signals, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    status = end_in_mid_epoch(number, *fit, run)
+    assert status == (-9 if number == signal.SIGKILL else 128 + number)
+
+    stopped = load(run)["global_step"]
     assert _STEPS <= stopped < _EPOCHS * _STEPS
-    assert stopped % _STEPS, "killed between epochs"
-    tiny.succeed(*fit, killed, "--ckpt_path", "last")
+    assert stopped % _STEPS, "ended between epochs"
+    tiny.succeed(*fit, run, "--ckpt_path", "last")
 
-    expected, found = load(whole), load(killed)
-    assert found["global_step"] == expected["global_step"] == _EPOCHS * _STEPS
+    found = load(run)
+    assert found["global_step"] == whole["global_step"] == _EPOCHS * _STEPS
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
-        assert_equal(found[part], expected[part], part)
+        assert_equal(found[part], whole[part], part)
+    assert [path.name for path in (run / "checkpoints").glob("last*")] == ["last.ckpt"]
+
+
+def test_slurm_gets_the_job_back(fit: Fit, tmp_path: Path) -> None:
+    scontrol = tmp_path / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/requeued\n')
+    scontrol.chmod(scontrol.stat().st_mode | stat.S_IXUSR)
+    slurm = {
+        "PATH": f"{scontrol.parent}{os.pathsep}{os.environ['PATH']}",
+        "SLURM_JOB_ID": "1234",
+        "SLURM_JOB_NAME": "fit",
+        "SLURM_NTASKS": "1",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0",
+    }
+    run = tmp_path / "run"
+    status = end_in_mid_epoch(signal.SIGUSR1, *fit, run, environment=slurm)
+    assert status == 128 + signal.SIGUSR1
+    assert (tmp_path / "requeued").read_text() == "requeue 1234\n"
+    assert load(run)["global_step"] % _STEPS
+    assert not list(run.glob("hpc_ckpt*"))

@@ -1,0 +1,149 @@
+"""What is not finite is named, or left out and counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import lightning as L
+import pytest
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cryo_disentangle.callbacks import NonFiniteGuard
+from cryo_disentangle.types import ParticleBatch
+from tests.callbacks import loops, watched
+from tests.small_model import COUNT, make_batch, make_model
+
+pytestmark = [
+    *(pytest.mark.filterwarnings(quiet) for quiet in watched.QUIET),
+    pytest.mark.filterwarnings("ignore:You defined a `validation_step`:UserWarning"),
+]
+
+
+def batches(count: int, spoilt: dict[int, tuple[str, int]] | None = None) -> list[ParticleBatch]:
+    """Batches with consecutive rows; some with a NaN in a tensor of one of their particles."""
+    made = []
+    for number in range(count):
+        batch: Any = make_batch()
+        batch["index"] = batch["index"] + number * COUNT
+        if number in (spoilt or {}):
+            key, position = (spoilt or {})[number]
+            batch[key][(position, *(0,) * (batch[key].ndim - 1))] = math.nan
+        made.append(batch)
+    return made
+
+
+class Explode(Callback):
+    """Makes the gradient infinite at some batches."""
+
+    def __init__(self, at: Iterable[int]) -> None:
+        self.at = set(at)
+
+    def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.fit_loop.total_batch_idx in self.at:
+            gradient = next(p.grad for p in pl_module.parameters() if p.grad is not None)
+            gradient[0] = math.inf
+
+
+def loader(data: list[ParticleBatch]) -> DataLoader[Any]:
+    """Gives the batches as they are."""
+    return DataLoader(data, batch_size=None)  # type: ignore[arg-type]
+
+
+def fit(data: list[ParticleBatch], *callbacks: Callback, **options: Any) -> dict[str, Tensor]:
+    """Weights after an epoch."""
+    model = make_model()
+    trainer = loops.make_trainer(*callbacks, limit_val_batches=0, **options)
+    trainer.fit(model, loader(data))
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("skip", [False, True])
+def test_nothing_changes_where_all_is_finite(every: int, skip: bool) -> None:
+    data = batches(6)
+    found = fit(data, NonFiniteGuard(skip, every))
+    assert loops.difference(found, fit(data)) == 0
+
+
+@pytest.mark.parametrize("key", ["images", "ctf", "rotation"])
+def test_a_particle_is_named(key: str) -> None:
+    data = batches(4, {2: (key, 3)})
+    row = 2 * COUNT + 3
+    with pytest.raises(ValueError, match=rf"not finite at step 2.*: particle {row} \({key}\);"):
+        fit(data, NonFiniteGuard())
+
+
+def test_a_particle_is_left_out_and_counted() -> None:
+    data = batches(6, {1: ("images", 0), 4: ("ctf", 2)})
+    guard = NonFiniteGuard(skip=True)
+    with pytest.warns(UserWarning, match=r"left out.*particle \d+ \((images|ctf), step"):
+        found = fit(data, guard)
+    assert guard.state_dict() == {"particles": 2, "steps": 0}
+    # As if another particle of its batch had been there twice.
+    clean: Any = batches(6)
+    for batch, bad, good in ((1, 0, 1), (4, 2, 0)):
+        for value in clean[batch].values():
+            value[bad] = value[good]
+    assert loops.difference(found, fit(clean)) == 0
+    later = NonFiniteGuard(skip=True)
+    later.load_state_dict(guard.state_dict())
+    assert later.state_dict() == guard.state_dict()
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_a_gradient_is_stopped(accumulated: int) -> None:
+    data = batches(6)
+    rows = ", ".join(str(row) for row in range(4 * COUNT, (4 + accumulated) * COUNT))
+    step = 4 // accumulated
+    words = rf"gradient was not finite at step {step}, .*particles {rows}\)"
+    with pytest.raises(ValueError, match=words):
+        fit(data, Explode([4]), NonFiniteGuard(), accumulate_grad_batches=accumulated)
+
+
+def test_weights_are_as_before_a_stop() -> None:
+    model, data = make_model(), batches(3)
+    trainer = loops.make_trainer(Explode([0]), NonFiniteGuard(), limit_val_batches=0)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    with pytest.raises(ValueError, match="lower learning rate"):
+        trainer.fit(model, loader(data))
+    after = {name: value.detach() for name, value in model.named_parameters()}
+    assert loops.difference(before, after) == 0
+
+
+def test_a_step_is_skipped_and_counted() -> None:
+    guard = NonFiniteGuard(skip=True)
+    with pytest.warns(UserWarning, match=r"left out.*step 2 \(its gradient\)"):
+        found = fit(batches(6), Explode([2]), guard)
+    assert guard.state_dict() == {"particles": 0, "steps": 1}
+    assert all(bool(value.isfinite().all()) for value in found.values())
+
+
+def test_a_batch_of_bad_particles_is_a_step_without_gradient() -> None:
+    data: Any = batches(4)
+    data[1]["images"][:] = math.nan
+    guard = NonFiniteGuard(skip=True)
+    with pytest.warns(UserWarning, match="left out"):
+        found = fit(data, guard)
+    assert guard.state_dict() == {"particles": COUNT, "steps": 1}
+    assert all(bool(value.isfinite().all()) for value in found.values())
+
+
+@pytest.mark.filterwarnings("ignore:left out:UserWarning")
+def test_patience_has_an_end() -> None:
+    with pytest.raises(ValueError, match=r"not finite at step 4.* in each of 3 steps up to there"):
+        fit(batches(9), Explode([0, 2, 3, 4, 5]), NonFiniteGuard(skip=True, patience=3))
+
+
+def test_batches_of_other_kinds_are_let_pass() -> None:
+    expected = loops.without()
+    assert loops.difference(expected, loops.without(NonFiniteGuard(skip=True))) == 0
+
+
+@pytest.mark.parametrize("name", ["every_n_steps", "patience"])
+def test_odd_numbers_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, found 0"):
+        NonFiniteGuard(**{name: 0})
