@@ -8,6 +8,7 @@ from cryo_disentangle.decoders.elastic_network import (
     neighbour_distance,
 )
 from cryo_disentangle.decoders.encoding import AxisEncoding, GaussianEncoding, PositionalEncoding
+from cryo_disentangle.decoders.flow import FlowDecoder
 from cryo_disentangle.decoders.free_displacement import FreeDisplacement
 from cryo_disentangle.decoders.implicit import ImplicitDecoder
 from cryo_disentangle.decoders.normal_modes import NormalModes
@@ -18,6 +19,7 @@ __all__ = [
     "AxisEncoding",
     "BasisDecoder",
     "ElasticModes",
+    "FlowDecoder",
     "FreeDisplacement",
     "GaussianEncoding",
     "HingedDomains",
