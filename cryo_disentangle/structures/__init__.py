@@ -3,13 +3,16 @@
 from cryo_disentangle.structures.atoms import Atoms, read_atoms
 from cryo_disentangle.structures.domains import select_domains, select_residues, taper
 from cryo_disentangle.structures.hinges import Hinge, find_hinge, screw_displacement, superpose
+from cryo_disentangle.structures.pseudo_atoms import fit_pseudo_atoms, read_pseudo_atoms
 from cryo_disentangle.structures.writing import write_structures
 
 __all__ = [
     "Atoms",
     "Hinge",
     "find_hinge",
+    "fit_pseudo_atoms",
     "read_atoms",
+    "read_pseudo_atoms",
     "screw_displacement",
     "select_domains",
     "select_residues",
