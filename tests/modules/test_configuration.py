@@ -109,7 +109,7 @@ def test_laws_of_temperature(name: str) -> None:
 def test_pose_heads(name: str) -> None:
     kind = getattr(encoders, name)
     assert {*_NETWORKS[name], "coefficients"} == options_of(kind)
-    head = build(pose_head=part(name, _NETWORKS[name])).pose_head
+    head: Any = build(pose_head=part(name, _NETWORKS[name])).pose_head
     assert type(head) is kind
     proposed = head(torch.zeros(2, len(build().disc)))
     assert proposed.shape == (2, _NETWORKS[name]["hypotheses"], 3, 3)
