@@ -59,7 +59,9 @@ class TwoArms(GaussianMolecule):
         axes: Hinge axis of each arm; None takes built-in ones.
         max_angle_deg: Angle in degrees at coordinate 1.
         body_radii: Semi-axes of the ellipsoidal body in Å.
-        gaussians_per_part: Number of Gaussians in the body and in each arm.
+        gaussians_per_part: Number of Gaussians in each arm.
+        body_gaussians: Number of Gaussians in the body; None is as many as in an arm. Where poses
+            are to be inferred, a heavy body tells a turn of the whole from arms that turn together.
         sigma_angstrom: Standard deviation of every Gaussian in Å.
 
     Raises:
@@ -74,6 +76,7 @@ class TwoArms(GaussianMolecule):
     body_radii: Vector = (14.0, 11.0, 8.0)
     gaussians_per_part: int = 20
     sigma_angstrom: float = 4.0
+    body_gaussians: int | None = None
 
     def __post_init__(self) -> None:
         arms = len(self.lengths)
@@ -85,7 +88,8 @@ class TwoArms(GaussianMolecule):
                 raise ValueError(
                     f"{name}: one for each of {arms} arms expected, found {len(given)}"
                 )
-        sizes = [*self.lengths, *self.body_radii, self.gaussians_per_part, self.sigma_angstrom]
+        counts = (self.gaussians_per_part, self._body)
+        sizes = [*self.lengths, *self.body_radii, *counts, self.sigma_angstrom]
         if min(sizes) <= 0:
             raise ValueError(
                 f"lengths, radii, sigma and counts must be positive, found {min(sizes)}"
@@ -94,6 +98,11 @@ class TwoArms(GaussianMolecule):
             raise ValueError("directions: an arm's direction has zero length")
         # Hinges are made now, so that a wrong axis is told at once.
         _ = self.hinges
+
+    @property
+    def _body(self) -> int:
+        """Number of Gaussians in the body."""
+        return self.gaussians_per_part if self.body_gaussians is None else self.body_gaussians
 
     @property
     def dim(self) -> int:
@@ -133,7 +142,7 @@ class TwoArms(GaussianMolecule):
             root + length * steps[:, None] * unit
             for length, (root, unit) in zip(self.lengths, self._roots, strict=True)
         ]
-        return torch.cat([_spiral(self.gaussians_per_part, self.body_radii), *arms])
+        return torch.cat([_spiral(self._body, self.body_radii), *arms])
 
     @cached_property
     def weights(self) -> Tensor:
@@ -143,8 +152,9 @@ class TwoArms(GaussianMolecule):
     @cached_property
     def _membership(self) -> Tensor:
         """Which Gaussians belong to which arm, shape (K, N)."""
-        part = torch.arange(len(self._reference)) // self.gaussians_per_part
-        return (part == torch.arange(1, self.dim + 1)[:, None]).float()
+        arms = torch.arange(self.dim).repeat_interleave(self.gaussians_per_part)
+        part = torch.cat([arms.new_full((self._body,), -1), arms])
+        return (part == torch.arange(self.dim)[:, None]).float()
 
     def centres(self, conformation: Tensor) -> Tensor:
         """Places the Gaussians.

@@ -32,6 +32,14 @@ def test_each_coordinate_turns_its_own_arm_rigidly(arms: int) -> None:
                 torch.testing.assert_close(moved[k, part], rest[part], atol=1e-6, rtol=0)
 
 
+def test_a_heavy_body_stays_when_arms_turn() -> None:
+    molecule = TwoArms(body_gaussians=50)
+    rest, moved = molecule.centres(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
+    assert len(rest) == len(molecule.weights) == 90
+    moving = (moved - rest).norm(dim=-1) > 0
+    assert moving.nonzero()[:, 0].tolist() == list(range(50, 70))
+
+
 def test_the_tip_turns_by_the_angle() -> None:
     axis, direction = (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)
     molecule = TwoArms(
