@@ -1,0 +1,115 @@
+"""Two nodes, as torchrun sees them, on one machine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests import tiny
+from tests.guarded_processes import BATCHES, SIGNALLED, SPOILT
+from tests.small_model import COUNT
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def on_two_nodes(*words: str | Path) -> None:
+    """Runs a module by one torchrun a node, with one process each."""
+    port = free_port()
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    command += ["--rdzv-backend=static", "--master-addr=127.0.0.1", f"--master-port={port}"]
+    nodes = [
+        subprocess.Popen(
+            [*command, f"--node-rank={rank}", "-m", *map(str, words)],
+            cwd=_ROOT,
+            env=tiny.environment() | {"GLOO_SOCKET_IFNAME": "lo"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        for node in nodes:
+            said, _ = node.communicate(timeout=280)
+            assert node.returncode == 0, said[-4000:]
+    finally:
+        for node in nodes:
+            node.kill()
+            node.wait()
+
+
+def test_a_run_with_a_penalty_that_learns(tmp_path: Path) -> None:
+    # 2 x 21 training particles: a batch of 5 would be followed by a lone one.
+    data = tiny.write_stack(tmp_path / "data", count=52)
+    config = tiny.write_config(
+        tmp_path, data | {"validation_fraction": 0.19, "batch_size": 5}, max_epochs=2
+    )
+    on_two_nodes(
+        "cryo_disentangle",
+        "fit",
+        "--config",
+        config,
+        "--trainer.num_nodes=2",
+        "--trainer.strategy=ddp",
+        "--trainer.enable_progress_bar=false",
+        '--model.init_args.penalties={"tc": {"class_path": "FactorVAE", "init_args": '
+        '{"conformation_dim": 2, "width": 8, "layers": 1}}}',
+        "--trainer.callbacks+=SignalCheckpoint",
+        "--trainer.callbacks+=NonFiniteGuard",
+        "--trainer.plugins+=AtomicCheckpointIO",
+    )
+    assert len(tiny.read_metrics(tmp_path / "run", "train/tc")) == 2 * 4
+    assert len(list((tmp_path / "run/metrics").iterdir())) == 1
+    saved = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == 2 * 4
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each process says."""
+    folder = tmp_path_factory.mktemp("guarded")
+    on_two_nodes("tests.guarded_processes", folder)
+    last = folder / "signalled/checkpoints/last.ckpt"
+    step = torch.load(last, weights_only=True)["global_step"]
+    said = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+    return [findings | {"saved": step} for findings in said]
+
+
+def test_processes_do_the_same(found: list[dict[str, Any]]) -> None:
+    assert found[0] == found[1]
+    assert all(found[0][case]["finite"] for case in ("stopped", "skipped", "signalled"))
+
+
+def test_all_name_the_particle_of_one(found: list[dict[str, Any]]) -> None:
+    row = (2 * SPOILT + 1) * COUNT + 1
+    for findings in found:
+        assert f"not finite at step {SPOILT}" in findings["stopped"]["error"]
+        assert f": particle {row} (images);" in findings["stopped"]["error"]
+
+
+def test_all_skip_the_particle_of_one(found: list[dict[str, Any]]) -> None:
+    skipped = found[0]["skipped"]
+    assert (skipped["error"], skipped["step"]) == ("", BATCHES)
+    assert (skipped["particles"], skipped["steps"]) == (1, 0)
+
+
+def test_a_signal_to_one_ends_all(found: list[dict[str, Any]]) -> None:
+    ended = found[0]["signalled"]
+    assert ended["status"] == 128 + signal.SIGTERM
+    # The first agreement after the signal: processes compare notes every three steps.
+    assert SIGNALLED < ended["step"] == found[0]["saved"] <= SIGNALLED + 3
