@@ -49,7 +49,7 @@ def traversal_latents(
     return paths.astype(np.float32)
 
 
-def chimerax_script(names: Sequence[str], level: float) -> str:
+def chimerax_script(names: Sequence[str], level: float, structures: str | None = None) -> str:
     """Writes ChimeraX commands that open volumes as one series and play it to and fro.
 
     ChimeraX (1.0 and later) runs them in the script's folder, so that names need no path.
@@ -57,15 +57,24 @@ def chimerax_script(names: Sequence[str], level: float) -> str:
     Args:
         names: Files, in order; without spaces.
         level: Contour level of all of them.
+        structures: File of as many models as volumes, played inside them; None for none.
 
     Returns:
         Text of a ``.cxc`` file.
     """
+    played = []
+    if structures is not None:
+        played = [
+            f"open {structures} coordsets true",
+            "transparency #1 60",
+            f"coordset #2 1,{len(names)} loop 1000 bounce true pauseFrames 12",
+        ]
     commands = [
         "# Double-click, or: open this file in ChimeraX. It closes what is open there.",
         "close",
         f"open {' '.join(names)} vseries true",
         f"volume #1 level {level:.6g} step 1",
+        *played,
         "view",
         "vseries play #1 loop true direction oscillate maxFrameRate 5",
         "# vseries stop #1",
@@ -160,9 +169,12 @@ class TraversalVolumes(EpochCallback):
                 images = np.stack([_render(model, path, first) for path in paths])
             else:
                 evaluate, pixel_size = self._evaluator(pl_module)
+                write_structures = self._structure_writer(pl_module)
                 images = np.stack(
                     [
-                        _write_series(folder, f"z{k}", path, evaluate, pixel_size or 1.0)
+                        _write_series(
+                            folder / f"z{k}", path, evaluate, pixel_size or 1.0, write_structures
+                        )
                         for k, path in enumerate(paths, start=1)
                     ]
                 )
@@ -191,15 +203,25 @@ class TraversalVolumes(EpochCallback):
 
         return evaluate, pixel_size
 
+    def _structure_writer(
+        self, module: L.LightningModule
+    ) -> Callable[[Path, npt.NDArray[np.float32]], None] | None:
+        """How moved structures are written, where volumes are the module's and it moves atoms."""
+        write = getattr(getattr(module, "decoder", None), "write_structures", None)
+        if write is None or self._volume is not None:
+            return None
+        return lambda file, latents: write(file, torch.from_numpy(latents).to(module.device))
+
 
 def _write_series(
-    folder: Path,
-    name: str,
+    stem: Path,
     path: npt.NDArray[np.float32],
     evaluate: Callable[[npt.NDArray[np.float32]], FloatArray],
     pixel_size: float,
+    write_structures: Callable[[Path, npt.NDArray[np.float32]], None] | None,
 ) -> FloatArray:
-    """Writes one coordinate's volumes and their script; returns their projections (S, D, D)."""
+    """Writes one coordinate's files; returns projections of its volumes (S, D, D)."""
+    folder, name = stem.parent, stem.name
     files = [f"{name}_{number:02d}.mrc" for number in range(1, len(path) + 1)]
     projections, level = [], 0.0
     for number, (file, latent) in enumerate(zip(files, path, strict=True)):
@@ -210,8 +232,12 @@ def _write_series(
             level = float(density.mean() + 3 * density.std())
     with replacing(folder / f"{name}_values.txt") as temporary:
         np.savetxt(temporary, path, fmt="%.8g")
+    structures = None
+    if write_structures is not None:
+        structures = f"{name}.cif"
+        write_structures(folder / structures, path)
     with replacing(folder / f"{name}.cxc") as temporary:
-        temporary.write_text(chimerax_script(files, level), encoding="utf-8")
+        temporary.write_text(chimerax_script(files, level, structures), encoding="utf-8")
     return np.stack(projections)
 
 

@@ -66,6 +66,12 @@ def test_script_opens_one_series_and_plays_it() -> None:
     ]
 
 
+def test_script_plays_structures_inside_the_volumes() -> None:
+    lines = chimerax_script(["z1_01.mrc", "z1_02.mrc"], 0.25, "z1.cif").splitlines()
+    assert lines.index("open z1.cif coordsets true") == lines.index("view") - 3
+    assert "coordset #2 1,2 loop 1000 bounce true pauseFrames 12" in lines
+
+
 def test_volumes_of_our_model(tmp_path: Path) -> None:
     model = watched.fit(tmp_path, TraversalVolumes(every_n_epochs=2, steps=3), max_epochs=3)
     assert sorted(path.name for path in (tmp_path / "traversals").iterdir()) == [

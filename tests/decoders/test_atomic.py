@@ -28,14 +28,15 @@ RESIDUES = {"nmp": "30-59", "lid": "122-159"}
 class Still(nn.Module):
     """A motion that doesn't move."""
 
+    kept: Tensor
+
     def __init__(self, positions: Tensor, conformation_dim: int) -> None:
         super().__init__()
         del conformation_dim
         self.register_buffer("kept", positions.clone())
 
     def forward(self, conformation: Tensor) -> Tensor:
-        kept: Tensor = self.kept
-        return kept.expand(len(conformation), -1, -1)
+        return self.kept.expand(len(conformation), -1, -1)
 
 
 def made(positions: Tensor, electrons: Tensor | None = None) -> Atoms:
