@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from cryo_disentangle.structures import (
     Atoms,
     find_hinge,
-    read_atoms,
     select_domains,
+    select_residues,
     superpose,
     taper,
 )
@@ -75,6 +75,7 @@ def test_weights_fall_off_on_both_sides_of_a_domains_ends() -> None:
 def test_ranges_name_chains_and_single_residues() -> None:
     atoms = chain(20)
     masks = select_domains(atoms, {"X": "A:3-5, 9", "Y": "12-13"})
+    assert select_residues(atoms, "A:").all()
     assert atoms.residue[masks[0]].tolist() == [3, 4, 5, 9]
     assert atoms.residue[masks[1]].tolist() == [12, 13]
 
@@ -107,14 +108,3 @@ def test_bad_hinges_are_refused() -> None:
         ValueError, match="domain X: three or more residues to fit on expected, found 2"
     ):
         find_hinge("X", points[:2], points[:2])
-
-
-def test_bad_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.pdb: no such file"):
-        read_atoms(tmp_path / "none.pdb")
-    (tmp_path / "empty.pdb").write_text("REMARK nothing\n")
-    with pytest.raises(ValueError, match="a structure with heavy atoms expected, found none"):
-        read_atoms(tmp_path / "empty.pdb")
-    (tmp_path / "bad.cif").write_text("this is no mmCIF")
-    with pytest.raises(ValueError, match=r"bad\.cif: not a readable structure"):
-        read_atoms(tmp_path / "bad.cif")
