@@ -55,8 +55,8 @@ def _load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 def _arrays_allowed() -> AbstractContextManager[Any]:
     """Lets weights come with arrays of numbers, as ``abinit_het_old`` saves poses."""
     rebuild = np.ones(0).__reduce__()[0]
-    kinds = [type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8")]
+    allowed: list[Any] = [np.ndarray, np.dtype]
+    allowed += [type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8")]
     # numpy renamed `core` in 2.0.
-    names = [f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")]
-    known = [(rebuild, name) for name in names]
-    return torch.serialization.safe_globals([*known, np.ndarray, np.dtype, *kinds])
+    allowed += [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+    return torch.serialization.safe_globals(allowed)

@@ -109,11 +109,11 @@ def abinit_run(folder: Path) -> Path:
     assert fraction is not None
     with (run / "pose.4.pkl").open("wb") as file:
         pickle.dump((rotation.astype(np.float64), fraction.astype(np.float64) * 33), file)
-    content = read_yaml(run)
+    config = read_yaml(run)
     for key in ("norm", "poses", "window", "window_r", "keepreal", "do_pose_sgd"):
-        del content["dataset_args"][key]
-    content["model_args"] = {"zdim": 3, "pe_type": "gaussian", "domain": "hartley"}
-    content |= {"data_norm_mean": 0.0, "data_norm_std": 40.0}
-    content["training"] = {"window_radius_gt_real": 0.8}
-    (run / "config.yaml").write_text(yaml.safe_dump(content))
+        del config["dataset_args"][key]
+    config["model_args"] = {"zdim": 3, "pe_type": "gaussian", "domain": "hartley"}
+    config |= {"data_norm_mean": 0.0, "data_norm_std": 40.0}
+    config["training"] = {"window_radius_gt_real": 0.8}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
     return run

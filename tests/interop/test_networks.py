@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -109,7 +109,8 @@ def test_networks_that_cryodrgn_has_not() -> None:
         cryodrgn_weights(parts, [], 1)
 
     class Doubled:
-        blocks, scaled = 3, False
+        blocks: ClassVar[int] = 3
+        scaled: ClassVar[bool] = False
 
         def matrix(self, box_size: int) -> Tensor:
             return 2 * AxisEncoding("geom_ft").matrix(box_size)

@@ -116,6 +116,10 @@ def test_missing_keys_get_their_defaults(tmp_path: Path) -> None:
     assert opened.decoder.encoding == GaussianEncoding(0.5, None)
 
 
+def rotations(run: Path, epoch: int | None = None) -> Any:
+    return CryoDRGNRun.open(run, epoch).data().stack.rotation
+
+
 def test_refined_poses_are_those_of_the_epoch(tmp_path: Path) -> None:
     run = runs.golden_run(tmp_path)
     rotation = np.broadcast_to(np.eye(3, dtype=np.float32), (24, 3, 3))
@@ -123,29 +127,28 @@ def test_refined_poses_are_those_of_the_epoch(tmp_path: Path) -> None:
     runs.edit_weights(run, 1)
     runs.edit_weights(run, 3)
     # Not told to have been refined, as files of another run may lie about.
-    assert not np.allclose(CryoDRGNRun.open(run).data().stack.rotation, rotation)
+    assert not np.allclose(rotations(run), rotation)
     runs.edit(run, dataset_args={"do_pose_sgd": True})
-    stack = CryoDRGNRun.open(run).data().stack
+    stack: Any = CryoDRGNRun.open(run).data().stack
     assert np.allclose(stack.rotation, rotation)
     assert np.allclose(stack.translation, 3.3, atol=1e-5)
     # In the first epochs poses are not refined yet.
-    assert not np.allclose(CryoDRGNRun.open(run, 1).data().stack.rotation, rotation)
+    assert not np.allclose(rotations(run, 1), rotation)
 
 
 def test_a_selection(tmp_path: Path) -> None:
     run = runs.golden_run(tmp_path)
     write_indices(tmp_path / "ind.pkl", np.array([5, 2, 9]))
     runs.edit(run, dataset_args={"ind": str(tmp_path / "ind.pkl")})
-    rotation = read_poses(shared("golden/cryodrgn/dataset/poses.pkl"))[0]
-    stack = CryoDRGNRun.open(run).data().stack
-    np.testing.assert_allclose(stack.rotation, rotation[[5, 2, 9]], atol=1e-6)
+    whole: Any = read_poses(shared("golden/cryodrgn/dataset/poses.pkl"))[0]
+    np.testing.assert_allclose(rotations(run), whole[[5, 2, 9]], atol=1e-6)
 
 
 def test_train_dec(tmp_path: Path) -> None:
     run = CryoDRGNRun.open(runs.decoder_run(tmp_path))
     assert run.encoder is None
     assert run.config.program == "train_dec"
-    whole = CryoDRGNRun.open(runs.shared("golden/cryodrgn/model_fourier"))
+    whole = CryoDRGNRun.open(shared("golden/cryodrgn/model_fourier"))
     for name, value in whole.decoder.state_dict().items():
         assert torch.equal(run.decoder.state_dict()[name], value)
     mean, log_variance = run.latents()
@@ -173,7 +176,7 @@ def test_abinit(tmp_path: Path) -> None:
     assert (run.epoch, run.encoder, run.conformation_dim) == (4, None, 3)
     assert run.intensity_scale == 40
     with pytest.warns(UserWarning, match=r"pose\.4\.pkl: translations of .* abinit are in pixels"):
-        data = run.data()
+        data: Any = run.data()
     assert isinstance(data.poses, Pose)
     with np.load(shared("golden/cryodrgn/dataset.npz")) as archive:
         np.testing.assert_allclose(data.stack.translation, archive["trans_pixels_used"], atol=1e-5)

@@ -60,12 +60,12 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
     assert (out / "z.2.pkl").read_bytes() == (out / "z.pkl").read_bytes()
     both = (CryoDRGNRun.open(path).latents() for path in (out, folder))
     for found, kept in zip(*both, strict=True):
-        assert np.array_equal(found, kept)  # type: ignore[arg-type]
-    for key, read in (("ctf", read_ctf), ("poses", lambda path: read_poses(path)[0])):
-        tables = [read(content["dataset_args"][key]) for content in (config, golden)]
-        assert np.array_equal(*tables)
-    shifts = [read_poses(content["dataset_args"]["poses"])[1] for content in (config, golden)]
-    np.testing.assert_allclose(*shifts, rtol=1e-6)
+        assert np.array_equal(found, kept)
+    written, given = config["dataset_args"], golden["dataset_args"]
+    assert np.array_equal(read_ctf(written["ctf"]), read_ctf(given["ctf"]))
+    poses: list[Any] = [read_poses(paths["poses"]) for paths in (written, given)]
+    assert np.array_equal(poses[0][0], poses[1][0])
+    np.testing.assert_allclose(poses[0][1], poses[1][1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,7 @@ def test_poses_that_were_refined_of_a_selection(tmp_path: Path) -> None:
     folder, out = runs.golden_run(tmp_path), tmp_path / "out"
     chosen = np.array([1, 4, 7, 20])
     write_indices(tmp_path / "ind.pkl", chosen)
+    rotation: Any
     rotation, fraction = read_poses(shared("golden/cryodrgn/dataset/poses.pkl"))
     assert fraction is not None
     with (folder / "pose.pkl").open("wb") as file:
@@ -113,5 +114,5 @@ def test_poses_that_were_refined_of_a_selection(tmp_path: Path) -> None:
     assert len(read_poses(written["poses"])[0]) == 4
     assert len(read_ctf(written["ctf"])) == 24
     assert np.array_equal(read_indices(written["ind"]), chosen)
-    opened = CryoDRGNRun.open(out).data().stack
+    opened: Any = CryoDRGNRun.open(out).data().stack
     np.testing.assert_allclose(opened.rotation, rotation[chosen], atol=1e-6)
