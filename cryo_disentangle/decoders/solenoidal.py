@@ -118,7 +118,7 @@ def spline_velocity(coefficients: Tensor, position: Tensor) -> Tensor:
 
 
 class _Taps(NamedTuple):
-    """Weights (B, taps, P) of the nodes about points along one axis, and their derivatives."""
+    """Weights of the nodes about points along one axis and their derivatives, each (B, P)."""
 
     cubic: tuple[Tensor, ...]
     cubic_slope: tuple[Tensor, ...]
