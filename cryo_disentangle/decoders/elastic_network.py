@@ -54,7 +54,8 @@ def neighbour_distance(positions: Tensor) -> float:
         Å: 3.8 for the Cα atoms of a protein, 1.4 for all its heavy atoms.
     """
     points = positions.detach().cpu().double().numpy()
-    return float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
+    distance, _ = cKDTree(points).query(points, k=[2])
+    return float(np.median(distance))
 
 
 def elastic_network_modes(

@@ -62,9 +62,8 @@ class FreeDisplacement(nn.Module):
         self.register_buffer("features", _encode(self.reference, finest), persistent=False)
         self.fields = ResidualMLP(self.features.shape[1], 3 * rank, hidden, layers)
         self.amplitudes = ResidualMLP(conformation_dim, rank, hidden, layers)
-        last = self.amplitudes.main[-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for last in list(self.amplitudes.parameters())[-2:]:
+            nn.init.zeros_(last)
 
     def forward(self, conformation: Tensor) -> Tensor:
         """Places the atoms, in full precision under autocast too.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -31,6 +32,13 @@ def read_pseudo_atoms(
     file: Path, count: int, threshold: float | None = None, steps: int = 200
 ) -> Atoms:
     """Fits pseudo-atoms to a map in a file.
+
+    In a configuration file it stands in the place of a structure, with ``centre: [0, 0, 0]``,
+    since particles' poses belong to the map's centre and not to the pseudo-atoms':
+
+        structure:
+          class_path: cryo_disentangle.structures.read_pseudo_atoms
+          init_args: {file: consensus.mrc, count: 500}
 
     Args:
         file: MRC file (CCP4, .map) with positive density, a cube whose centre is the molecule's
@@ -64,9 +72,10 @@ def read_pseudo_atoms(
     if not pixel_size > 0:
         raise ValueError(f"{file}: the header has no pixel size")
     try:
-        return fit_pseudo_atoms(torch.from_numpy(values), pixel_size, count, threshold, steps)
+        atoms = fit_pseudo_atoms(torch.from_numpy(values), pixel_size, count, threshold, steps)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+    return replace(atoms, file=file)
 
 
 def fit_pseudo_atoms(

@@ -36,7 +36,7 @@ def _hessian(x: Tensor, cutoff: float, power: float) -> Tensor:
         length = (moved[i] - moved[j]).norm(dim=1)
         return 0.5 * (rest**-power * (length - rest).square()).sum()
 
-    return torch.autograd.functional.hessian(energy, x.flatten())  # type: ignore[no-untyped-call]
+    return torch.autograd.functional.hessian(energy, x.flatten())
 
 
 @pytest.mark.parametrize("power", [0.0, 2.0])
@@ -101,7 +101,7 @@ def _adenylate_kinase() -> tuple[Tensor, Tensor, Tensor]:
     """Open and closed structure, superposed, and which atoms are Cα."""
     with np.load(shared("data/adk/adk_two_hinge.npz")) as data:
         opened, closed, name = data["xyz_open"], data["xyz_closed"], data["name"]
-    return (*map(torch.from_numpy, (opened, closed)), torch.from_numpy(name == "CA"))
+    return torch.from_numpy(opened), torch.from_numpy(closed), torch.from_numpy(name == "CA")
 
 
 @pytest.mark.parametrize(("alpha", "least"), [(True, 0.95), (False, 0.93)])
@@ -146,5 +146,6 @@ def test_the_unit_of_distance_is_that_of_neighbours() -> None:
     ],
 )
 def test_bad_networks_are_refused(options: dict[str, Any], message: str) -> None:
+    settings: dict[str, Any] = {"positions": _blob(30), "count": 3, "cutoff": 7.0}
     with pytest.raises(ValueError, match=re.escape(message)):
-        elastic_network_modes(**({"positions": _blob(30), "count": 3, "cutoff": 7.0} | options))
+        elastic_network_modes(**(settings | options))

@@ -135,5 +135,6 @@ def test_bad_normal_modes_are_refused(options: dict[str, Any], message: str) -> 
     ],
 )
 def test_bad_free_displacements_are_refused(options: dict[str, Any], message: str) -> None:
+    settings: dict[str, Any] = {"positions": _atoms(), "conformation_dim": DIM}
     with pytest.raises(ValueError, match=re.escape(message)):
-        FreeDisplacement(**({"positions": _atoms(), "conformation_dim": DIM} | options))
+        FreeDisplacement(**(settings | options))

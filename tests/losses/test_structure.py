@@ -53,7 +53,9 @@ def _batch() -> tuple[ParticleBatch, Inference]:
 def _motion() -> FreeDisplacement:
     torch.manual_seed(0)
     motion = FreeDisplacement(_atoms().float(), DIM, rank=3, hidden=8)
-    nn.init.normal_(motion.amplitudes.main[-1].weight)
+    last = motion.amplitudes.main[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.normal_(last.weight)
     return motion
 
 

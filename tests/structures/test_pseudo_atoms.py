@@ -96,6 +96,7 @@ def test_pseudo_atoms_of_a_map_can_be_written_and_read(tmp_path: Path) -> None:
     atoms = read_pseudo_atoms(tmp_path / "map.mrc", 40, steps=5)
     expected = fit_pseudo_atoms(_map(), PIXEL_SIZE, 40, steps=5)
     np.testing.assert_allclose(atoms.position, expected.position)
+    assert atoms.file == tmp_path / "map.mrc"
     write_structures(tmp_path / "pseudo.cif", atoms, atoms.position[None])
     again = read_atoms(tmp_path / "pseudo.cif")
     np.testing.assert_allclose(again.position, atoms.position, atol=1e-3)
@@ -119,9 +120,9 @@ def test_pseudo_atoms_of_a_map_can_be_written_and_read(tmp_path: Path) -> None:
     ],
 )
 def test_bad_maps_are_refused(options: dict[str, Any], message: str) -> None:
-    settings = {"volume": torch.ones(4, 4, 4), "pixel_size": 1.0, "count": 4} | options
+    settings: dict[str, Any] = {"volume": torch.ones(4, 4, 4), "pixel_size": 1.0, "count": 4}
     with pytest.raises(ValueError, match=re.escape(message)):
-        fit_pseudo_atoms(**settings)
+        fit_pseudo_atoms(**(settings | options))
 
 
 def test_bad_files_are_refused_by_name(tmp_path: Path) -> None:
