@@ -26,6 +26,12 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.benchmark import best_restart, train_restarts
+from cryo_disentangle.losses import (
+    EstimatedNoise,
+    NormalizedDistance,
+    PoseIntervention,
+    UniformPoses,
+)
 from cryo_disentangle.metrics.functional.circular import fisher_lee
 from cryo_disentangle.metrics.functional.correlation import mcc, r2_linear
 from cryo_disentangle.metrics.functional.leak import pose_leak
@@ -138,11 +144,12 @@ class HeldOut:
         particles = simulation.describe(first)
         other = simulation.describe(second)
         moved = particles._replace(rotation=other.rotation, translation=other.translation)
-        clean = simulation.clean(particles)
+        clean, seen_from_there = simulation.clean(particles), simulation.clean(moved)
         images = {
             "own": (simulation.add_noise(clean.clone(), first), particles),
             "noisy": (simulation.add_noise(clean, second), particles),
-            "moved": (simulation.add_noise(simulation.clean(moved), first), moved),
+            "moved": (simulation.add_noise(seen_from_there.clone(), first), moved),
+            "moved_noisy": (simulation.add_noise(seen_from_there, second), moved),
         }
         self.factors = particles.factors
         self.rotation = particles.rotation
@@ -182,19 +189,45 @@ def _in_plane_angle(rotation: Tensor) -> Tensor:
     return torch.atan2(rotation[:, 1, 0], rotation[:, 0, 0])
 
 
+def _self_consistency(
+    model: HeterogeneousReconstruction, batch: ParticleBatch, *, in_plane: bool
+) -> dict[str, float]:
+    """Eq. 2 on 1,000 particles, decoded with noise at the level of the residuals."""
+    few = cast(ParticleBatch, {key: cast(Tensor, value)[:1000] for key, value in batch.items()})
+    eq2 = PoseIntervention(
+        1.0,
+        poses=UniformPoses("so2" if in_plane else "so3"),
+        distance=NormalizedDistance(),
+        noise_std=EstimatedNoise(),
+    )
+    with torch.no_grad():
+        eq2(model, few, model.infer(few))
+    # 1 - cos θ of strangers is 1 on SO(2) and 1.5 on SO(3).
+    strangers = 1.0 if in_plane else 1.5
+    found = {"eq2_z": float(eq2.terms["conformation"])}
+    if "pose" in eq2.terms:
+        found["eq2_pose"] = float(eq2.terms["pose"]) / strangers
+    return found
+
+
 def scores(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, float]:
     """Truth's view of a model.
 
     ``mcc`` and ``mcc_spearman`` of z with the true factors; ``r2`` of factors from z, linear;
     ``leak``, R² of z from the true pose by the stronger of two probes, mean over coordinates;
     ``invariance`` and ``noise``, the shares of z's variance that re-posing the true molecule and
-    another draw of the noise make; ``var_z``; and for inferred in-plane poses ``mcc_pose``, the
-    circular correlation with the true
-    angle, and ``mcc_all``, the mean over the factors and the pose.
+    another draw of the noise make, and ``pose_share``, what another pose makes beyond another draw
+    of the noise; ``var_z``; ``eq2_z`` and ``eq2_pose``, the terms of Eq. 2 at poses from everywhere
+    and with noise, over their values for strangers; and for inferred in-plane poses ``mcc_pose``,
+    the circular correlation with the true angle, and ``mcc_all``, the mean over the factors and the
+    pose.
     """
     z, rotation, kl = held_out.infer(model, "own")
-    noisy, moved = held_out.infer(model, "noisy")[0], held_out.infer(model, "moved")[0]
+    noisy, moved, both_new = (
+        held_out.infer(model, name)[0] for name in ("noisy", "moved", "moved_noisy")
+    )
     total = 2 * z.var(0).sum().clamp_min(1e-12)
+    noise = float((noisy - z).square().sum(-1).mean() / total)
     in_plane = bool((held_out.rotation[:, 2, 2] > 1 - 1e-5).all())
     pose: Tensor = _in_plane_angle(held_out.rotation) if in_plane else held_out.rotation
     leak = pose_leak(z, pose)
@@ -205,10 +238,11 @@ def scores(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, f
         "r2": float(r2_linear(z, held_out.factors)),
         "leak": float(both.mean()),
         "invariance": float((moved - z).square().sum(-1).mean() / total),
-        "noise": float((noisy - z).square().sum(-1).mean() / total),
+        "noise": noise,
+        "pose_share": float((both_new - z).square().sum(-1).mean() / total) - noise,
         "var_z": float(z.var(0).mean()),
         "kl": float(kl.mean()),
-    }
+    } | _self_consistency(model, held_out.batches["own"], in_plane=in_plane)
     if rotation is not None and in_plane:
         found["mcc_pose"] = float(fisher_lee(_in_plane_angle(rotation), pose).abs())
         count = held_out.factors.shape[1]
@@ -228,10 +262,23 @@ def machine() -> str:
 
 
 def two_arms_in_plane(
-    process: ConformationProcess, snr: float, mixing: LinearMixing | None = None
+    process: ConformationProcess,
+    snr: float,
+    mixing: LinearMixing | None = None,
+    *,
+    heavy_body: bool = False,
 ) -> Simulation:
-    """Two arms that move in the image plane, turned in that plane alone, 10,000 images."""
-    molecule = TwoArms(axes=[(-0.1, 0.2, 1.0), (0.2, 0.1, 1.0)])
+    """Two arms that move in the image plane, turned in that plane alone, 10,000 images.
+
+    A heavy, long body is for poses to be inferred: of a light one, arms that turn together can't
+    be told from a turn of the whole.
+    """
+    axes = [(-0.1, 0.2, 1.0), (0.2, 0.1, 1.0)]
+    molecule = (
+        TwoArms((36.0, 28.0), axes=axes, body_radii=(13.0, 30.0, 10.0), body_gaussians=100)
+        if heavy_body
+        else TwoArms(axes=axes)
+    )
     microscope = Microscope(InPlaneViews(), None, None, WhiteNoise(snr))
     return Simulation(molecule, process, microscope, mixing=mixing, seed=1)
 
