@@ -88,11 +88,13 @@ class ImplicitDecoder(nn.Module):
             count = (count + 1) // 2
         points = disc.frequencies[:count]
         if self.domain == "hartley":
-            return self._network(points @ rotation[:, :2], conformation)[..., 0]
-        sign = self._half_space(points @ rotation[:, :2, 2:])
-        # Frequencies are two-dimensional, so the third row of the rotation is never read.
-        signed = sign * points
-        features = self._features(signed @ (rotation[:, :2] @ self._matrix().T))
+            with self._exactly(points):
+                points = points @ rotation[:, :2]
+            return self._network(points, conformation)[..., 0]
+        with self._exactly(points):
+            sign = self._half_space(points @ rotation[:, :2, 2:])
+            # Frequencies are two-dimensional, so the third row of the rotation is never read.
+            features = self._features((sign * points) @ (rotation[:, :2] @ self._matrix().T))
         real, imaginary = self.decoder.forward_points(features, conformation).unbind(-1)
         odd = sign[..., 0] * imaginary
         mirrored = (real + odd)[:, : len(disc) - count]
@@ -160,7 +162,14 @@ class ImplicitDecoder(nn.Module):
 
     def _network(self, points: Tensor, conformation: Tensor) -> Tensor:
         """(B, P, 3), (B, Z) -> (B, P, outputs)."""
-        return self.decoder.forward_points(self._features(points @ self._matrix().T), conformation)
+        with self._exactly(points):
+            features = self._features(points @ self._matrix().T)
+        return self.decoder.forward_points(features, conformation)
+
+    @staticmethod
+    def _exactly(points: Tensor) -> torch.autocast:
+        """Keeps autocast away: in bfloat16 a phase of many radians has lost its digits."""
+        return torch.autocast(points.device.type, enabled=False)
 
     @staticmethod
     def _half_space(z: Tensor) -> Tensor:

@@ -27,5 +27,7 @@ def shift_hartley(coefficients: Tensor, frequencies: Tensor, translation_px: Ten
     References:
         Bracewell 1986, The Hartley Transform: shift theorem; sign of cryoDRGN 4.3.
     """
-    phase = (2 * math.pi * translation_px) @ frequencies.T
+    # In bfloat16, as autocast would have it, a phase of many radians keeps three digits.
+    with torch.autocast(frequencies.device.type, enabled=False):
+        phase = (2 * math.pi * translation_px) @ frequencies.T
     return torch.addcmul(torch.cos(phase) * coefficients, torch.sin(phase), coefficients.flip(-1))
