@@ -51,7 +51,7 @@ class RunFolder:
             return cls(path, f".{epoch}")
         final = cls(path, "")
         if final.file("weights").is_file():
-            last = int(read_weights(final.file("weights")).get("epoch", -1))
+            last = int(read_weights(final.file("weights")).get("epoch", 0))
             # A run that was taken up again has later ones than those of its first end.
             later = epoch is None and bool(epochs) and epochs[-1] > last
             if epoch in (None, last) and not later:

@@ -141,7 +141,7 @@ class CryoDRGNRun:
             FileNotFoundError: If a file is missing that the configuration names.
             ValueError: As `CryoDRGNParticles`.
         """
-        epoch = int(self._files.suffix[1:]) if self._files.suffix else None
+        epoch = int(self._files.suffix[1:]) if self._files.suffix else self.epoch
         return CryoDRGNParticles(self.folder, epoch, **(self._overrides | options))
 
     def latents(self) -> tuple[FloatArray, FloatArray | None]:

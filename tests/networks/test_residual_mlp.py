@@ -103,3 +103,18 @@ def test_keys_are_cryodrgns() -> None:
         "main.6.weight",
         "main.6.bias",
     ]
+
+
+def test_without_residuals_a_plain_perceptron() -> None:
+    torch.manual_seed(0)
+    network = ResidualMLP(4, 4, 4, 1, residual=False)
+    keys = [f"main.{2 * i}.{part}" for i in range(3) for part in ("weight", "bias")]
+    assert list(network.state_dict()) == keys
+    x = torch.randn(5, 4)
+    state, expected = network.state_dict(), x
+    for i in range(3):
+        expected = expected @ state[f"main.{2 * i}.weight"].T + state[f"main.{2 * i}.bias"]
+        expected = expected if i == 2 else expected.relu()
+    torch.testing.assert_close(network(x), expected)
+    points = network.forward_points(x[None, :, :3], x[:1, 3:])
+    torch.testing.assert_close(points, concatenated(network, x[None, :, :3], x[:1, 3:]))

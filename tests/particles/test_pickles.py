@@ -214,3 +214,13 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         write_indices(path, [2])
     np.testing.assert_array_equal(read_indices(path), [1])
     assert [file.name for file in tmp_path.iterdir()] == ["x.pkl"]
+
+
+def test_translations_in_pixels(tmp_path: Path) -> None:
+    """As DRGN-AI saves them."""
+    shifts = np.array([[7.5, -20.0]])
+    with (tmp_path / "pose.pkl").open("wb") as file:
+        pickle.dump((np.eye(3)[None], shifts), file)
+    assert np.array_equal(read_poses(tmp_path / "pose.pkl", in_pixels=True)[1], shifts)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected fractions of the box, not pixels"):
+        read_poses(tmp_path / "pose.pkl")

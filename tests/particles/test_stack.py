@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from cryo_disentangle.particles import (
     write_poses,
     write_star,
 )
+from cryo_disentangle.types import Pose
 from tests.helpers import shared
 from tests.particles.conftest import BOX_SIZE, N_IMAGES, Files
 
@@ -329,3 +331,18 @@ def test_odd_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"x\.txt: not a text file"):
         ParticleStack.open(tmp_path / "x.txt")
+
+
+def test_poses_at_hand_are_in_pixels() -> None:
+    files = [shared(f"{_GOLDEN}/{name}") for name in ("particles.mrcs", "poses.pkl")]
+    read = ParticleStack.open(files[0], poses=files[1])
+    assert read.rotation is not None
+    assert read.translation is not None
+    known = Pose(torch.from_numpy(read.rotation), torch.from_numpy(read.translation))
+    chosen = ParticleStack.open(files[0], poses=known, indices=[7, 3])
+    assert np.array_equal(chosen.rotation, read.rotation[[7, 3]])  # type: ignore[arg-type]
+    assert np.array_equal(chosen.translation, read.translation[[7, 3]])  # type: ignore[arg-type]
+    assert ParticleStack.open(files[0], poses=Pose(known.rotation)).translation is None
+    few = Pose(known.rotation[:5])
+    with pytest.raises(ValueError, match="poses: 5 rows, expected one for each image: 24"):
+        ParticleStack.open(files[0], poses=few)
