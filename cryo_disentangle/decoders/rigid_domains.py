@@ -22,7 +22,8 @@ Weights = npt.NDArray[np.float32]
 # Motion for an output of 1 of the map from conformations: large enough to be seen in images, too
 # small to fold a molecule.
 _RADIANS, _ANGSTROM = 0.25, 2.5
-_CONTACTS = 10
+# The quarter of a domain that lies next to the core is taken to touch it.
+_CONTACT_SHARE = 4
 
 
 class _Domains(nn.Module):
@@ -122,8 +123,9 @@ def _joint(weight: Weights, reference: Array, core: Array) -> Array:
     if linker.any():
         return reference[linker].mean(axis=0)
     body = reference[weight > 0]
-    distance, _ = KDTree(core).query(body)
-    return body[np.argsort(distance)[:_CONTACTS]].mean(axis=0)
+    distance, nearest = KDTree(core).query(body)
+    touching = np.argsort(distance)[: -(-len(body) // _CONTACT_SHARE)]
+    return 0.5 * (body[touching] + core[nearest[touching]]).mean(axis=0)
 
 
 class HingedDomains(_Domains):
@@ -228,9 +230,11 @@ class HingedDomains(_Domains):
             joint = _joint(weight, reference, core)
             arm = np.average(reference, axis=0, weights=weight) - joint
             axis = np.cross(core.mean(axis=0) - joint, arm)
-            if np.linalg.norm(axis) < 1e-3 * np.linalg.norm(arm) ** 2:
+            if np.linalg.norm(axis) <= 1e-3 * np.linalg.norm(arm) ** 2:
                 # On one line with the core, a domain closes to no side: any one will do.
                 axis = np.cross(arm, np.eye(3)[np.abs(arm).argmin()])
+            if not axis.any():
+                axis = np.eye(3)[0]
             with torch.no_grad():
                 self.axis[k] = torch.from_numpy(axis / np.linalg.norm(axis))
                 self.point[k] = torch.from_numpy(joint)

@@ -30,10 +30,11 @@ def gaussian_slices(
 ) -> Tensor:
     """Evaluates the Hartley transform of `project_gaussians` without making images.
 
-    The grid has 3 / 2 of the box's nodes a side. For Gaussians of one pixel or wider the slice is
-    within 0.1 % of the exact one; what is narrower also differs by what sampling an image folds
-    back, which no slice has. What lies beyond the box is seen at its other side. Differentiable
-    in every tensor, once.
+    The grid has 3 / 2 of the box's nodes a side. Measured, the slice of 20 Gaussians of standard
+    deviation 2, 1.33, 1 and 0.67 pixels is within 0.03, 0.14, 0.4 and 1.2 % of the exact transform,
+    that of a protein's atoms within a third of it. It lacks what the sampling of an image folds
+    back from beyond its highest frequency: 4 % at 0.67 pixels, nothing from 1 pixel on. What lies
+    beyond the box is seen at its other side. Differentiable in every tensor, once.
 
     Args:
         centres: Model coordinates (x, y, z) in Å, shape (B, N, 3).

@@ -25,6 +25,11 @@ SIDE, PIXEL_SIZE = 32, 4.25
 RESIDUES = {"nmp": "30-59", "lid": "122-159"}
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
 class Still(nn.Module):
     """A motion that doesn't move."""
 
@@ -139,7 +144,7 @@ def test_slices_are_transforms_of_images(learn_widths: bool, radius: int | None)
     z, rotation = torch.zeros(3, 2).double(), random_rotations(3, dtype=torch.float64)
     expected = disc.select(symmetrize(hartley2(decoder.project(z, rotation))))
     rendered = decoder.render(z, rotation, disc)
-    tolerance = 1e-12 if learn_widths else 1e-3
+    tolerance = 1e-12 if learn_widths else 2e-3
     assert float((rendered - expected).norm() / expected.norm()) < tolerance
 
 
@@ -164,7 +169,6 @@ def test_the_first_rendering_has_the_power_of_normalised_images() -> None:
 
 
 def test_gradients() -> None:
-    torch.manual_seed(0)
     disc = FourierDisc(8).double()
     atoms = cloud(4, 1.0)
     turn = random_rotations(2, dtype=torch.float64).requires_grad_()
@@ -224,6 +228,14 @@ def test_unknown_hinges_begin_where_domains_are_attached() -> None:
     torch.testing.assert_close(across, torch.zeros(2), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("core", [[[3.0, 0, 0]], [[3.0, 0, 0], [5, 0, 0]], [[0.0, 0, 0]]])
+def test_hinges_of_single_gaussians_have_a_direction(core: list[list[float]]) -> None:
+    """On one line with the core, or in its place."""
+    motion = HingedDomains(torch.tensor([[0.0, 0, 0], *core]), 1, {"tip": [0]})
+    assert float(motion.axis.detach().norm()) == pytest.approx(1)
+
+
+@torch.no_grad()
 def test_rigid_domains_keep_their_shape() -> None:
     motion = RigidDomains(torch.randn(30, 3), 3, {"a": list(range(10)), "b": [20, 21, 22]})
     moved = motion(torch.randn(4, 3))
@@ -241,6 +253,7 @@ def test_rigid_domains_keep_their_shape() -> None:
     assert network(torch.randn(4, 3)).shape == (4, 30, 3)
 
 
+@torch.no_grad()
 def test_linkers_follow_in_part() -> None:
     atoms = read_atoms(shared("data/adk/adk_open.pdb"))
     motion = partial(RigidDomains, domains=RESIDUES)
@@ -254,7 +267,6 @@ def test_linkers_follow_in_part() -> None:
 
 def test_learns_the_geometry_of_two_arms() -> None:
     """Known conformations: hinges, contrast and its sign are found."""
-    torch.manual_seed(0)
     truth, decoder = two_arms(), two_arms(hinges=None)
     optimiser = torch.optim.Adam([p for p in decoder.parameters() if p.requires_grad], lr=2e-2)
     disc = FourierDisc(SIDE)
