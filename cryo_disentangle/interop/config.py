@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -14,7 +14,6 @@ __all__ = [
     "EncoderSettings",
     "ImageSettings",
     "NetworkSettings",
-    "PositionalEncodingName",
     "RunConfig",
     "hypervolume_settings",
     "read_config",
@@ -30,12 +29,7 @@ PositionalEncodingName = Literal[
 _ACTIVATIONS: dict[str, Activation] = {"relu": "relu", "leaky_relu": "leaky_relu"}
 _DOMAINS: dict[str, Domain] = {"fourier": "fourier", "hartley": "hartley"}
 _ENCODINGS: dict[str, PositionalEncodingName] = {
-    "gaussian": "gaussian",
-    "geom_ft": "geom_ft",
-    "geom_full": "geom_full",
-    "geom_lowf": "geom_lowf",
-    "geom_nohighf": "geom_nohighf",
-    "linear_lowf": "linear_lowf",
+    name: name for name in get_args(PositionalEncodingName)
 }
 # Whether the encoder is residual.
 _ENCODE_MODES = {"resid": True, "mlp": False}
