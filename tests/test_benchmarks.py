@@ -23,7 +23,16 @@ def run(script: str, *words: str) -> str:
 
 def test_gpu() -> None:
     said = run("gpu.py", "--small")
-    rows = [line.split("|") for line in said.splitlines() if "| ours |" in line]
+    rows = [
+        line.split("|") for line in said.splitlines() if "| ours | " in line and "D" not in line
+    ]
     assert len(rows) == 8
     assert all(float(row[7]) > 0 for row in rows)
     assert said.count("calls that would wait on a GPU: none") == 4
+
+
+def test_two_processes() -> None:
+    said = run("scaling/two_processes.py", "--box-size=16", "--width=32", "--steps=8")
+    cells = said.splitlines()[-1].split("|")
+    assert float(cells[4]) == 0
+    assert float(cells[5]) < 1e-5

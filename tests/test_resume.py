@@ -50,7 +50,7 @@ def end_in_mid_epoch(
             assert time.monotonic() < end, "no checkpoint appeared"
             time.sleep(0.01)
         process.send_signal(number)
-        return process.wait(60)
+        return process.wait(150)
     finally:
         process.kill()
         process.wait()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def on_two_nodes(*words: str | Path) -> None:
-    """Runs a module by one torchrun a node, with one process each."""
-    port = free_port()
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
-    command += ["--rdzv-backend=static", "--master-addr=127.0.0.1", f"--master-port={port}"]
-    nodes = [
-        subprocess.Popen(
-            [*command, f"--node-rank={rank}", "-m", *map(str, words)],
-            cwd=_ROOT,
-            env=tiny.environment() | {"GLOO_SOCKET_IFNAME": "lo"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
+def start(command: Sequence[str | Path], **environment: str) -> subprocess.Popen[str]:
+    """Starts what one node does."""
+    return subprocess.Popen(
+        [str(word) for word in command],
+        cwd=_ROOT,
+        env=tiny.environment() | {"GLOO_SOCKET_IFNAME": "lo"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(nodes: Sequence[subprocess.Popen[str]]) -> None:
+    """Waits for all nodes, which must succeed."""
     try:
         for node in nodes:
             said, _ = node.communicate(timeout=280)
@@ -59,20 +58,16 @@ def test_a_run_with_a_penalty_that_learns(tmp_path: Path) -> None:
     config = tiny.write_config(
         tmp_path, data | {"validation_fraction": 0.19, "batch_size": 5}, max_epochs=2
     )
-    on_two_nodes(
-        "cryo_disentangle",
-        "fit",
+    penalty = {"class_path": "FactorVAE", "init_args": {"conformation_dim": 2, "width": 8}}
+    words = (
         "--config",
         config,
-        "--trainer.num_nodes=2",
-        "--trainer.strategy=ddp",
         "--trainer.enable_progress_bar=false",
-        '--model.init_args.penalties={"tc": {"class_path": "FactorVAE", "init_args": '
-        '{"conformation_dim": 2, "width": 8, "layers": 1}}}',
-        "--trainer.callbacks+=SignalCheckpoint",
-        "--trainer.callbacks+=NonFiniteGuard",
-        "--trainer.plugins+=AtomicCheckpointIO",
+        f"--model.init_args.penalties={json.dumps({'tc': penalty})}",
     )
+    script, shared = _ROOT / "configs/cluster/torchrun.sh", {"NODES": "2", "PORT": str(free_port())}
+    shared["PYTHON"] = sys.executable
+    wait_for([start([script, *words], **shared, NODE_RANK=rank) for rank in ("0", "1")])
     assert len(tiny.read_metrics(tmp_path / "run", "train/tc")) == 2 * 4
     assert len(list((tmp_path / "run/metrics").iterdir())) == 1
     saved = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
@@ -83,7 +78,10 @@ def test_a_run_with_a_penalty_that_learns(tmp_path: Path) -> None:
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each process says."""
     folder = tmp_path_factory.mktemp("guarded")
-    on_two_nodes("tests.guarded_processes", folder)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    command += ["--rdzv-backend=static", f"--master-port={free_port()}"]
+    program = ["-m", "tests.guarded_processes", str(folder)]
+    wait_for([start([*command, f"--node-rank={rank}", *program]) for rank in (0, 1)])
     last = folder / "signalled/checkpoints/last.ckpt"
     step = torch.load(last, weights_only=True)["global_step"]
     said = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
