@@ -40,7 +40,7 @@ class FlowDecoder(nn.Module):
     with the flow, is projected, put down on an image of twice the sampling by quadratic B-splines,
     and their transfer divided out after the transform. So the integral of density is the
     reference's exactly, and what is rendered is the sum Σ m cas(2π k·Rφ_z(x) / D) over voxels, with
-    an error of 0.5 % for a molecule that spans 77 % of the box: far below that of interpolated
+    an error below 1 % for a molecule that spans 77 % of the box: far below that of interpolated
     slices. Pulling back instead would sample a volume as large as the box for every image. The flow
     is integrated at the points of a coarse lattice and interpolated between by cubic splines, so
     that its cost does not depend on the box, and that of rendering is a few operations a voxel.
