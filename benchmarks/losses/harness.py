@@ -283,14 +283,16 @@ def two_arms_in_plane(
     return Simulation(molecule, process, microscope, mixing=mixing, seed=1)
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """Options of every experiment."""
+def arguments(description: str | None, settings: Sequence[str] = ()) -> argparse.Namespace:
+    """Options of every experiment, and which of its settings to run."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scratch", type=Path, required=True, help="Folder for stacks.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--seeds", type=int, default=5)
+    if settings:
+        parser.add_argument("--setting", nargs="+", choices=settings, default=list(settings))
     return parser.parse_args()
 
 
@@ -300,10 +302,12 @@ def run(
     methods: Sequence[Method],
     options: argparse.Namespace,
     restarts: int = 1,
+    diagnose: Callable[[HeterogeneousReconstruction, HeldOut], dict[str, float]] | None = None,
 ) -> None:
     """Trains every method for every seed, appends rows as they come, and prints the table.
 
-    Rows that are there are not trained again. Another seed is another stack as well.
+    Rows that are there are not trained again. Another seed is another stack as well. ``diagnose``
+    adds columns.
     """
     path = options.out / f"{title}.csv"
     done = {(row["method"], row["seed"]) for row in read(path)}
@@ -315,7 +319,10 @@ def run(
                 continue
             starts = [100 * seed + k for k in range(restarts)]
             model, data, rows = train(folder, method, starts)
-            rows |= scores(model, HeldOut(other, data))
+            held_out = HeldOut(other, data)
+            rows |= scores(model, held_out)
+            if diagnose is not None:
+                rows |= diagnose(model, held_out)
             _append(path, {"method": method.name, "seed": seed, "commit": machine()} | rows)
             shown = {key: round(value, 4) for key, value in rows.items()}
             print(method.name, seed, json.dumps(shown), flush=True)
