@@ -51,6 +51,7 @@ from cryo_disentangle.types import ParticleBatch
 
 ROOT = Path(__file__).parents[2]
 _HELD_OUT = 4000
+_BOX_ANGSTROM = 136.0
 _HELD_OUT_STREAMS = (11, 12)
 
 
@@ -267,8 +268,9 @@ def two_arms_in_plane(
     mixing: LinearMixing | None = None,
     *,
     heavy_body: bool = False,
+    box_size: int = 32,
 ) -> Simulation:
-    """Two arms that move in the image plane, turned in that plane alone, 10,000 images.
+    """Two arms that move in the image plane, turned in that plane alone, 10,000 images of 136 Å.
 
     A heavy, long body is for poses to be inferred: of a light one, arms that turn together can't
     be told from a turn of the whole.
@@ -280,7 +282,15 @@ def two_arms_in_plane(
         else TwoArms(axes=axes)
     )
     microscope = Microscope(InPlaneViews(), None, None, WhiteNoise(snr))
-    return Simulation(molecule, process, microscope, mixing=mixing, seed=1)
+    return Simulation(
+        molecule,
+        process,
+        microscope,
+        mixing=mixing,
+        box_size=box_size,
+        pixel_size=_BOX_ANGSTROM / box_size,
+        seed=1,
+    )
 
 
 def arguments(description: str | None, settings: Sequence[str] = ()) -> argparse.Namespace:
