@@ -7,6 +7,7 @@ the number of images.
 """
 
 from cryo_disentangle.particles._files import replacing
+from cryo_disentangle.particles.blocks import BlockShuffledEpochs
 from cryo_disentangle.particles.datamodule import ParticleData
 from cryo_disentangle.particles.dataset import BatchedDataset, ParticleDataset, collated
 from cryo_disentangle.particles.export import write_particles_star
@@ -65,6 +66,7 @@ __all__ = [
     "PairedDataset",
     "BatchedDataset",
     "BatchesInOrder",
+    "BlockShuffledEpochs",
     "CtfOverrides",
     "FractionalPoses",
     "HartleyPreprocessing",

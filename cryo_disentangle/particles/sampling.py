@@ -182,13 +182,16 @@ class ShuffledEpochs(_Shard[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Yields this rank's indices of the epoch, after the first ``start``."""
-        generator = np.random.default_rng([self.seed, _ORDER, 0 if self.fixed else self.epoch])
-        order = generator.permutation(self.indices)
+        order = self._generator().permutation(self.indices)
         return self._shard(order[: len(self) * self.num_replicas], self.start)
 
     def __len__(self) -> int:
         """How many each rank gets in a whole epoch."""
         return len(self.indices) // self.num_replicas
+
+    def _generator(self) -> np.random.Generator:
+        """Source of this epoch's order, the same on every rank."""
+        return np.random.default_rng([self.seed, _ORDER, 0 if self.fixed else self.epoch])
 
 
 class _TrainingBatches(Sampler[list[int]]):

@@ -165,6 +165,15 @@ class ParticleStack:
             raise ValueError(f"image {self.name(int(rows[position]))} {what}")
         return images
 
+    def prefetch(self, indices: npt.ArrayLike) -> None:
+        """Lets the operating system read images ahead into its cache, and does not wait for it.
+
+        Args:
+            indices: 0-based rows of this stack, shape (B,), in any order.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        self._images.prefetch(self._file[rows], self._slot[rows])
+
     def name(self, index: int) -> str:
         """Names an image as RELION does.
 
