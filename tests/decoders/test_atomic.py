@@ -98,7 +98,7 @@ def test_two_arms_are_rendered_as_the_simulation_does() -> None:
     truth = hartley(TwoArms(), z, rotation, PIXEL_SIZE)
     rendered = decoder.render(z, rotation, FourierDisc(SIDE))
     rendered /= scale(rendered, truth)
-    assert float((rendered - truth).norm() / truth.norm()) < 2e-3
+    assert float((rendered - truth).norm() / truth.norm()) < 5e-3
 
 
 @torch.no_grad()
