@@ -25,7 +25,7 @@ from cryo_disentangle.evaluation.page import PageContent, draw_page
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.scores import Measurement, Score
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
-from cryo_disentangle.evaluation.tables import headlines
+from cryo_disentangle.evaluation.tables import group_reasons, headlines
 from cryo_disentangle.evaluation.words import Judgement, judge, next_steps
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
@@ -125,8 +125,8 @@ class Evaluation:
                 ends = f"{row.score.low:.3g} to {row.score.high:.3g}"
             table.add_row(row.name, f"{row.score.value:.3g}", ends, row.best)
         console.print(table)
-        for what, why in self.measured.missing.items():
-            console.print(f"not measured: {what.replace('_', ' ')}: {why}", markup=False)
+        for reason, names in group_reasons(self.measured.missing).items():
+            console.print(f"not measured: {names}: {reason}", markup=False)
         for label, verdict in self.measured.verdicts.items():
             console.print(f"{label}: {verdict}", markup=False)
         console.print(self.judgement.headline, style="bold", markup=False)

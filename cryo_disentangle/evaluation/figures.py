@@ -75,7 +75,7 @@ _CAPTIONS = {
     ),
     "turning": (
         "What happens to z when an image is turned",
-        "A turned image shows the same molecule. The black line should stay near the dotted one.",
+        "A turned image shows the same molecule. The black line should not rise above the dotted one.",
     ),
     "factors": ("z, coloured by the true factors", "Each colour should follow one axis."),
     "matching": (
@@ -194,7 +194,7 @@ def _draw_coordinates(coordinates: Mapping[str, Sequence[float]]) -> Figure | No
     left.set(ylabel="KL from the prior (nats)")
     right.bar(names, coordinates["share_known"], color=_GREEN)
     right.axhline(0.5, color="black", lw=0.8, ls="--")
-    right.set(ylabel="share of its spread that images tell", ylim=(0, 1))
+    right.set(ylabel="share that images tell", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(axis="y", alpha=0.3)
     return figure

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cryo_disentangle.evaluation.figures import Picture
 from cryo_disentangle.evaluation.scores import Score
-from cryo_disentangle.evaluation.tables import Row, headlines
+from cryo_disentangle.evaluation.tables import Row, group_reasons, headlines
 from cryo_disentangle.evaluation.words import Judgement
 
 __all__ = ["PageContent", "draw_page"]
@@ -33,7 +33,7 @@ p, li { max-width: 46rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line);
   vertical-align: top; }
-td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr.group th { background: #f6f6f6; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -138,7 +138,8 @@ def _table(rows: Sequence[Row]) -> str:
             f'<td class="n">{_interval(row.score)}</td><td class="n">{row.best}</td></tr>'
             for row in members
         ]
-    head = "<tr><th>what</th><th>value</th><th>95 % interval</th><th>best</th></tr>"
+    columns = "".join(f'<th class="n">{name}</th>' for name in ("value", "95 % interval", "best"))
+    head = f"<tr><th>what</th>{columns}</tr>"
     table = f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
     return f'<div class="scroll">{table}</div>'
 
@@ -175,7 +176,8 @@ def _missing(missing: Mapping[str, str]) -> str:
     if not missing:
         return ""
     items = (
-        f"<li>{escape(name.replace('_', ' '))}: {escape(why)}</li>" for name, why in missing.items()
+        f"<li>{escape(names)}: {escape(reason)}</li>"
+        for reason, names in group_reasons(missing).items()
     )
     return f"<h2>What could not be measured</h2><ul>{''.join(items)}</ul>"
 

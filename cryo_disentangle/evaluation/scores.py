@@ -187,9 +187,7 @@ class Measurement:
     def _scored(self, metric: ParticleRowsMetric) -> dict[str, Score]:
         """All scores of a metric, with intervals where these are asked for."""
         if isinstance(metric, PoseConformationMetrics):
-            self.missing |= {
-                f"{name} of the model": why for name, why in metric.unavailable.items()
-            }
+            self.missing |= metric.unavailable
         if not self._resamples:
             return {name: Score(float(value)) for name, value in metric.compute().items()}
         found = _with_intervals(metric.intervals(resamples=self._resamples))

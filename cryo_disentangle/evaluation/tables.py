@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cryo_disentangle.evaluation.scores import Score
 
-__all__ = ["Row", "headlines"]
+__all__ = ["Row", "group_reasons", "headlines"]
 
 
 class Row(NamedTuple):
@@ -71,7 +71,8 @@ _WORDS = {
         "rotation_noise_floor": ("movement that the posterior's width explains, normalised", ""),
         "rotation_auc": ("a classifier tells turned images by z", "0.5"),
     },
-    "interventions": _TRADES,
+    # Of the model's own molecule the encoder's rows would be the same as the volume's.
+    "interventions": {k: v for k, v in _TRADES.items() if "encoder_consistency" not in k},
     "true_interventions": _TRADES,
     "conformations": {
         "dimension": ("coordinates of z", ""),
@@ -113,3 +114,18 @@ def headlines(scores: Mapping[str, Mapping[str, Score]]) -> list[Row]:
         for name, (words, best) in names.items()
         if name in scores.get(group, {})
     ]
+
+
+def group_reasons(missing: Mapping[str, str]) -> dict[str, str]:
+    """Joins what could not be measured for the same reason.
+
+    Args:
+        missing: Reasons by name.
+
+    Returns:
+        Names in words, by reason.
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in missing.items():
+        names.setdefault(reason, []).append(name.replace("_", " "))
+    return {reason: ", ".join(joined) for reason, joined in names.items()}

@@ -68,7 +68,7 @@ def judge(scores: Groups) -> Judgement:
             "z is partly about pose: some of its order is where particles are seen from, not shape."
         )
         return Judgement("partly pose", text, reasons)
-    text = "z is to a large part about pose: neighbours in z may share a view rather than a shape."
+    text = "z is to a large part about pose: the same molecule seen from elsewhere gets another z."
     return Judgement("pose", text, reasons)
 
 
@@ -89,10 +89,12 @@ def _turning(scores: Groups) -> tuple[float, str] | None:
     score, floor = group.get("rotation_normalized"), group.get("rotation_noise_floor")
     if score is None or floor is None:
         return None
-    return _beyond(score.value, floor.value), (
+    # The metric's floor is E Σσ² over 2 tr Cov.
+    expected = _expected(2 * floor.value)
+    return _beyond(score.value, expected), (
         f"When an image is turned, z moves by {_percent(score)} of the squared distance between "
-        f"two particles, though the molecule is the same; the model's own uncertainty explains "
-        f"{100 * min(floor.value, 1):.0f} %."
+        f"two particles, though the molecule is the same; up to {100 * expected:.0f} % may be the "
+        "model's uncertainty."
     )
 
 
@@ -104,19 +106,30 @@ def _trading(scores: Groups) -> tuple[float, str] | None:
     if score is None:
         return None
     whose = "the true molecule" if true is not None else "the model's own molecule"
-    # Two images with noise of their own: each moves z within the posterior.
     width, spread = (group[name].value for name in ("posterior_std", "conformation_std"))
-    floor = min((width / spread) ** 2, 1.0)
-    return _beyond(score.value, floor), (
+    expected = _expected((width / spread) ** 2)
+    return _beyond(score.value, expected), (
         f"When {whose} is imaged from two directions, the two z differ by {_percent(score)} of the "
-        f"squared distance between two particles; the model's own uncertainty explains "
-        f"{100 * floor:.0f} %."
+        f"squared distance between two particles; up to {100 * expected:.0f} % may be the model's "
+        "uncertainty."
     )
 
 
-def _beyond(value: float, floor: float) -> float:
+def _expected(ratio: float) -> float:
+    """Normalised distance of the means of two images of one molecule, of a perfect encoder.
+
+    Of a normal z whose posterior has variance σ² the means of all images have variance 1 - σ²,
+    those of the images of one molecule σ²(1 - σ²): the quotient is σ².
+
+    Args:
+        ratio: Posterior variance over the variance of the means, σ² / (1 - σ²).
+    """
+    return ratio / (1 + ratio)
+
+
+def _beyond(value: float, expected: float) -> float:
     """What a movement of z has beyond its uncertainty: 0 nothing, 1 all that is possible."""
-    return max(0.0, (value - floor) / (1 - floor)) if floor < 1 else 0.0
+    return max(0.0, (value - expected) / (1 - expected)) if expected < 1 else 0.0
 
 
 def _percent(score: Score) -> str:
