@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +33,11 @@ from cryo_disentangle.simulation.command import main as simulate
 __all__ = ["main"]
 
 _DEFAULT_RUN = "runs/default"
-_COMMANDS = {"simulate": simulate, "evaluate": evaluate_command, "export": export_command}
+_COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "simulate": simulate,
+    "evaluate": evaluate_command,
+    "export": export_command,
+}
 
 
 class _SaveConfig(SaveConfigCallback):

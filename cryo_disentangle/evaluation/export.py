@@ -59,8 +59,8 @@ def export_cryodrgn(
     with show_progress(console) as progress, evaluating(run.module):
         particles = Particles(run, batch_size, target)
         rows = infer_all(run, adapt(run.module), particles, progress)
-    latents = (None if rows is None else rows.numpy() for rows in (rows.mean, rows.log_variance))
-    writer.write_latents(*latents, run.epoch)
+    log_variance = None if rows.log_variance is None else rows.log_variance.numpy()
+    writer.write_latents(rows.mean.numpy(), log_variance, run.epoch)
     writer.write_weights(run.module, _optimizers(run), run.epoch)
     writer.make_log()
     for epoch, losses in _learning_curve(run.folder, run.epoch):

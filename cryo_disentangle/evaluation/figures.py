@@ -75,7 +75,8 @@ _CAPTIONS = {
     ),
     "turning": (
         "What happens to z when an image is turned",
-        "A turned image shows the same molecule. The black line should not rise above the dotted one.",
+        "A turned image shows the same molecule. The black line should not rise above the dotted "
+        "one.",
     ),
     "factors": ("z, coloured by the true factors", "Each colour should follow one axis."),
     "matching": (
@@ -246,8 +247,8 @@ def _draw_images(run: FinishedRun, model: AdaptedModel, particles: Particles) ->
         pose = Pose(batch["rotation"])
     rendered = model.generate(found.mean, Pose(pose.rotation), batch)
     observed = _centred(batch)
-    images = [_real(stack).float().cpu().numpy() for stack in (observed, rendered)]
-    return pictures.draw_images(*images, getattr(run.module, "pixel_size", 1.0))
+    first, second = (_real(stack).float().cpu().numpy() for stack in (observed, rendered))
+    return pictures.draw_images(first, second, getattr(run.module, "pixel_size", 1.0))
 
 
 def _centred(batch: ParticleBatch) -> Tensor:
