@@ -22,13 +22,13 @@ class _Batch(NamedTuple):
 
     Attributes:
         step: Steps of the optimiser before it.
-        index: Row of each particle in the stack, shape (B,).
+        rows: Row of each particle in the stack, shape (B,).
         keys: Names of the K tensors that were looked at.
         finite: Whether they are finite, shape (K, B).
     """
 
     step: int
-    index: Tensor
+    rows: Tensor
     keys: tuple[str, ...]
     finite: Tensor
 
@@ -201,7 +201,7 @@ def _bad_particles(batches: Iterable[_Batch]) -> list[tuple[int, int, str]]:
         for position in (~batch.finite.all(0)).nonzero().flatten().tolist():
             named = zip(batch.keys, batch.finite[:, position].tolist(), strict=True)
             keys = ", ".join(key for key, fine in named if not fine)
-            rows = batch.index[position].flatten().tolist()
+            rows = batch.rows[position].flatten().tolist()
             found += [(batch.step, row, keys) for row in rows]
     return found
 
@@ -209,7 +209,7 @@ def _bad_particles(batches: Iterable[_Batch]) -> list[tuple[int, int, str]]:
 def _rows_at(batches: Iterable[_Batch], steps: Iterable[int]) -> list[int]:
     """Rows of all particles of some steps."""
     chosen = set(steps)
-    return [row for b in batches if b.step in chosen for row in b.index.flatten().tolist()]
+    return [row for b in batches if b.step in chosen for row in b.rows.flatten().tolist()]
 
 
 def _gathered(trainer: L.Trainer, mine: list[Any]) -> list[Any]:

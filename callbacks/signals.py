@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 __all__ = ["SignalCheckpoint"]
@@ -55,8 +55,9 @@ class SignalCheckpoint(Callback):
         _model_checkpoint(trainer)
         self._received, self._step = 0, trainer.global_step
         environment = trainer._accelerator_connector.cluster_environment
-        requeues = isinstance(environment, SLURMEnvironment) and environment.auto_requeue
-        self._requeue = environment if requeues else None
+        self._requeue = None
+        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
+            self._requeue = environment
         if threading.current_thread() is not threading.main_thread():
             return
         signal.signal(signal.SIGTERM, self._note)

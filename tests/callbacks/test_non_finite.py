@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import pytest
@@ -146,4 +146,4 @@ def test_batches_of_other_kinds_are_let_pass() -> None:
 @pytest.mark.parametrize("name", ["every_n_steps", "patience"])
 def test_odd_numbers_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, found 0"):
-        NonFiniteGuard(**{name: 0})
+        NonFiniteGuard(**cast(Any, {name: 0}))
