@@ -52,7 +52,8 @@ from cryo_disentangle.structures import Atoms
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from step_speed import product_rate, seconds
 
-ZDIM, PIXEL_SIZE, RATE_POINTS, RATE_WIDTH = 2, 2.0, 25600, 256
+ZDIM, PIXEL_SIZE, SIGMA = 2, 2.0, 4.0
+RATE_POINTS, RATE_WIDTH = 25600, 256
 DECODERS = [
     "implicit 256",
     "implicit 1024",
@@ -84,12 +85,18 @@ def ball(count: int, radius: float) -> Atoms:
 
 def atomic(box_size: int, conformation_dim: int, count: int) -> nn.Module:
     """Gaussians two thirds of which are in two domains on hinges."""
-    atoms = ball(count, 0.35 * box_size * PIXEL_SIZE)
+    atoms = ball(count, 0.5 * box_size * PIXEL_SIZE - 3.5 * SIGMA)
     parts = torch.arange(count).tensor_split(3)
     domains = {"first": parts[1].tolist(), "second": parts[2].tolist()}
     motion = partial(HingedDomains, domains=domains)
     return AtomicDecoder(
-        box_size, conformation_dim, atoms, motion, PIXEL_SIZE, centre=(0, 0, 0), sigma_angstrom=4.0
+        box_size,
+        conformation_dim,
+        atoms,
+        motion,
+        PIXEL_SIZE,
+        centre=(0, 0, 0),
+        sigma_angstrom=SIGMA,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -130,7 +131,7 @@ def _splat(position: Tensor, mass: Tensor, side: int) -> Tensor:
 
 
 def _spread(
-    flat: Tensor, index: Tensor, weights: list[tuple[Tensor, ...]], mass: Tensor, side: int
+    flat: Tensor, index: Tensor, weights: Sequence[tuple[Tensor, ...]], mass: Tensor, side: int
 ) -> None:
     """Divides mass along the last of the axes, and each share along the others."""
     *inner, outer = weights
@@ -156,7 +157,7 @@ def _read(grid: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
 def _gather(
     flat: Tensor,
     index: Tensor,
-    taps: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]],
+    taps: Sequence[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]],
     side: int,
 ) -> list[Tensor]:
     """Sum over nodes and its derivative along each axis, the last axis outermost."""

@@ -23,7 +23,7 @@ __all__ = ["FlowDecoder"]
 _POINTS_PER_NODE = 3
 # Expected spectrum of an unknown molecule, as BasisDecoder has it.
 _HEIGHT, _KNEE, _POWER = 6.0, 4.0, 3.0
-# Share of the default start of a linear layer: a strong random flow would have to be unlearned.
+# Share of the usual start: a strong random flow would have to be unlearned.
 _START = 0.1
 
 
@@ -37,17 +37,15 @@ class FlowDecoder(nn.Module):
     does not change them, but for what its interpolation leaves (`volume_change`).
 
     Density is pushed forward, as in 3DFlex: every voxel of the reference is a point mass that moves
-    with the flow, is projected, put down on an image of twice the sampling by quadratic B-splines,
-    and their transfer divided out after the transform. So the integral of density is the
-    reference's exactly, and what is rendered is the sum Σ m cas(2π k·Rφ_z(x) / D) over voxels, with
-    an error below 1 % for a molecule that spans 77 % of the box: far below that of interpolated
-    slices. Pulling back instead would sample a volume as large as the box for every image. The flow
-    is integrated at the points of a coarse lattice and interpolated between by cubic splines, so
-    that its cost does not depend on the box, and that of rendering is a few operations a voxel.
+    with the flow, is projected, and put down on an image of twice the sampling by quadratic
+    B-splines, whose transfer is divided out. So the integral of density is the reference's exactly,
+    and slices are the sum Σ m cas(2π k·Rφ_z(x) / D) over voxels within 1 % for a molecule that
+    spans 77 % of the box. Pulling back would sample a volume as large as the box for every image.
+    The flow is integrated on a coarse lattice and interpolated between by cubic splines: its cost
+    does not depend on the box, and that of rendering is a few operations a voxel.
 
-    The reference's parameters are Hartley coefficients in units of a falling envelope, as
-    `BasisDecoder` has them, and those of the potential in node spacings, so that one learning rate
-    of about 1e-3 serves both and networks alike.
+    The reference's parameters are Hartley coefficients in units of `BasisDecoder`'s envelope, the
+    potential's are in node spacings: one learning rate of about 1e-3 serves both.
 
     Args:
         box_size: Image side D in pixels, even.
@@ -58,8 +56,8 @@ class FlowDecoder(nn.Module):
         diameter: Diameter of the ball that holds the reference, a share of the box.
         support: Mask (.mrc, side D): the reference is zero where it is not positive. Rendering
             costs in proportion to the voxels that are left.
-        fixed: Mask (.mrc, side D) of what does not move: potentials vanish where it is positive
-            and within two spacings of nodes; what is left of the flow is without sources too.
+        fixed: Mask (.mrc, side D) of what does not move: the potential's nodes that reach where it
+            is positive are zero, so that the flow stays without sources.
 
     Raises:
         ValueError: If the box size is odd, a size is not positive, or a mask has another shape or
@@ -223,10 +221,8 @@ class FlowDecoder(nn.Module):
             ValueError: If the shape is another.
         """
         if volume.shape != self.coefficients.shape:
-            raise ValueError(
-                f"a reference of shape {tuple(self.coefficients.shape)} expected, found "
-                f"{tuple(volume.shape)}"
-            )
+            expected, found = tuple(self.coefficients.shape), tuple(volume.shape)
+            raise ValueError(f"a reference of shape {expected} expected, found {found}")
         self.coefficients.copy_(hartley3(volume.to(self.coefficients)) / self.envelope)
 
     def _mass(self) -> Tensor:
