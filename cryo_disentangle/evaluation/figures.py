@@ -25,7 +25,7 @@ from cryo_disentangle.callbacks.latent_pictures import draw_traversals
 from cryo_disentangle.callbacks.prediction import EvaluatesVolumes
 from cryo_disentangle.callbacks.run_particles import InferredRows
 from cryo_disentangle.evaluation.runs import FinishedRun
-from cryo_disentangle.evaluation.scores import Measurement, Score
+from cryo_disentangle.evaluation.scores import Measurement, Score, fit_independent
 from cryo_disentangle.evaluation.streaming import AllRows, Particles
 from cryo_disentangle.imaging import (
     desymmetrize,
@@ -204,7 +204,7 @@ def _draw_coordinates(coordinates: Mapping[str, Sequence[float]]) -> Figure | No
 def _draw_components(rows: InferredRows) -> Figure:
     """Histograms of the first principal and independent components."""
     latents = torch.from_numpy(rows.mean)
-    principal, independent = LinearReadout.pca(latents), LinearReadout.ica(latents)
+    principal, independent = LinearReadout.pca(latents), fit_independent(latents)
     count = min(latents.shape[1], _COMPONENTS)
     figure = Figure(figsize=(max(4.6, 2.3 * count), 4.4), layout="constrained")
     grid = figure.subplots(2, count, squeeze=False)
