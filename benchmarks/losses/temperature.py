@@ -2,7 +2,7 @@
 
     python benchmarks/losses/temperature.py --scratch runs/losses [--seeds 5] [--setting 5 2]
 
-Two arms whose hinge angles are the factors turned by 45 degrees, 10,000 images of 24 pixels, SNR
+Two arms whose hinge angles are the factors turned by 45 degrees, 10,000 images of 32 pixels, SNR
 10, at five temperatures from 100 to 300 K or at these two alone. One factor's spread grows fivefold
 with the temperature, the other's stays (a frozen factor). ``harmonic`` is the control: both grow as
 the square root of the temperature, five levels, which identifies nothing. The weight of the
@@ -83,7 +83,7 @@ def main() -> None:
             scales = [[0.1 + 0.4 * (kelvin - 100) / 200, 0.3] for kelvin in levels]
         process = NormalAtTemperatures(levels, scales)
         mixing = LinearMixing(2, 45.0)
-        simulation = two_arms_in_plane(process, snr=10.0, mixing=mixing, box_size=24)
+        simulation = two_arms_in_plane(process, snr=10.0, mixing=mixing)
         methods = [
             Method(name, partial(_make, prior=prior), _STEPS)
             for name, prior in _priors(levels).items()
