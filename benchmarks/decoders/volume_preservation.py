@@ -1,6 +1,6 @@
 """Does a learned flow keep density and volumes? Two arms, known in-plane poses.
 
-    python benchmarks/decoders/volume_preservation.py --scratch runs/decoders [--steps 1500]
+    python benchmarks/decoders/volume_preservation.py --scratch runs/decoders [--steps 500]
 
 A flow is trained on 10,000 images of 32 pixels at SNR 10 of two arms that move in the image plane,
 and so is one volume that can't move (the warm-up of HeterogeneousReconstruction never ends). Along
@@ -74,7 +74,7 @@ def main() -> None:
     """Trains both and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--scratch", type=Path, required=True, help="Folder for the stack.")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--points", type=int, default=5)
     args = parser.parse_args()
     simulation = two_arms_in_plane(UniformFactors(2, -1.0, 1.0), snr=10.0)
@@ -82,7 +82,9 @@ def main() -> None:
     print(machine(), f"{args.steps} steps\n")
     for still in (True, False):
         name = "one volume" if still else "flow"
-        method = Method(name, partial(make, steps=args.steps, still=still), args.steps)
+        method = Method(
+            name, partial(make, steps=args.steps, still=still), args.steps, batch_size=32
+        )
         model, data, rows = train(folder, method, [0])
         print(f"{name}: reconstruction {rows['reconstruction']:.4f}, {rows['seconds']:.0f} s")
     held_out = HeldOut(simulation, data)
