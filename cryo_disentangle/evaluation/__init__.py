@@ -1,6 +1,6 @@
 """Finished runs, looked at: is a latent space about shape or about pose?"""
 
-from cryo_disentangle.evaluation.evaluate import Evaluation, evaluate
+from cryo_disentangle.evaluation.evaluation import Evaluation, evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.opening import open_run
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun, Latents
