@@ -179,7 +179,8 @@ class ImplicitDecoder(nn.Module):
     def _features(self, phase: Tensor) -> Tensor:
         """Sines and cosines in the order that checkpoints expect: (B, P, F) -> (B, P, 2 F)."""
         blocks = phase.unflatten(-1, (self._blocks, -1))
-        if torch.is_grad_enabled() and phase.requires_grad:
+        # A compiler writes sines and cosines in place by itself, and stops at what names a target.
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and phase.requires_grad):
             return torch.stack([blocks.sin(), blocks.cos()], dim=-2).flatten(-3)
         features = phase.new_empty(*blocks.shape[:-1], 2, blocks.shape[-1])
         torch.sin(blocks, out=features[..., 0, :])

@@ -7,6 +7,8 @@ frequency.
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -78,6 +80,35 @@ class FourierDisc(nn.Module):
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def random_subset(self, share: float) -> tuple[FourierDisc, Tensor]:
+        """Draws coefficients at random, each as likely, from torch's global generator.
+
+        They come with their mirror images, which many decoders get for nothing: reversing the order
+        of the subset negates its frequencies too. The origin, if there is one, is never drawn.
+
+        Args:
+            share: Share of the coefficients to draw, above 0 and at most 1; at least one pair.
+
+        Returns:
+            A disc of K coefficients, and which of this disc's they are, shape (K,).
+
+        Raises:
+            ValueError: If the share is out of range.
+        """
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, found {share}")
+        n_pairs = len(self) // 2
+        count = max(1, round(share * n_pairs))
+        half = torch.randperm(n_pairs, device=self.index.device)[:count].sort().values
+        positions = torch.cat([half, len(self) - 1 - half.flip(0)])
+        subset = copy(self)
+        # A copied module shares the dictionary of its buffers with the original.
+        subset._buffers = {
+            "index": self.index[positions],
+            "frequencies": self.frequencies[positions],
+        }
+        return subset, positions
 
     def select(self, images: Tensor) -> Tensor:
         """Takes the disc's coefficients out of whole transforms.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -62,6 +63,12 @@ class HeterogeneousReconstruction(L.LightningModule):
         lr_scheduler: Makes the learning-rate schedule from the optimiser; null is a constant rate.
         lr_interval: Whether the learning rate changes every ``step`` or every ``epoch``.
         encoder_radius: Radius in Fourier pixels of what the encoder reads; null is D / 2, -1 all.
+        coefficient_share: Share of the M coefficients that a training step renders and compares, a
+            random subset that is another at each step: an unbiased estimate of the loss and its
+            gradient, for as much less arithmetic in decoders that render coefficients one by one.
+            The encoder reads, and validation compares, all of them.
+        compile_decoder: Whether ``torch.compile`` fuses what the decoder renders; the first steps
+            then take a minute.
         n_particles: Number of particles of the stack, for an encoder that reads their rows; the
             data set's.
         pixel_size: Å per pixel, for written volumes; the data set's.
@@ -70,9 +77,10 @@ class HeterogeneousReconstruction(L.LightningModule):
 
     Raises:
         ValueError: If the box size is odd, ``conformation_dim`` is not positive, the warm-up or the
-            weight of the divergence is negative, an encoder is to read a pose that is to be
-            inferred, or one reads rows and their number is not known or it is to read poses too; in
-            training, if the precision is too low for poses and CTFs.
+            weight of the divergence is negative, ``coefficient_share`` is not within 0 and 1, an
+            encoder is to read a pose that is to be inferred, or one reads rows and their number is
+            not known or it is to read poses too; in training, if the precision is too low for poses
+            and CTFs.
         TypeError: If the decoder can't render.
 
     References:
@@ -98,6 +106,8 @@ class HeterogeneousReconstruction(L.LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["step", "epoch"] = "epoch",
         encoder_radius: int | None = None,
+        coefficient_share: float = 1.0,
+        compile_decoder: bool = False,
         n_particles: int | None = None,
         pixel_size: float = 1.0,
         intensity_scale: float = 1.0,
@@ -112,6 +122,11 @@ class HeterogeneousReconstruction(L.LightningModule):
             )
         if encoder_reads_pose and pose_head is not None:
             raise ValueError("an encoder can't read the pose (encoder_reads_pose) that it infers")
+        if not 0 < coefficient_share <= 1:
+            raise ValueError(
+                f"coefficient_share must be above 0 and at most 1, found {coefficient_share}"
+            )
+        self.coefficient_share, self.compile_decoder = coefficient_share, compile_decoder
         self.box_size = box_size
         self.conformation_dim = conformation_dim
         self.pixel_size = pixel_size
@@ -180,7 +195,7 @@ class HeterogeneousReconstruction(L.LightningModule):
             Hartley transforms, shape (B, L, L).
         """
         disc = self.rendered_disc
-        slices = self.decoder.render(conformation, pose.rotation, disc)
+        slices = self._render(conformation, pose.rotation, disc)
         if "ctf" in batch:
             slices = slices * contrast_transfer(disc.frequencies, batch["ctf"], self.box_size)
         if pose.translation is not None:
@@ -363,7 +378,11 @@ class HeterogeneousReconstruction(L.LightningModule):
         conformation = inference.sample() if sample else inference.mean
         pose = inference.pose
         rotation = _known_rotation(particles) if pose is None else pose.rotation
-        slices = self.decoder.render(self._switched(conformation), rotation, self.disc)
+        disc = self.disc
+        if sample and self.coefficient_share < 1:
+            disc, positions = disc.random_subset(self.coefficient_share)
+            observation = observation.at(positions)
+        slices = self._render(self._switched(conformation), rotation, disc)
         reconstruction = nn.functional.mse_loss(
             observation.transferred(slices), observation.coefficients
         )
@@ -377,6 +396,11 @@ class HeterogeneousReconstruction(L.LightningModule):
                 terms[name] = penalty(self, batch, inference)
                 loss = loss + terms[name]
         return {"loss": loss, **terms}
+
+    def _render(self, conformation: Tensor, rotation: Tensor, disc: FourierDisc) -> Tensor:
+        """The decoder's slices (B, M)."""
+        render = _compiled_render() if self.compile_decoder else _render
+        return render(self.decoder, conformation, rotation, disc)
 
     def _switched(self, conformation: Tensor) -> Tensor:
         """Holds the conformation at 0 in the warm-up."""
@@ -402,12 +426,25 @@ class HeterogeneousReconstruction(L.LightningModule):
             return proposed[:, 0]
         with torch.no_grad():
             seen = observation.repeated(count)
-            slices = self.decoder.render(
+            slices = self._render(
                 conformation.repeat_interleave(count, 0), proposed.flatten(0, 1), self.encoder_disc
             )
             error = (seen.transferred(slices) - seen.coefficients).square().mean(-1)
             chosen = error.unflatten(0, (-1, count)).argmin(1)
         return proposed[torch.arange(len(chosen), device=chosen.device), chosen]
+
+
+def _render(
+    decoder: VolumeDecoder, conformation: Tensor, rotation: Tensor, disc: FourierDisc
+) -> Tensor:
+    """Calls the decoder."""
+    return decoder.render(conformation, rotation, disc)
+
+
+@lru_cache(maxsize=1)
+def _compiled_render() -> Callable[[VolumeDecoder, Tensor, Tensor, FourierDisc], Tensor]:
+    """The same, compiled; outside the module, whose copies and checkpoints then stay plain."""
+    return torch.compile(_render)
 
 
 def _rows_of_table(encoder: nn.Module, n_particles: int | None, reads_pose: bool) -> int:

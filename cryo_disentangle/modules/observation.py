@@ -71,6 +71,20 @@ class Observation(NamedTuple):
         """
         return slices if self.transfer is None else slices * self.transfer
 
+    def at(self, positions: Tensor) -> Observation:
+        """Some of the coefficients.
+
+        Args:
+            positions: Which of the M, shape (K,).
+
+        Returns:
+            An observation of K coefficients.
+        """
+        transfer = self.transfer
+        if transfer is not None:
+            transfer = transfer.index_select(1, positions)
+        return Observation(self.coefficients.index_select(1, positions), transfer)
+
     def repeated(self, count: int) -> Observation:
         """Each particle ``count`` times in a row.
 

@@ -1,0 +1,100 @@
+"""Peak memory of training on a large stack against a small one.
+
+    python benchmarks/loading/memory.py [--sizes 200M 20G] [--steps 200]
+
+Each stack is sparse: one value in each image and holes elsewhere, so that 20 GiB need 1.3 GiB of the
+disk. Each size is trained on in a process of its own, whose maximum of
+resident memory is printed (Linux).
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from cryo_disentangle.particles import write_poses
+from cryo_disentangle.particles.mrc import _stack_header
+
+SIDE = 128
+
+TRAIN = """
+import sys, warnings
+import lightning as L
+from functools import partial
+from cryo_disentangle.decoders import ImplicitDecoder
+from cryo_disentangle.encoders import MLPEncoder
+from cryo_disentangle.modules import HeterogeneousReconstruction
+from cryo_disentangle.particles import ParticleData
+
+warnings.filterwarnings("ignore")
+folder, steps = sys.argv[1], int(sys.argv[2])
+data = ParticleData(
+    folder + "/stack.mrcs", poses=folder + "/poses.pkl", batch_size=16, validation_fraction=0.01
+)
+model = HeterogeneousReconstruction(
+    data.box_size, 8,
+    encoder=partial(MLPEncoder, width=64, layers=1),
+    decoder=partial(ImplicitDecoder, width=16, layers=1),
+)
+trainer = L.Trainer(
+    accelerator="cpu", devices=1, max_steps=steps, limit_val_batches=10, val_check_interval=steps,
+    num_sanity_val_steps=0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+    enable_model_summary=False,
+)
+trainer.fit(model, datamodule=data)
+# Not getrusage, whose maximum a child inherits from the process that started it.
+with open("/proc/self/status") as status:
+    print(int(status.read().split("VmHWM:")[1].split()[0]) / 1024)
+"""
+
+
+def parse_size(text: str) -> int:
+    """Bytes of, for example, ``200M``."""
+    return int(float(text[:-1]) * 2 ** {"M": 20, "G": 30}[text[-1]])
+
+
+def write_sparse(folder: Path, size: int) -> int:
+    """A stack of holes with a value in each image, and poses."""
+    image_bytes = SIDE * SIDE * 4
+    count = size // image_bytes
+    with (folder / "stack.mrcs").open("wb") as file:
+        file.write(_stack_header(count, SIDE, 1.0))
+        file.truncate(1024 + count * image_bytes)
+        for image in range(count):
+            file.seek(1024 + image * image_bytes)
+            file.write(np.float32(1 + image % 7).tobytes())
+    rotation = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
+    write_poses(folder / "poses.pkl", rotation, np.zeros((count, 2), np.float32), SIDE)
+    return count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--sizes", nargs="+", default=["200M", "20G"])
+    parser.add_argument("--steps", type=int, default=200)
+    args = parser.parse_args()
+    print("| stack | images | peak of resident memory, MiB |\n|---|---|---|")
+    peaks = []
+    for size in args.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            count = write_sparse(Path(folder), parse_size(size))
+            done = subprocess.run(
+                [sys.executable, "-c", TRAIN, folder, str(args.steps)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode:
+            sys.exit(done.stderr)
+        peaks.append(float(done.stdout.split()[-1]))
+        print(f"| {size} | {count} | {peaks[-1]:.0f} |", flush=True)
+    print(f"\nlast over first: {peaks[-1] / peaks[0]:.3f}")
+
+
+if __name__ == "__main__":
+    main()
