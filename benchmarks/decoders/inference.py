@@ -112,7 +112,9 @@ class WithoutEncoder(HeterogeneousReconstruction):
             **options,  # type: ignore[arg-type]
         )
         axis = torch.tensor(grid)
-        self.register_buffer("start", torch.cartesian_prod(*[axis] * conformation_dim))
+        self.register_buffer(
+            "start", torch.cartesian_prod(*[axis] * conformation_dim).reshape(-1, conformation_dim)
+        )
         self.newton_steps, self.precision = newton_steps, 2 / kl_weight
 
     @torch.no_grad()
