@@ -2,9 +2,9 @@
 
     python benchmarks/loading/memory.py [--sizes 200M 20G] [--steps 200]
 
-Each stack is sparse: one value in each image and holes elsewhere, so that 20 GiB need 1.3 GiB of the
-disk. Each size is trained on in a process of its own, whose maximum of
-resident memory is printed (Linux).
+Each stack is sparse, one value in each image and holes elsewhere, so that 20 GiB need 1.3 GiB of
+the disk. Each size is trained on in a process of its own, whose maximum of resident memory is
+printed (Linux).
 """
 
 from __future__ import annotations

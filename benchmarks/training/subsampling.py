@@ -2,10 +2,11 @@
 
     python benchmarks/training/subsampling.py [--shares 1 0.25 0.1] [--seconds 600] [--seeds 0 1 2]
 
-Three blobs, one of which moves, seen from everywhere with CTF and noise (signal-to-noise 0.1). Each share trains the same model (implicit decoder and encoder, width 256) from the same weights for
-so many seconds of training; validation does not count. Printed is the held-out reconstruction, over
+Three blobs, one of which moves, seen from everywhere with CTF and noise (signal-to-noise 0.1). Each
+share trains the same model (implicit decoder and encoder, width 256) from the same weights for so
+many seconds of training; validation does not count. Printed is the held-out reconstruction, over
 all coefficients and at the posterior means, less that of the true noise-free images, at times that
-double; then how much sooner each share reached what all coefficients reached at the end.
+grow by the root of 2; then how much sooner each share reached what the first one ended with.
 """
 
 from __future__ import annotations
@@ -137,10 +138,8 @@ def main() -> None:
     clean = data[1].square().mean()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, D = {args.box_size},")
     print(f"{args.particles} particles, mean square of the clean transforms {float(clean):.3g}\n")
-    header = (
-        "| share | seed | images/s | held-out excess at seconds of training |\n|---|---|---|---|"
-    )
-    print(header, flush=True)
+    print("| share | seed | images/s | held-out excess at seconds of training |", flush=True)
+    print("|---|---|---|---|", flush=True)
     curves: dict[float, list[Curve]] = {share: [] for share in args.shares}
     # Seeds outside, so that a change of the machine's speed concerns all shares.
     for seed in args.seeds:

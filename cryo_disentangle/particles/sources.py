@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from cryo_disentangle.particles.mrc import MrcHeader, read_mrc_header
 from cryo_disentangle.particles.star import StarParticles
 
 __all__ = ["ParticleSource", "open_source"]
+
+_THREADS = 16
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -72,10 +75,23 @@ class _Layout:
 
     def headers(self) -> list[MrcHeader]:
         """Finds and checks every stack."""
-        return [
-            read_mrc_header(locate(name, self.folder, f"{self.table}, row {row}"))
+        named = [
+            (name, f"{self.table}, row {row}")
             for name, row in zip(self.names, self.first_row, strict=True)
         ]
+        return _headers(named, self.folder)
+
+
+def _headers(named: list[tuple[str, str]], folder: Path) -> list[MrcHeader]:
+    """Finds and checks stacks by name and where it is mentioned; the first bad one is reported."""
+
+    def read(mention: tuple[str, str]) -> MrcHeader:
+        return read_mrc_header(locate(mention[0], folder, mention[1]))
+
+    # All are checked now rather than in the middle of a training; on a network file system that is
+    # mostly waiting.
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return list(threads.map(read, named))
 
 
 def open_source(
@@ -133,11 +149,14 @@ def _from_list(path: Path, folder: Path) -> ParticleSource:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file: {error}") from error
-    names = [(row, line.strip()) for row, line in enumerate(lines, start=1) if line.strip()]
-    if not names:
+    named = [
+        (line.strip(), f"{path}, line {row}")
+        for row, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    if not named:
         raise ValueError(f"{path}: no stack is listed")
-    found = [locate(name, folder, f"{path}, line {row}") for row, name in names]
-    return _from_stacks(path, [read_mrc_header(file) for file in found])
+    return _from_stacks(path, _headers(named, folder))
 
 
 def _mapped(layout: _Layout, file: Int32Array, slot: Int32Array) -> MappedImages:

@@ -57,7 +57,8 @@ def test_the_mean_over_all_subsets_is_the_loss_of_all_coefficients(
         turned = permutation.roll(draw * count)
         monkeypatch.setattr(torch, "randperm", lambda *_, turned=turned, **__: turned)
         values = _loss_and_gradients(model)
-        found = [a + b / 7 for a, b in zip(found or [0.0] * len(values), values, strict=True)]
+        sums = found or [torch.zeros_like(value) for value in values]
+        found = [a + b / 7 for a, b in zip(sums, values, strict=True)]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
@@ -150,7 +151,8 @@ def test_a_compiled_decoder_trains_under_ddp_and_amp() -> None:
 
     plain = make_model(pose_head=partial(PoseHead, width=8, layers=1, hypotheses=1))
     expected = gradients(plain, _Step(plain))
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    store = distributed.HashStore()  # type: ignore[attr-defined]
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         model = make_model(
             pose_head=partial(PoseHead, width=8, layers=1, hypotheses=1), compile_decoder=True
