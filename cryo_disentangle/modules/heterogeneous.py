@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, cast
@@ -79,7 +80,8 @@ class HeterogeneousReconstruction(L.LightningModule):
         ValueError: If the box size is odd, ``conformation_dim`` is not positive, the warm-up or the
             weight of the divergence is negative, ``coefficient_share`` is not within 0 and 1, an
             encoder is to read a pose that is to be inferred, or one reads rows and their number is
-            not known or it is to read poses too; in training, if the precision is too low for poses
+            not known or it is to read poses too, or the decoder is made for another pixel size; in
+            training, if the precision is too low for poses
             and CTFs.
         TypeError: If the decoder can't render.
 
@@ -153,6 +155,12 @@ class HeterogeneousReconstruction(L.LightningModule):
             raise TypeError(
                 "a decoder needs render(conformation, rotation, disc) and volume(conformation), "
                 f"found {type(self.decoder).__name__}"
+            )
+        # Atoms have a size in Å, so that such a decoder has a pixel size of its own.
+        placed = getattr(self.decoder, "pixel_size", pixel_size)
+        if not math.isclose(placed, pixel_size, rel_tol=1e-3):
+            raise ValueError(
+                f"the decoder is made for {placed:g} Å per pixel, the particles have {pixel_size:g}"
             )
         self.prior = StandardNormal() if prior is None else prior
         self.penalties = nn.ModuleDict(dict(penalties or {}))  # type: ignore[arg-type]

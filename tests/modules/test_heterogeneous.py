@@ -255,6 +255,15 @@ def test_a_decoder_that_cannot_render_is_refused() -> None:
         make_model(decoder=nn.Linear)
 
 
+def test_a_decoder_for_another_pixel_size_is_refused() -> None:
+    class Atoms(ImplicitDecoder):
+        pixel_size = 2.0
+
+    HeterogeneousReconstruction(8, 2, decoder=Atoms, pixel_size=2.0005)
+    with pytest.raises(ValueError, match=r"made for 2 Å per pixel, the particles have 1\.6"):
+        HeterogeneousReconstruction(8, 2, decoder=Atoms, pixel_size=1.6)
+
+
 @pytest.mark.parametrize("dim", [0, -1])
 def test_a_latent_space_without_coordinates_is_refused(dim: int) -> None:
     with pytest.raises(ValueError, match=f"conformation_dim must be at least 1, found {dim}"):
