@@ -43,7 +43,8 @@ model = HeterogeneousReconstruction(
 )
 trainer = L.Trainer(
     accelerator="cpu", devices=1, max_steps=steps, limit_val_batches=10, val_check_interval=steps,
-    num_sanity_val_steps=0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+    check_val_every_n_epoch=None, num_sanity_val_steps=0, logger=False,
+    enable_checkpointing=False, enable_progress_bar=False,
     enable_model_summary=False,
 )
 trainer.fit(model, datamodule=data)
