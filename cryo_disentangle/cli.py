@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -25,7 +26,12 @@ from cryo_disentangle import (  # noqa: F401
     priors,
     simulation,
 )
-from cryo_disentangle.callbacks import PredictionWriter
+from cryo_disentangle.callbacks import (
+    AtomicCheckpointIO,
+    NonFiniteGuard,
+    PredictionWriter,
+    SignalCheckpoint,
+)
 from cryo_disentangle.evaluation.command import evaluate_command, export_command
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.simulation.command import main as simulate
@@ -57,6 +63,8 @@ class _CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(PredictionWriter, "prediction")
+        parser.add_lightning_class_args(SignalCheckpoint, "signals")
+        parser.add_lightning_class_args(NonFiniteGuard, "guard")
         parser.set_defaults(
             {
                 "trainer.default_root_dir": _DEFAULT_RUN,
@@ -81,6 +89,10 @@ class _CLI(LightningCLI):
             ]
         if trainer.get("enable_progress_bar") is not False:
             kwargs["callbacks"] = [*(trainer.get("callbacks") or []), RichProgressBar(leave=True)]
+        plugins = trainer.get("plugins") or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:

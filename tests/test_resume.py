@@ -81,8 +81,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
     """Words of a run, but for its folder."""
     folder = tmp_path_factory.mktemp("resume")
     data = tiny.write_stack(folder / "data", count=_PARTICLES)
-    callbacks = [{"class_path": "SignalCheckpoint"}]
-    config = tiny.write_config(folder, data, max_epochs=_EPOCHS, callbacks=callbacks)
+    config = tiny.write_config(folder, data, max_epochs=_EPOCHS)
     return ("fit", "--config", config, *_EVERY, "--trainer.default_root_dir")
 
 

@@ -22,7 +22,4 @@ srun --kill-on-bad-exit=0 cryo-disentangle fit "$@" \
   --trainer.num_nodes "$SLURM_JOB_NUM_NODES" \
   --trainer.devices "$SLURM_NTASKS_PER_NODE" \
   --trainer.strategy ddp \
-  --trainer.plugins+=AtomicCheckpointIO \
-  --trainer.callbacks+=SignalCheckpoint \
-  --trainer.callbacks+=NonFiniteGuard \
   --ckpt_path last

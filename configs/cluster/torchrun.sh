@@ -16,7 +16,4 @@ exec "${PYTHON:-python}" -m torch.distributed.run \
   --trainer.num_nodes "$NODES" \
   --trainer.devices "$GPUS" \
   --trainer.strategy ddp \
-  --trainer.plugins+=AtomicCheckpointIO \
-  --trainer.callbacks+=SignalCheckpoint \
-  --trainer.callbacks+=NonFiniteGuard \
   --ckpt_path last
