@@ -63,6 +63,7 @@ def _make(data: ParticleData, *, coordinates: int) -> WithoutEncoder:
         newton_steps=3,
         kl_weight=exact_kl_weight(_SNR),
         decoder=decoder,
+        pixel_size=data.pixel_size,
         optimizer=partial(torch.optim.Adam, lr=_RATE),
         lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=_RATE, total_steps=_STEPS),
         lr_interval="step",
