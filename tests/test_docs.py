@@ -16,8 +16,9 @@ from cryo_disentangle.priors import LaplaceTransition
 _DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["metrics.md", "losses.md"])
-def test_code_blocks_run(page: str) -> None:
+@pytest.mark.parametrize("page", ["decoders.md", "losses.md", "metrics.md"])
+def test_code_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (_DOCS / page).read_text(), re.M | re.S)
     assert blocks
     names: dict[str, object] = {}
@@ -37,6 +38,19 @@ def test_options_of_a_model_are_made() -> None:
     penalty = model.penalties["pose_intervention"]
     assert isinstance(penalty.noise_std, EstimatedNoise)
     assert isinstance(penalty.distance.conformation, ContrastiveDistance)
+
+
+def test_options_of_decoders_are_those_that_are_told() -> None:
+    text = (_DOCS / "decoders.md").read_text()
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--model", type=HeterogeneousReconstruction)
+    names = []
+    for block in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S):
+        options = {"box_size": 16} | yaml.safe_load(block)
+        name = "cryo_disentangle.modules.HeterogeneousReconstruction"
+        parsed = parser.parse_object({"model": {"class_path": name, "init_args": options}})
+        names.append(parsed.model.init_args.decoder.class_path.rpartition(".")[2])
+    assert names == ["AtomicDecoder", "FlowDecoder"]
 
 
 @pytest.mark.parametrize("page", sorted(_DOCS.glob("*.md")), ids=lambda path: path.stem)
