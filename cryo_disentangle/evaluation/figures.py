@@ -248,7 +248,11 @@ def _draw_images(run: FinishedRun, model: AdaptedModel, particles: Particles) ->
     rendered = model.generate(found.mean, Pose(pose.rotation), batch)
     observed = _centred(batch)
     first, second = (_real(stack).float().cpu().numpy() for stack in (observed, rendered))
-    return pictures.draw_images(first, second, getattr(run.module, "pixel_size", 1.0))
+    pixel_size = getattr(run.module, "pixel_size", 1.0)
+    figure = pictures.draw_images(first, second, pixel_size)
+    # These are of all particles, not of held-out ones as the title would say.
+    figure.suptitle(f"Box of {first.shape[-1] * pixel_size:.0f} Å", fontsize=10)
+    return figure
 
 
 def _centred(batch: ParticleBatch) -> Tensor:
