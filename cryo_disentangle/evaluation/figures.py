@@ -24,8 +24,9 @@ from cryo_disentangle.callbacks.latent_figures import (
 from cryo_disentangle.callbacks.latent_pictures import draw_traversals
 from cryo_disentangle.callbacks.prediction import EvaluatesVolumes
 from cryo_disentangle.callbacks.run_particles import InferredRows
+from cryo_disentangle.evaluation.readings import fit_independent
 from cryo_disentangle.evaluation.runs import FinishedRun
-from cryo_disentangle.evaluation.scores import Measurement, Score, fit_independent
+from cryo_disentangle.evaluation.scores import Measurement, Score
 from cryo_disentangle.evaluation.streaming import AllRows, Particles
 from cryo_disentangle.imaging import (
     desymmetrize,

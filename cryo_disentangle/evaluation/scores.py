@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, cast
@@ -11,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from rich.progress import Progress
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from cryo_disentangle.callbacks import AdaptedModel
+from cryo_disentangle.evaluation.readings import fit_independent
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import AllRows, Particles
 from cryo_disentangle.metrics import (
@@ -36,7 +35,7 @@ from cryo_disentangle.priors import (
 )
 from cryo_disentangle.types import ParticleBatch, Pose
 
-__all__ = ["Measurement", "Score", "fit_independent"]
+__all__ = ["Measurement", "Score"]
 
 _IN_USE = 0.5
 _ICA_ROWS = 20_000
@@ -274,24 +273,6 @@ class Measurement:
 def _with_intervals(found: Mapping[str, Interval]) -> dict[str, Score]:
     """Intervals as plain numbers."""
     return {name: Score(*(float(end) for end in ends)) for name, ends in found.items()}
-
-
-def fit_independent(conformation: Tensor) -> LinearReadout:
-    """Fits independent components, whether or not the directions of z are clear.
-
-    Args:
-        conformation: Latents, shape (N, Z).
-
-    Returns:
-        The reading. Where z is nearly normal FastICA finds no direction better than another and
-        does not converge; the negentropies near 0 say so.
-
-    Raises:
-        ValueError: As `LinearReadout.ica`.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return LinearReadout.ica(conformation)
 
 
 @torch.no_grad()
