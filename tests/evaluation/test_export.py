@@ -70,6 +70,7 @@ def test_refused(finished: Path, exported: Path, tmp_path: Path) -> None:
         export_cryodrgn(stored_run(tmp_path, lambda r: r[:, 2, :2]), tmp_path / "out")
 
 
+@pytest.mark.timeout(1800)
 def test_cryodrgn_accepts_it(tmp_path: Path) -> None:
     cryodrgn = shutil.which("cryodrgn")
     if cryodrgn is None:
