@@ -125,7 +125,8 @@ def _joint(weight: Weights, reference: Array, core: Array) -> Array:
     body = reference[weight > 0]
     distance, nearest = KDTree(core).query(body)
     touching = np.argsort(distance)[: -(-len(body) // _CONTACT_SHARE)]
-    return 0.5 * (body[touching] + core[nearest[touching]]).mean(axis=0)
+    touched = np.asarray(nearest)[touching]
+    return 0.5 * (body[touching] + core[touched]).mean(axis=0)
 
 
 class HingedDomains(_Domains):
