@@ -42,7 +42,7 @@ from harness import HeldOut, Method, arguments, run
 
 _PATHS = ["dims1", "dims2", "gbis_tmd"]
 _SIDE, _PIXEL_SIZE, _SNR, _SPREAD = 32, 3.2, 1.0, 0.02
-_STEPS, _RATE = 300, 2e-2
+_STEPS, _RATE = 400, 1e-2
 
 
 def _make(data: ParticleData, *, coordinates: int) -> WithoutEncoder:
@@ -59,7 +59,7 @@ def _make(data: ParticleData, *, coordinates: int) -> WithoutEncoder:
     return WithoutEncoder(
         data.box_size,
         coordinates,
-        grid=[0.0],
+        grid=[-1.6, 0.0, 1.6],
         newton_steps=3,
         kl_weight=exact_kl_weight(_SNR),
         decoder=decoder,
