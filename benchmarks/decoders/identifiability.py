@@ -4,7 +4,8 @@
 
 Two arms whose angles are the factors turned by 45 degrees, images of 32 pixels. In plane: 10,000
 images at SNR 10, arms and poses turning in the image plane. From everywhere: 50,000 images at SNR 1
-with CTF, poses uniform; conformations are found by rendering (so3), or by encoders (so3_encoders).
+or 10 with CTF, poses uniform; conformations are found by rendering (so3, so3_snr10), or by encoders
+(so3_encoders).
 The atomic decoder is given the molecule at rest and which Gaussians make an arm; hinges are given,
 or learned from axes that are 30 degrees off, points 5 Å off and half the angles. ``mcc_hinges`` is
 the MCC of z with the angles, which such a decoder can identify; the factors it can't. Rows go to
@@ -54,13 +55,13 @@ from harness import HeldOut, Method, arguments, run, two_arms_in_plane
 _SIDE, _PIXEL_SIZE, _MIXING = 32, 4.25, LinearMixing(2, 45.0)
 _ARMS = {"first": list(range(20, 40)), "second": list(range(40, 60))}
 _OFF_RADIANS, _OFF_ANGSTROM = math.pi / 6, 5.0
-_SNR = {"in_plane": 10.0, "so3": 1.0, "so3_encoders": 1.0}
+_SNR = {"in_plane": 10.0, "so3": 1.0, "so3_snr10": 10.0, "so3_encoders": 1.0}
 
 
-def two_arms_so3() -> Simulation:
+def two_arms_so3(snr: float) -> Simulation:
     """Two arms in three dimensions, seen from everywhere through the microscope."""
     transfer = ContrastTransferRange((8000.0, 20000.0), 300.0)
-    microscope = Microscope(UniformViews(), None, transfer, WhiteNoise(_SNR["so3"]))
+    microscope = Microscope(UniformViews(), None, transfer, WhiteNoise(snr))
     return Simulation(
         TwoArms(),
         UniformFactors(2, -1.0, 1.0),
@@ -172,7 +173,7 @@ def methods(setting: str, molecule: TwoArms) -> list[Method]:
             Method("atomic, hinges given", partial(plain, decoder=given), steps),
             Method("atomic, hinges learned", partial(plain, decoder=learned), steps),
         ]
-    if setting == "so3":
+    if setting in ("so3", "so3_snr10"):
         steps = 300
         rendering = partial(_by_rendering, snr=snr, steps=steps)
         return [
@@ -193,7 +194,7 @@ def main() -> None:
     options = arguments(__doc__, list(_SNR))
     for setting in options.setting:
         in_plane = two_arms_in_plane(UniformFactors(2, -1.0, 1.0), _SNR["in_plane"], _MIXING)
-        simulation = in_plane if setting == "in_plane" else two_arms_so3()
+        simulation = in_plane if setting == "in_plane" else two_arms_so3(_SNR[setting])
         run(
             f"identifiability_{setting}",
             simulation,
