@@ -81,7 +81,10 @@ class _Domains(nn.Module):
             follows = torch.from_numpy(weight).to(self.reference)[moving]
             self.register_buffer(f"weight_{k}", follows, persistent=False)
         self._bound = True
-        core = self.reference.cpu().double().numpy()[(membership == 0).all(axis=0)]
+        # In a small molecule linkers may leave nothing that stays: then what moves least.
+        follows_most = membership.max(axis=0)
+        still = follows_most == follows_most.min()
+        core = self.reference.cpu().double().numpy()[still]
         self._place(membership, core)
 
     def _place(self, membership: Weights, core: Array) -> None:

@@ -194,4 +194,5 @@ def _selected_poses(data: ParticleData) -> bool:
 
 def _absolute(path: str | Path) -> str:
     """A path that holds wherever cryoDRGN is started."""
-    return str(Path(path).resolve())
+    # Links are kept as they are told: what they stand for may move.
+    return str(Path(path).absolute())
