@@ -179,6 +179,7 @@ def measure(name: str, box_size: int, batch: int, limit: float) -> dict[str, Any
         ZDIM,
         encoder=partial(MLPEncoder, width=256, layers=3),
         decoder=factory(name),
+        pixel_size=PIXEL_SIZE,
     )
     particles = make_batch(box_size, batch)
     conformation = torch.randn(batch, ZDIM).requires_grad_()
