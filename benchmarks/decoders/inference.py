@@ -78,7 +78,7 @@ class RenderedPoses(PoseIntervention):
 
 
 class WithoutEncoder(HeterogeneousReconstruction):
-    """Finds each conformation by rendering: the best point of a grid, then Gauss-Newton steps.
+    """Finds each conformation by rendering: the best of a grid, then Gauss-Newton steps.
 
     The posterior is normal about its maximum, with the curvature there (Laplace), coordinates
     apart. Known poses only.
@@ -89,6 +89,7 @@ class WithoutEncoder(HeterogeneousReconstruction):
         grid: Values of every coordinate to begin from.
         newton_steps: Number of Gauss-Newton steps.
         kl_weight: Twice the noise's variance.
+        starts: Number of points of the grid from which steps begin; the best of their ends counts.
         **options: As for `HeterogeneousReconstruction`.
     """
 
@@ -102,6 +103,7 @@ class WithoutEncoder(HeterogeneousReconstruction):
         grid: Sequence[float],
         newton_steps: int,
         kl_weight: float,
+        starts: int = 1,
         **options: object,
     ) -> None:
         super().__init__(
@@ -115,17 +117,25 @@ class WithoutEncoder(HeterogeneousReconstruction):
         self.register_buffer(
             "start", torch.cartesian_prod(*[axis] * conformation_dim).reshape(-1, conformation_dim)
         )
-        self.newton_steps, self.precision = newton_steps, 2 / kl_weight
+        self.newton_steps, self.starts = newton_steps, starts
+        self.precision = 2 / kl_weight
 
     @torch.no_grad()
     def _encode(self, batch: ParticleBatch, observation: Observation) -> Inference:
         rotation = batch["rotation"]
-        conformation = self._best_of_grid(rotation, observation)
+        points = self._best_of_grid(rotation, observation)
+        count = points.shape[1]
+        seen, turned = observation.repeated(count), rotation.repeat_interleave(count, 0)
+        conformation = points.flatten(0, 1)
         for _ in range(self.newton_steps):
-            step, _ = self._newton(conformation, rotation, observation)
+            step, _ = self._newton(conformation, turned, seen)
             conformation = conformation + step.clamp(-1, 1)
-        _, curvature = self._newton(conformation, rotation, observation)
-        return Inference(conformation, -curvature.diagonal(dim1=1, dim2=2).log())
+        ends = conformation.unflatten(0, (-1, count))
+        if count > 1:
+            best = self._energy(ends, rotation, observation).argmin(1)
+            ends = ends[torch.arange(len(best)), best][:, None]
+        _, curvature = self._newton(ends[:, 0], rotation, observation)
+        return Inference(ends[:, 0], -curvature.diagonal(dim1=1, dim2=2).log())
 
     def _images(self, points: Tensor, rotation: Tensor, observation: Observation) -> Tensor:
         """Renders P conformations of each particle, (B, P, Z) to (B, P, M)."""
@@ -136,15 +146,19 @@ class WithoutEncoder(HeterogeneousReconstruction):
         transfer = observation.transfer
         return slices if transfer is None else slices * transfer[:, None]
 
-    def _best_of_grid(self, rotation: Tensor, observation: Observation) -> Tensor:
-        """The likeliest point of the grid, shape (B, Z)."""
-        points = self.start.expand(len(rotation), -1, -1)
-        if len(self.start) == 1:
-            return points[:, 0]
+    def _energy(self, points: Tensor, rotation: Tensor, observation: Observation) -> Tensor:
+        """-2 log posterior of P conformations of each particle, (B, P, Z) to (B, P)."""
         images = self._images(points, rotation, observation)
         error = (images - observation.coefficients[:, None]).square().sum(-1)
-        energy = self.precision * error + points.square().sum(-1)
-        return self.start[energy.argmin(1)]
+        return self.precision * error + points.square().sum(-1)
+
+    def _best_of_grid(self, rotation: Tensor, observation: Observation) -> Tensor:
+        """The likeliest points of the grid, shape (B, starts, Z)."""
+        points = self.start.expand(len(rotation), -1, -1)
+        if len(self.start) == 1:
+            return points
+        energy = self._energy(points, rotation, observation)
+        return self.start[energy.topk(self.starts, largest=False).indices]
 
     def _newton(
         self, conformation: Tensor, rotation: Tensor, observation: Observation
