@@ -29,11 +29,11 @@ from typing import cast
 
 import numpy as np
 import torch
-from inference import PosteriorOfTarget, RenderedPoses, WithoutEncoder, exact_kl_weight
+from inference import PosteriorOfTarget, RenderedPoses, exact_kl_weight
 from torch import Tensor, nn
 
 from cryo_disentangle.decoders import AtomicDecoder, HingedDomains, ImplicitDecoder
-from cryo_disentangle.encoders import MLPEncoder
+from cryo_disentangle.encoders import MLPEncoder, RenderedPosterior
 from cryo_disentangle.imaging.fsc import fourier_shell_correlation, resolution_at
 from cryo_disentangle.losses import LinearSchedule, UniformPoses
 from cryo_disentangle.metrics.functional.correlation import mcc
@@ -135,27 +135,14 @@ class Recipe:
         schedule = partial(
             torch.optim.lr_scheduler.OneCycleLR, max_lr=rate, total_steps=max(steps, 2)
         )
-        if not self.encodes:
-            return WithoutEncoder(
-                data.box_size,
-                2,
-                grid=[0.0],
-                newton_steps=3,
-                kl_weight=weight,
-                decoder=self.decoder,
-                pixel_size=data.pixel_size,
-                optimizer=partial(torch.optim.Adam, lr=rate),
-                lr_scheduler=schedule,
-                lr_interval="step",
-            )
         return HeterogeneousReconstruction(
             data.box_size,
             2,
-            encoder=partial(MLPEncoder, width=512, layers=3),
+            encoder=partial(MLPEncoder, width=512, layers=3) if self.encodes else RenderedPosterior,
             decoder=self.decoder,
             pixel_size=data.pixel_size,
-            encoder_reads_pose=True,
-            encoder_radius=self.radius,
+            encoder_reads_pose=self.encodes,
+            encoder_radius=self.radius if self.encodes else None,
             penalties=self._penalties(data.box_size, weight, steps),
             kl_weight=weight,
             coefficient_share=self.share,

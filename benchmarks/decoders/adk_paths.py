@@ -21,10 +21,11 @@ from pathlib import Path
 
 import torch
 from adk import RESIDUES, open_structure
-from inference import WithoutEncoder, exact_kl_weight
+from inference import exact_kl_weight
 from torch import Tensor
 
 from cryo_disentangle.decoders import AtomicDecoder, HingedDomains
+from cryo_disentangle.encoders import RenderedPosterior
 from cryo_disentangle.metrics.functional.correlation import mcc, pearson_matrix, r2_linear
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
@@ -45,7 +46,7 @@ _SIDE, _PIXEL_SIZE, _SNR, _SPREAD = 32, 3.2, 1.0, 0.02
 _STEPS, _RATE = 400, 1e-2
 
 
-def _make(data: ParticleData, *, coordinates: int) -> WithoutEncoder:
+def _make(data: ParticleData, *, coordinates: int) -> HeterogeneousReconstruction:
     hidden = 0 if coordinates == len(RESIDUES) else 32
     decoder = partial(
         AtomicDecoder,
@@ -56,11 +57,10 @@ def _make(data: ParticleData, *, coordinates: int) -> WithoutEncoder:
         centre=(0.0, 0.0, 0.0),
         sigma_angstrom=3.0,
     )
-    return WithoutEncoder(
+    return HeterogeneousReconstruction(
         data.box_size,
         coordinates,
-        grid=[-1.6, 0.0, 1.6],
-        newton_steps=3,
+        encoder=partial(RenderedPosterior, grid=[-1.6, 0.0, 1.6]),
         kl_weight=exact_kl_weight(_SNR),
         decoder=decoder,
         pixel_size=data.pixel_size,

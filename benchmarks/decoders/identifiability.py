@@ -25,13 +25,12 @@ import torch
 from inference import (
     PosteriorOfTarget,
     RenderedPoses,
-    WithoutEncoder,
     exact_kl_weight,
     pseudo_atoms,
 )
 
 from cryo_disentangle.decoders import AtomicDecoder, BasisDecoder, HingedDomains
-from cryo_disentangle.encoders import MLPEncoder
+from cryo_disentangle.encoders import MLPEncoder, RenderedPosterior
 from cryo_disentangle.losses import LinearSchedule, UniformPoses
 from cryo_disentangle.metrics.functional.correlation import mcc
 from cryo_disentangle.modules import HeterogeneousReconstruction
@@ -141,14 +140,12 @@ def _amortised(
 
 def _by_rendering(
     data: ParticleData, *, decoder: Callable[[int, int], torch.nn.Module], snr: float, steps: int
-) -> WithoutEncoder:
+) -> HeterogeneousReconstruction:
     """Without an encoder."""
-    return WithoutEncoder(
+    return HeterogeneousReconstruction(
         data.box_size,
         2,
-        grid=_GRID[snr],
-        starts=_STARTS[snr],
-        newton_steps=4,
+        encoder=partial(RenderedPosterior, grid=_GRID[snr], starts=_STARTS[snr], newton_steps=4),
         pixel_size=data.pixel_size,
         kl_weight=exact_kl_weight(snr),
         decoder=decoder,

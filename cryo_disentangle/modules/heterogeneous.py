@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -48,7 +48,8 @@ class HeterogeneousReconstruction(L.LightningModule):
         conformation_dim: Number Z of conformation coordinates.
         encoder: Makes the encoder from (number of coefficients, Z). One that has ``reads_index``
             set, a `LatentTable`, is made from (number of particles, Z) and gets each particle's row
-            in the stack instead of its image.
+            in the stack instead of its image. One that has ``renders`` set, a `RenderedPosterior`,
+            gets the decoder's slices from each particle's pose besides its image.
         decoder: Makes the decoder from (D, Z).
         prior: Prior of the conformation; null is the standard normal.
         pose_head: Makes the network that proposes rotations (B, H, 3, 3) from the number of
@@ -79,10 +80,9 @@ class HeterogeneousReconstruction(L.LightningModule):
     Raises:
         ValueError: If the box size is odd, ``conformation_dim`` is not positive, the warm-up or the
             weight of the divergence is negative, ``coefficient_share`` is not within 0 and 1, an
-            encoder is to read a pose that is to be inferred, or one reads rows and their number is
-            not known or it is to read poses too, or the decoder is made for another pixel size; in
-            training, if the precision is too low for poses
-            and CTFs.
+            encoder is to read or render from a pose that is to be inferred, or one reads rows and
+            their number is not known or it is to read poses too, or the decoder is made for another
+            pixel size; in training, if the precision is too low for poses and CTFs.
         TypeError: If the decoder can't render.
 
     References:
@@ -145,6 +145,12 @@ class HeterogeneousReconstruction(L.LightningModule):
         read = len(self.encoder_disc)
         self.encoder = encoder(read + 9 if encoder_reads_pose else read, conformation_dim)
         self._reads_index = bool(getattr(self.encoder, "reads_index", False))
+        self._encoder_renders = bool(getattr(self.encoder, "renders", False))
+        if self._encoder_renders and (pose_head is not None or encoder_reads_pose):
+            raise ValueError(
+                f"{type(self.encoder).__name__} renders from known poses: it goes with no pose "
+                "head, and there is nothing to set encoder_reads_pose for"
+            )
         if self._reads_index:
             # What a factory makes tells alone what it reads, so it is asked again.
             rows = _rows_of_table(self.encoder, n_particles, encoder_reads_pose)
@@ -416,6 +422,12 @@ class HeterogeneousReconstruction(L.LightningModule):
         return conformation * 0.0 if self._warming_up else conformation
 
     def _encode(self, batch: ParticleBatch, observation: Observation) -> Inference:
+        if self._encoder_renders:
+            mean, log_variance = self.encoder(
+                observation.coefficients,
+                partial(self._rendered, _known_rotation(batch), observation),
+            )
+            return Inference(self._switched(mean), log_variance)
         flipped = observation.phase_flipped
         read = batch["index"] if self._reads_index else flipped
         if self.encoder_reads_pose:
@@ -426,6 +438,14 @@ class HeterogeneousReconstruction(L.LightningModule):
             return Inference(mean, log_variance)
         rotation = self._best(self.pose_head(flipped), mean, observation)
         return Inference(mean, log_variance, Pose(rotation, batch.get("translation")))
+
+    def _rendered(self, rotation: Tensor, observation: Observation, points: Tensor) -> Tensor:
+        """Renders P conformations (B, P, Z) of each particle as it is seen, shape (B, P, M)."""
+        turned = rotation.repeat_interleave(points.shape[1], 0)
+        slices = self._render(points.flatten(0, 1), turned, self.encoder_disc)
+        slices = slices.unflatten(0, points.shape[:2])
+        transfer = observation.transfer
+        return slices if transfer is None else slices * transfer[:, None]
 
     def _best(self, proposed: Tensor, conformation: Tensor, observation: Observation) -> Tensor:
         """Of each particle's proposed rotations (B, H, 3, 3) the one that renders it best."""
