@@ -7,8 +7,8 @@ Two arms whose hinge angles are the factors turned by 45 degrees, 10,000 images 
 with the temperature, the other's stays (a frozen factor). ``harmonic`` is the control: both grow as
 the square root of the temperature, five levels, which identifies nothing. The weight of the
 divergence grows as in slowness.py. Column ``told apart`` is what the check of identifiability says
-of the trained latents alone, 1 or 0, and ``separation`` its measure. A minute and a half a training on
-one core. Rows go to results/temperature_*.csv; those that are there are kept.
+of the trained latents alone, 1 or 0, and ``separation`` its measure. A minute and a half a
+training on one core. Rows go to results/temperature_*.csv; those that are there are kept.
 """
 
 from __future__ import annotations
