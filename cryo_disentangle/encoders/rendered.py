@@ -13,6 +13,7 @@ _DIFFERENCE = 0.05
 _LARGEST_STEP = 1.0
 _RENDERED_AT_ONCE = 2**24
 _NEWS = 0.05
+_SMALLEST_SPREAD = 1e-3
 
 
 class RenderedPosterior(nn.Module):
@@ -21,13 +22,14 @@ class RenderedPosterior(nn.Module):
     An encoder has to learn what every conformation looks like from everywhere, and where it has
     not, its answer depends on the pose. Here nothing is learned: of
 
-        -2 log p(z | image, pose) = |image - CTF · slice(z, pose)|² / σ² + |z|² + constant
+        -2 log p(z | image, pose) = |image - CTF · slice(z, pose)|² / σ² + |z - m|² / s² + constant
 
     the minimum is looked for by Gauss-Newton steps from the best points of a grid (a step that does
     not go down is halved and tried again), and the posterior is the normal that has the curvature
-    there, coordinates apart (Laplace's method). The prior is the standard normal; σ² is what the
-    model leaves unexplained of the images, a running mean over the steps of training, so that
-    posteriors are wide until there is something to tell conformations by.
+    there, coordinates apart (Laplace's method). The prior is the standard normal, m = 0 and s = 1,
+    or what `match_prior` made it. σ² is what the model leaves unexplained of the images, a running
+    mean over the steps of training, so that posteriors are wide until there is something to tell
+    conformations by.
 
     What it asks for: known poses, few coordinates, and a decoder that renders fast. Each particle
     and step costs ``(newton_steps + 1) (Z + 1) starts`` slices and one for every point of the grid,
@@ -36,13 +38,16 @@ class RenderedPosterior(nn.Module):
     Args:
         n_coefficients: Number of coefficients of an image, as encoders are told; any will do.
         conformation_dim: Number Z of conformation coordinates.
-        grid: Values of each coordinate to begin from; all combinations make the grid.
+        grid: Values of each coordinate to begin from, in units of the prior's spread s from its
+            mean m; all combinations make the grid.
         starts: Number of points of the grid from which steps begin; the best of their ends counts.
         newton_steps: Number of Gauss-Newton steps.
 
     Attributes:
         renders: Tells a model to give the means of rendering besides the image.
         noise_variance: σ², of a coefficient; starts at 1, all of a normalised image.
+        prior_mean: m, shape (Z,).
+        prior_std: s, shape (Z,).
 
     Raises:
         ValueError: If a number is not positive, the grid is empty or has fewer points than
@@ -57,6 +62,9 @@ class RenderedPosterior(nn.Module):
     renders = True
     points: Tensor
     noise_variance: Tensor
+    prior_mean: Tensor
+    prior_std: Tensor
+    _batches: Tensor
 
     def __init__(
         self,
@@ -79,8 +87,33 @@ class RenderedPosterior(nn.Module):
             raise ValueError(f"starts is {starts}, but the grid has {len(points)} points")
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("noise_variance", torch.ones(()))
+        self.register_buffer("prior_mean", torch.zeros(conformation_dim))
+        self.register_buffer("prior_std", torch.ones(conformation_dim))
+        self.register_buffer("_batches", torch.zeros(()))
         self.starts = starts
         self.newton_steps = newton_steps
+
+    def match_prior(self, mean: Tensor, log_variance: Tensor | None = None) -> None:
+        """Takes the mean and spread of conformations that are known as the prior's.
+
+        Args:
+            mean: Conformations, or means of their posteriors, shape (N, Z).
+            log_variance: Log-variances of the posteriors, shape (N, Z); None counts none.
+
+        Raises:
+            ValueError: If there are fewer than two, or they are of another dimension.
+        """
+        dim = len(self.prior_mean)
+        if mean.ndim != 2 or len(mean) < 2 or mean.shape[1] != dim:
+            raise ValueError(
+                f"a prior is matched to conformations of shape (N, {dim}), N at least 2, found "
+                f"{tuple(mean.shape)}"
+            )
+        variance = mean.var(0)
+        if log_variance is not None:
+            variance = variance + log_variance.exp().mean(0)
+        self.prior_mean.copy_(mean.mean(0))
+        self.prior_std.copy_(variance.sqrt().clamp_min(_SMALLEST_SPREAD))
 
     @torch.no_grad()
     def forward(
@@ -97,7 +130,14 @@ class RenderedPosterior(nn.Module):
             Mean and log-variance, each (B, Z).
         """
         with torch.autocast(coefficients.device.type, enabled=False):
-            return self._search(coefficients.float(), render)
+            mean, log_variance = self._search(
+                coefficients.float(), lambda points: render(self._conformation(points))
+            )
+        return self._conformation(mean), log_variance + 2 * self.prior_std.log()
+
+    def _conformation(self, points: Tensor) -> Tensor:
+        """From units of the prior to those of the decoder."""
+        return self.prior_mean + self.prior_std * points
 
     def _search(
         self, coefficients: Tensor, render: Callable[[Tensor], Tensor]
@@ -115,7 +155,9 @@ class RenderedPosterior(nn.Module):
         winner = self._energy(best, error).argmin(1, keepdim=True)
         if self.training:
             left = error.gather(1, winner).mean() / coefficients.shape[1]
-            self.noise_variance.lerp_(left, _NEWS)
+            self._batches += 1
+            # A plain mean until it is a long one.
+            self.noise_variance.lerp_(left, (1 / self._batches).clamp_min(_NEWS))
         taken = winner[..., None].expand(-1, 1, best.shape[-1])
         return best.gather(1, taken)[:, 0], -curvature.gather(1, taken)[:, 0].log()
 

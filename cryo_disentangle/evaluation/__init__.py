@@ -3,6 +3,7 @@
 from cryo_disentangle.evaluation.evaluation import Evaluation, evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.opening import open_run
+from cryo_disentangle.evaluation.rendering import infer_by_rendering
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun, Latents
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "Latents",
     "evaluate",
     "export_cryodrgn",
+    "infer_by_rendering",
     "open_run",
 ]

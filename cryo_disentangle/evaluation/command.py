@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from rich.console import Console
 from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.opening import open_run
-from cryo_disentangle.evaluation.runs import DataFiles
+from cryo_disentangle.evaluation.rendering import infer_by_rendering
+from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 
 __all__ = ["evaluate_command", "export_command"]
 
@@ -43,8 +44,8 @@ def evaluate_command(words: Sequence[str]) -> None:
         "--resamples", type=int, default=40, help="halves that intervals are made of; 0 for none"
     )
     options = parser.parse_args(words)
-    run = open_run(options.run, options.epoch, _files(vars(options)))
     console = Console()
+    run = _inferring(open_run(options.run, options.epoch, _files(vars(options))), options, console)
     found = evaluate(
         run,
         truth=options.truth,
@@ -79,11 +80,12 @@ def export_command(words: Sequence[str]) -> None:
     parser.add_argument("--format", choices=["cryodrgn"], default="cryodrgn", help="of the folder")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     options = parser.parse_args(words)
-    run = open_run(options.run, options.epoch, _files(vars(options)))
     console = Console()
+    run = open_run(options.run, options.epoch, _files(vars(options)))
     export_cryodrgn(
         run,
         options.out,
+        inferring=_inferring(run, options, console),
         batch_size=options.batch_size,
         device=_device(options.device),
         console=console,
@@ -113,9 +115,33 @@ def _parser(name: str, description: str) -> ArgumentParser:
         parser.add_argument(
             f"--{option}", type=Path, help=f"{what}, in place of the run's configuration"
         )
+    parser.add_argument(
+        "--inference",
+        choices=["run", "rendering"],
+        default="run",
+        help="z as the run infers it, or found by rendering through its decoder",
+    )
+    parser.add_argument(
+        "--radius", type=int, help="Fourier pixels that rendering compares; else half the box"
+    )
     parser.add_argument("--batch-size", type=int, default=64, help="particles a batch")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto")
     return parser
+
+
+def _inferring(run: FinishedRun, options: Namespace, console: Console) -> FinishedRun:
+    """The run, inferring as the options say."""
+    if options.inference == "run":
+        if options.radius is not None:
+            raise ValueError("--radius goes with --inference rendering")
+        return run
+    return infer_by_rendering(
+        run,
+        radius=options.radius,
+        batch_size=options.batch_size,
+        device=_device(options.device),
+        console=console,
+    )
 
 
 def _files(options: dict[str, object]) -> DataFiles:

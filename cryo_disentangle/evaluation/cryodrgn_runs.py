@@ -84,8 +84,8 @@ class _DecoderAlone(nn.Module):
         super().__init__()
         self.decoder = run.decoder
         self.box_size, self.pixel_size = run.box_size, pixel_size
-        self._intensity_scale = run.intensity_scale
+        self.intensity_scale = run.intensity_scale
 
     def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
         """Density of one conformation (Z,) in the stack's intensity units."""
-        return self.decoder.volume(conformation, box_size) * self._intensity_scale
+        return self.decoder.volume(conformation, box_size) * self.intensity_scale

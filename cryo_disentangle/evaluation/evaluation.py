@@ -98,7 +98,12 @@ class Evaluation:
                 scores=self.measured.scores,
                 pictures=self.pictures,
                 missing=self.measured.missing,
-                steps=next_steps(self.judgement, str(self.run.folder), cryodrgn=cryodrgn),
+                steps=next_steps(
+                    self.judgement,
+                    str(self.run.folder),
+                    cryodrgn=cryodrgn,
+                    rendered=self.run.renders,
+                ),
                 footer=f"cryo-disentangle {version('cryo-disentangle')}, "
                 f"{datetime.now():%Y-%m-%d %H:%M}. Intervals hold 95 % and come from halves of the "
                 "particles (half-sample bootstrap).",

@@ -25,6 +25,7 @@ def export_cryodrgn(
     run: FinishedRun,
     folder: Path,
     *,
+    inferring: FinishedRun | None = None,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     console: Console | None = None,
@@ -37,6 +38,8 @@ def export_cryodrgn(
     Args:
         run: The run; `open_run`.
         folder: Where to; it is made.
+        inferring: The same run as conformations are to be found, `infer_by_rendering`; None is the
+            run. Weights are the run's either way.
         batch_size: Particles a batch, to infer their conformations.
         device: Where the model works.
         console: Where progress is shown; None shows none.
@@ -55,10 +58,11 @@ def export_cryodrgn(
     target = torch.device(device)
     writer = CryoDRGNWriter(folder)
     writer.write_config(run.module, run.data)
-    run.module.to(target)
-    with show_progress(console) as progress, evaluating(run.module):
-        particles = Particles(run, batch_size, target)
-        rows = infer_all(run, adapt(run.module), particles, progress)
+    source = run if inferring is None else inferring
+    source.module.to(target)
+    with show_progress(console) as progress, evaluating(source.module):
+        particles = Particles(source, batch_size, target)
+        rows = infer_all(source, adapt(source.module), particles, progress)
     log_variance = None if rows.log_variance is None else rows.log_variance.numpy()
     writer.write_latents(rows.mean.numpy(), log_variance, run.epoch)
     writer.write_weights(run.module, _optimizers(run), run.epoch)

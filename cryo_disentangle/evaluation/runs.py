@@ -84,3 +84,8 @@ class FinishedRun:
         """Whether the module infers conformations from images, rather than looks them up."""
         encoder = getattr(self.module, "encoder", None)
         return self.stored is None and not getattr(encoder, "reads_index", False)
+
+    @property
+    def renders(self) -> bool:
+        """Whether the module finds conformations by rendering."""
+        return bool(getattr(getattr(self.module, "encoder", None), "renders", False))

@@ -140,19 +140,31 @@ def _percent(score: Score) -> str:
     return f"{text} ({100 * max(score.low, 0):.0f} to {100 * max(score.high, 0):.0f} %)"
 
 
-def next_steps(judgement: Judgement, folder: str, *, cryodrgn: bool) -> list[tuple[str, str]]:
+def next_steps(
+    judgement: Judgement, folder: str, *, cryodrgn: bool, rendered: bool = False
+) -> list[tuple[str, str]]:
     """Advises how to go on.
 
     Args:
         judgement: The judgement.
         folder: The run's folder.
         cryodrgn: Whether it is a cryoDRGN run.
+        rendered: Whether z was found by rendering.
 
     Returns:
         What to do, and its command, which may be empty.
     """
     steps: list[tuple[str, str]] = []
-    if judgement.verdict in ("partly pose", "pose"):
+    in_doubt = judgement.verdict in ("partly pose", "pose")
+    if in_doubt and not rendered:
+        steps.append(
+            (
+                "Look whether the decoder knows better than the encoder: find z by rendering, "
+                "without any training.",
+                f"cryo-disentangle evaluate {folder} --inference rendering --out rendered",
+            )
+        )
+    if in_doubt:
         if cryodrgn:
             steps.append(
                 (

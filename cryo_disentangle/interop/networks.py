@@ -188,7 +188,9 @@ def cryodrgn_model_args(module: nn.Module) -> dict[str, Any]:
 
 def _networks(module: nn.Module) -> tuple[MLPEncoder, ImplicitDecoder]:
     """The two networks that cryoDRGN knows."""
-    encoder, decoder = getattr(module, "encoder", None), getattr(module, "decoder", None)
+    # A model that infers in another way may have kept a cryoDRGN run's own encoder.
+    encoder = getattr(module, "kept_encoder", getattr(module, "encoder", None))
+    decoder = getattr(module, "decoder", None)
     if not isinstance(encoder, MLPEncoder) or not isinstance(decoder, ImplicitDecoder):
         raise TypeError(
             "cryoDRGN knows models of an MLPEncoder and an ImplicitDecoder, found "
@@ -203,7 +205,7 @@ def _networks(module: nn.Module) -> tuple[MLPEncoder, ImplicitDecoder]:
 
 def _encoder_radius(module: nn.Module) -> int:
     """Radius of what the encoder reads, in Fourier pixels; -1 for all."""
-    disc = getattr(module, "encoder_disc", None)
+    disc = getattr(module, "kept_encoder_disc", getattr(module, "encoder_disc", None))
     if not isinstance(disc, FourierDisc):
         raise TypeError(
             "cryoDRGN's encoder reads a disc of Fourier coefficients (encoder_disc), found "

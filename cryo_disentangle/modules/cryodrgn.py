@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import nn
+from torch import Tensor, nn
 
+from cryo_disentangle.encoders import RenderedPosterior
+from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.interop import CryoDRGNRun, continue_adam
 from cryo_disentangle.losses import Schedule
 from cryo_disentangle.modules.heterogeneous import HeterogeneousReconstruction
@@ -26,12 +29,19 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
     Encoder and decoder are the run's, with its weights. Without penalties training goes on as
     cryoDRGN's would; with them what it learned is repaired. `CryoDRGNParticles` are its data.
 
+    Another encoder may take the place of the run's: with a `RenderedPosterior`, whose prior is then
+    as wide as the latents that the run has stored, the decoder alone is trained further. The run's
+    encoder is kept as it is for folders of cryoDRGN, which can't do without.
+
     The folder is read whenever the model is made, so it must stay where it is.
 
     Args:
         checkpoint: Folder of the run.
         epoch: Epoch to start from, by cryoDRGN's count; null is the last.
         box_size: Image side D in pixels of the data set; null is the run's.
+        encoder: Makes an encoder to take the place of the run's, as for
+            `HeterogeneousReconstruction`; null keeps the run's.
+        encoder_radius: Radius in Fourier pixels of what that other encoder reads; null is D / 2.
         prior: Prior of the conformation; null is the standard normal.
         penalties: As for `HeterogeneousReconstruction`.
         kl_weight: Weight of the KL divergence, a number or a schedule; null is 1 / Z, cryoDRGN's
@@ -46,7 +56,8 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
 
     Raises:
         FileNotFoundError: If the run, or the epoch in it, is missing.
-        ValueError: If the run is damaged or not supported, has no encoder, or is of another box
+        ValueError: If the run is damaged or not supported, has no encoder, has stored no latents
+            that a prior could be matched to, or is of another box
             size than the data set.
     """
 
@@ -55,6 +66,8 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
         checkpoint: str | Path,
         epoch: int | None = None,
         box_size: int | None = None,
+        encoder: Callable[[int, int], nn.Module] | None = None,
+        encoder_radius: int | None = None,
         prior: ConformationPrior | None = None,
         penalties: Mapping[str, Penalty] | None = None,
         kl_weight: float | Schedule | None = None,
@@ -66,8 +79,8 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
         seed: int = 0,
     ) -> None:
         run = CryoDRGNRun.open(checkpoint, epoch)
-        encoder, settings = run.encoder, run.networks.encoder
-        if encoder is None or settings is None:
+        kept, settings = run.encoder, run.networks.encoder
+        if kept is None or settings is None:
             raise ValueError(
                 f"{run.config.path}: a run of {run.config.program} has no encoder that could be "
                 "trained further, only those of train_vae have"
@@ -80,7 +93,7 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
         super().__init__(
             run.box_size,
             run.conformation_dim,
-            lambda _coefficients, _dim: encoder,
+            encoder or (lambda _coefficients, _dim: kept),
             lambda _box_size, _dim: run.decoder,
             prior=prior,
             penalties=penalties,
@@ -88,11 +101,20 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
             optimizer=optimizer or _adam(run.learning_rate),
             lr_scheduler=lr_scheduler,
             lr_interval=lr_interval,
-            encoder_radius=settings.radius,
+            encoder_radius=settings.radius if encoder is None else encoder_radius,
             pixel_size=pixel_size,
             intensity_scale=run.intensity_scale if intensity_scale is None else intensity_scale,
             seed=seed,
         )
+        if encoder is not None:
+            self.kept_encoder = kept.requires_grad_(False)
+            self.kept_encoder_disc = FourierDisc(run.box_size, settings.radius)
+        if isinstance(self.encoder, RenderedPosterior):
+            mean, log_variance = (
+                None if part is None else torch.from_numpy(np.asarray(part, np.float32))
+                for part in run.latents()
+            )
+            self.encoder.match_prior(cast(Tensor, mean), log_variance)
         self.start_epoch = run.epoch
         self._optimizer_state = run.optimizer_state
 
@@ -105,7 +127,8 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
         made = super().configure_optimizers()
         optimizer = made["optimizer"] if isinstance(made, dict) else made
         if self._optimizer_state is not None:
-            networks = [self.encoder, cast(nn.Module, self.decoder)]
+            encoder = getattr(self, "kept_encoder", self.encoder)
+            networks = [encoder, cast(nn.Module, self.decoder)]
             continue_adam(optimizer, self._optimizer_state, networks)
         return made
 

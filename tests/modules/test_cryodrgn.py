@@ -11,8 +11,10 @@ import torch
 import yaml
 
 from cryo_disentangle.cli import main
+from cryo_disentangle.encoders import RenderedPosterior
 from cryo_disentangle.interop import CryoDRGNParticles, CryoDRGNRun, continue_adam
 from cryo_disentangle.modules import CryoDRGNReconstruction
+from tests import tiny
 from tests.callbacks import watched
 from tests.helpers import shared
 from tests.interop import runs
@@ -118,3 +120,33 @@ def test_fine_tuning_from_the_command_line(tmp_path: Path, monkeypatch: pytest.M
     checkpoint = str(out / "checkpoints/last.ckpt")
     again = ["--ckpt_path", checkpoint, "--trainer.default_root_dir", str(tmp_path / "again")]
     main(["validate", "--config", str(out / "config.yaml"), *again, "--trainer.callbacks=null"])
+
+
+def test_rendering_in_the_place_of_the_runs_encoder(tmp_path: Path) -> None:
+    """The decoder alone is trained; the encoder is kept for folders of cryoDRGN."""
+    folder = tmp_path / "begun"
+    main(["export", str(runs.golden_run(tmp_path)), "--out", str(folder)])
+    words = ["fit", "--model", "CryoDRGNReconstruction", "--model.checkpoint", str(folder)]
+    words += ["--model.encoder", "RenderedPosterior", "--data", "CryoDRGNParticles"]
+    words += ["--data.batch_size", "8", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
+    words += ["--trainer.default_root_dir", str(tmp_path / "run")]
+    tiny.succeed(*words, "--trainer.callbacks+=CryoDRGNExport")
+    before = CryoDRGNRun.open(folder)
+    after = CryoDRGNRun.open(tmp_path / "run/cryodrgn")
+    assert before.encoder is not None
+    assert after.encoder is not None
+    for name, value in before.encoder.state_dict().items():
+        assert torch.equal(value, after.encoder.state_dict()[name])
+    moved = [
+        not torch.equal(value, after.decoder.state_dict()[name])
+        for name, value in before.decoder.state_dict().items()
+    ]
+    assert any(moved)
+    found = before.latents()[0]
+    assert after.latents()[0].shape == found.shape
+    module = CryoDRGNReconstruction(folder, encoder=RenderedPosterior)
+    mean, log_variance = before.latents()
+    assert log_variance is not None
+    spread = np.sqrt(mean.var(0, ddof=1) + np.exp(log_variance).mean(0))
+    assert isinstance(module.encoder, RenderedPosterior)
+    np.testing.assert_allclose(module.encoder.prior_std.numpy(), spread, rtol=1e-4)
