@@ -8,10 +8,13 @@ SNR 0.4: of 64 pixels at SNR 0.1 that much is left after downsampling, the first
 cryoDRGN, which drops three quarters of the noise and hardly any of the signal. ``--poses`` is
 an .npz with unit quaternions, scalar last, under ``--views`` and cryoDRGN's nine CTF columns under
 ``--ctf``. PATH is the `cryodrgn` command, which may be of another environment: its own
-``train_vae`` makes the run. Copies of it are trained further here, with and without interventions,
-by the same number of steps, and exported; everything in the tables is measured on the folders that
-cryoDRGN or the export wrote, and ``cryodrgn eval_vol`` makes a volume of each. Truth is used for
-scores alone. Rows go to ``--out``; those that are there are not made again.
+``train_vae`` makes the run. Copies of it are trained further here by the same number of steps,
+without a penalty, with pose interventions, and with z found by rendering in the encoder's place,
+and exported; ``by rendering`` trains nothing and exports the run itself. Everything in the tables
+is measured on the folders that cryoDRGN or the export wrote, with z as their own encoder or, where
+the name says so, as rendering through their own decoder finds it, and ``cryodrgn eval_vol`` makes a
+volume of each. Truth is used for scores alone. Rows go to ``--out``; those that are there are not
+made again.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.callbacks import CryoDRGNExport
-from cryo_disentangle.evaluation import evaluate, open_run
+from cryo_disentangle.encoders import RenderedPosterior
+from cryo_disentangle.evaluation import evaluate, export_cryodrgn, infer_by_rendering, open_run
 from cryo_disentangle.interop import CryoDRGNParticles
 from cryo_disentangle.losses import (
     ConformationDistance,
@@ -43,7 +47,7 @@ from cryo_disentangle.losses import (
     SquaredDistance,
     own_pose,
 )
-from cryo_disentangle.modules import CryoDRGNReconstruction
+from cryo_disentangle.modules import CryoDRGNReconstruction, HeterogeneousReconstruction
 from cryo_disentangle.protocols import Penalty
 from cryo_disentangle.simulation import (
     AdenylateKinase,
@@ -76,10 +80,14 @@ class Repair:
     Attributes:
         name: What tables call it.
         make_penalty: Makes the penalty from the number of steps; None goes without.
+        renders: Whether z is found by rendering.
+        trains: Whether the run is trained further.
     """
 
     name: str
     make_penalty: Callable[[int], Penalty] | None = None
+    renders: bool = False
+    trains: bool = True
 
 
 def _teaches_encoder(
@@ -95,6 +103,8 @@ def _teaches_encoder(
 
 
 REPAIRS = (
+    Repair("by rendering, nothing trained", renders=True, trains=False),
+    Repair("by rendering, decoder trained", renders=True),
     Repair("more training"),
     Repair("squared", partial(_teaches_encoder, PoseIntervention, 0.005, SquaredDistance())),
     Repair("contrastive", partial(_teaches_encoder, PoseIntervention, 0.02, ContrastiveDistance())),
@@ -154,6 +164,7 @@ def train_further(begun: Path, out: Path, repair: Repair, epochs: int, seed: int
     penalty = repair.make_penalty
     module = CryoDRGNReconstruction(
         begun,
+        encoder=RenderedPosterior if repair.renders else None,
         penalties=None if penalty is None else {"intervention": penalty(steps)},
         lr_scheduler=partial(
             torch.optim.lr_scheduler.LinearLR,
@@ -182,7 +193,7 @@ def train_further(begun: Path, out: Path, repair: Repair, epochs: int, seed: int
 
 
 @torch.no_grad()
-def unexplained(model: CryoDRGNReconstruction, held_out: HeldOut) -> float:
+def unexplained(model: HeterogeneousReconstruction, held_out: HeldOut) -> float:
     """Share of the signal of other images that is not rendered from z and pose.
 
     Of two images of a particle that differ in their noise alone one is inferred from and the other
@@ -205,14 +216,18 @@ def unexplained(model: CryoDRGNReconstruction, held_out: HeldOut) -> float:
     return (miss - difference / 2) / signal
 
 
-def measure(folder: Path, stack: Path, simulation: Simulation) -> dict[str, float]:
+def measure(
+    folder: Path, stack: Path, simulation: Simulation, *, renders: bool
+) -> dict[str, float]:
     """Scores of a run of cryoDRGN, on other particles and as ``cryo-disentangle evaluate`` does."""
     run = open_run(folder)
+    if renders:
+        run = infer_by_rendering(run)
     held_out = HeldOut(simulation, run.data)
-    model = cast(CryoDRGNReconstruction, run.module)
+    model = cast(HeterogeneousReconstruction, run.module)
     rows = scores(model, held_out) | {"unexplained": unexplained(model, held_out)}
     found = evaluate(run, truth=stack / "truth.npz", sample=_EVALUATED, resamples=0)
-    found.write(folder / "evaluation")
+    found.write(folder / ("evaluation_rendering" if renders else "evaluation"))
     print(found.judgement.headline, flush=True)
     for group, name in (
         ("interventions", "conformation_pose_invariance_normalized"),
@@ -246,7 +261,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     parser.add_argument("--particles", type=int, default=30_000)
     parser.add_argument("--epochs", type=int, default=6, help="of train_vae")
-    parser.add_argument("--further", type=int, default=4, help="epochs of each repair")
+    parser.add_argument("--further", type=int, default=2, help="epochs of each repair")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--repair", nargs="+", choices=[repair.name for repair in REPAIRS])
     return parser.parse_args()
@@ -259,23 +274,32 @@ def main() -> None:
     begun = train_theirs(options.cryodrgn, stack, options.scratch / "cryodrgn", options.epochs)
     done = {(row["method"], row["seed"]) for row in read(options.out)}
 
-    def note(name: str, seed: int, folder: Path, seconds: float) -> None:
-        rows = {"method": name, "seed": seed, "commit": machine(), "seconds": seconds}
-        _append(options.out, rows | measure(folder, stack, simulation))
+    def note(repair: Repair, seed: int, folder: Path, seconds: float) -> None:
+        rows = {"method": repair.name, "seed": seed, "commit": machine(), "seconds": seconds}
+        measured = measure(folder, stack, simulation, renders=repair.renders)
+        _append(options.out, rows | measured)
 
     if ("cryoDRGN", "0") not in done:
-        note("cryoDRGN", 0, begun, float("nan"))
+        note(Repair("cryoDRGN"), 0, begun, float("nan"))
     for seed in range(options.seeds):
         for repair in REPAIRS:
             wanted = options.repair is None or repair.name in options.repair
-            if not wanted or (repair.name, str(seed)) in done:
+            needless = seed > 0 and not repair.trains
+            if not wanted or needless or (repair.name, str(seed)) in done:
                 continue
             start = time.process_time()
-            out = options.scratch / f"{repair.name.replace(' ', '_')}_{seed}"
-            folder = train_further(begun, out, repair, options.further, seed)
-            note(repair.name, seed, folder, time.process_time() - start)
+            out = options.scratch / f"{repair.name.replace(' ', '_').replace(',', '')}_{seed}"
+            if repair.trains:
+                folder = train_further(begun, out, repair, options.further, seed)
+                epoch = options.further
+            else:
+                folder, epoch = out, options.epochs
+                if not (out / "config.yaml").exists():
+                    run = open_run(begun)
+                    export_cryodrgn(run, out, inferring=infer_by_rendering(run))
+            note(repair, seed, folder, time.process_time() - start)
             if seed == 0:
-                make_volume(options.cryodrgn, folder, options.further)
+                make_volume(options.cryodrgn, folder, epoch)
     print(summarize(options.out))
 
 
