@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
+from cryo_disentangle.encoders import RenderedPosterior
 from cryo_disentangle.losses import ContrastiveDistance, EstimatedNoise
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.priors import LaplaceTransition
@@ -26,14 +28,24 @@ def test_code_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         exec(compile(block, page, "exec"), names)
 
 
-def test_options_of_a_model_are_made() -> None:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```", (_DOCS / "losses.md").read_text(), re.M | re.S)
+def _make(options: dict[str, Any]) -> HeterogeneousReconstruction:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=HeterogeneousReconstruction)
-    options = {"box_size": 16} | yaml.safe_load(block)
     name = "cryo_disentangle.modules.HeterogeneousReconstruction"
-    parsed = parser.parse_object({"model": {"class_path": name, "init_args": options}})
-    model = parser.instantiate(parsed).model
+    content = {"class_path": name, "init_args": {"box_size": 16} | options}
+    model: HeterogeneousReconstruction = parser.instantiate(
+        parser.parse_object({"model": content})
+    ).model
+    return model
+
+
+def test_options_of_a_model_are_made() -> None:
+    text = (_DOCS / "losses.md").read_text()
+    model, rendering = (
+        _make(yaml.safe_load(block))
+        for block in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)
+    )
+    assert isinstance(rendering.encoder, RenderedPosterior)
     assert isinstance(model.prior, LaplaceTransition)
     penalty = model.penalties["pose_intervention"]
     assert isinstance(penalty.noise_std, EstimatedNoise)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from cryo_disentangle.cli import main
+from tests import tiny
 
-_PAGE = (Path(__file__).parents[2] / "docs/evaluate.md").read_text()
+_ROOT = Path(__file__).parents[2]
+_PAGE = (_ROOT / "docs/evaluate.md").read_text()
 
 
 @pytest.fixture
@@ -26,16 +28,26 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_block_is_tested() -> None:
-    assert (_PAGE.count("```"), len(blocks("sh")), len(blocks("python"))) == (6, 2, 1)
+    assert (_PAGE.count("```"), len(blocks("sh")), len(blocks("python"))) == (10, 4, 1)
 
 
 @pytest.mark.usefixtures("_there")
 def test_commands() -> None:
-    for block in blocks("sh"):
-        name, *words = shlex.split(block)
+    main(["export", "runs/x", "--out", "WORKDIR"])
+    for line in "".join(blocks("sh")).splitlines():
+        name, *words = shlex.split(line, comments=True)
         assert name == "cryo-disentangle"
-        quick = ["--resamples", "0", "--out", "out"] if words[0] == "evaluate" else []
-        main([*words, *quick])
+        if words[0] == "fit":
+            words[2] = str(_ROOT / words[2])
+            tiny.succeed(*words, "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu")
+        else:
+            quick = ["--resamples", "0", "--sample", "20"] if words[0] == "evaluate" else []
+            main([*words, *quick, *(["--out", "out"] if words[1:] == ["runs/x"] else [])])
+    first, second = (Path(name, "z.pkl").read_bytes() for name in ("WORKDIR", "repaired"))
+    assert len(first) == len(second)
+    assert first != second
+    assert Path("rendered/report.html").is_file()
+    assert Path("runs/cryodrgn_finetune/cryodrgn/weights.pkl").is_file()
     assert Path("out/report.html").is_file()
     assert Path("runs/x_cryodrgn/weights.pkl").is_file()
 
