@@ -71,7 +71,17 @@ class HeldOutParticles:
         batch_size: int,
         preprocessing: Preprocessing | None,
     ) -> HeldOutParticles | None:
-        """Makes held-out particles of a source, or none of none; see the class."""
+        """Makes held-out particles of a source, or none of none.
+
+        Args:
+            source: As for the class; None makes none.
+            particles: As for the class.
+            batch_size: As for the class.
+            preprocessing: As for the class.
+
+        Returns:
+            The particles, or None.
+        """
         return None if source is None else cls(source, particles, batch_size, preprocessing)
 
     def open(self, trainer: L.Trainer) -> None:

@@ -32,7 +32,15 @@ class EvaluatesVolumes(Protocol):
     pixel_size: float
 
     def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
-        """Evaluates the density of one conformation (Z,) on a grid (D, D, D), axes z, y, x."""
+        """Evaluates the density of one conformation on a grid.
+
+        Args:
+            conformation: Shape (Z,).
+            box_size: Side D of the grid in pixels; None is the model's.
+
+        Returns:
+            Density, shape (D, D, D), axes z, y, x.
+        """
         ...
 
 

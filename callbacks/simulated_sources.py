@@ -43,15 +43,36 @@ class SimulatedSource(Protocol):
     pixel_size: float
 
     def rows(self, count: int) -> npt.NDArray[np.int64]:
-        """Which particles to take: ``count`` of them, or all there are."""
+        """Chooses particles.
+
+        Args:
+            count: How many are wanted.
+
+        Returns:
+            Their rows, shape (N,); all there are where these are fewer.
+        """
         ...
 
     def fit(self, preprocessing: Preprocessing) -> Preprocessing:
-        """Measures the normalisation on these particles, unless it is given."""
+        """Measures the normalisation on these particles, unless it is given.
+
+        Args:
+            preprocessing: What is done to images.
+
+        Returns:
+            The same with a normalisation.
+        """
         ...
 
     def dataset(self, preprocessing: Preprocessing) -> BatchedDataset:
-        """The particles."""
+        """The particles.
+
+        Args:
+            preprocessing: What is done to images; fitted.
+
+        Returns:
+            The particles, read in batches.
+        """
         ...
 
     def molecule(self) -> tuple[Molecule, Mixing | None]:

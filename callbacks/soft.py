@@ -86,6 +86,9 @@ class EpochCallback(Callback, abc.ABC):
 
         Args:
             what: What the run has to do without, for the message.
+
+        Yields:
+            Nothing.
         """
         try:
             yield

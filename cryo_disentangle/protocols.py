@@ -23,7 +23,14 @@ class LatentImageModel(Protocol):
     """A model of images with a conformation and a pose: all that losses and metrics know of it."""
 
     def infer(self, batch: ParticleBatch) -> Inference:
-        """Infers the posterior of conformation (and pose) from ``batch["images"]``."""
+        """Infers the posterior of conformation (and pose) from ``batch["images"]``.
+
+        Args:
+            batch: B particles; with ``rotation`` where the model takes given poses.
+
+        Returns:
+            The posterior, shape (B, Z), and the pose, None where the model takes the batch's.
+        """
         ...
 
     def generate(self, conformation: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
@@ -31,6 +38,14 @@ class LatentImageModel(Protocol):
 
         The particle's own CTF (``batch["ctf"]``) is applied and the normalisation is the data
         set's, so ``infer({**batch, "images": generate(z, pose, batch)})`` is meaningful.
+
+        Args:
+            conformation: Shape (B, Z).
+            pose: Where each is seen from, (B, 3, 3) and (B, 2).
+            batch: The particles whose CTF is applied.
+
+        Returns:
+            Images, of the shape of ``batch["images"]``.
         """
         ...
 
@@ -39,11 +54,28 @@ class VolumeDecoder(Protocol):
     """The unknown volume v: a conformation's density, seen from any direction."""
 
     def render(self, conformation: Tensor, rotation: Tensor, disc: FourierDisc) -> Tensor:
-        """Evaluates central slices: (B, Z), (B, 3, 3) -> Hartley coefficients (B, M)."""
+        """Evaluates central slices, without CTF.
+
+        Args:
+            conformation: Shape (B, Z).
+            rotation: As in `Pose`, shape (B, 3, 3).
+            disc: Frequencies of the M coefficients.
+
+        Returns:
+            Hartley coefficients, shape (B, M).
+        """
         ...
 
     def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
-        """Evaluates the density of one conformation (Z,) on a grid (D, D, D), axes z, y, x."""
+        """Evaluates the density of one conformation on a grid.
+
+        Args:
+            conformation: Shape (Z,).
+            box_size: Side D of the grid in pixels; None is the model's.
+
+        Returns:
+            Density, shape (D, D, D), axes z, y, x.
+        """
         ...
 
 
@@ -51,7 +83,14 @@ class ImageEncoder(Protocol):
     """Amortised inference of the conformation."""
 
     def forward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps Hartley coefficients (B, M) to posterior mean and log-variance, each (B, Z)."""
+        """Infers the posterior.
+
+        Args:
+            coefficients: Hartley coefficients of images, shape (B, M).
+
+        Returns:
+            Posterior mean and log-variance, each (B, Z).
+        """
         ...
 
 
@@ -59,7 +98,15 @@ class ConformationPrior(Protocol):
     """Prior distribution of the conformation."""
 
     def kl(self, inference: Inference, batch: ParticleBatch) -> Tensor:
-        """Kullback-Leibler divergence of each posterior from the prior in nats, shape (B,)."""
+        """Evaluates the Kullback-Leibler divergence of each posterior from the prior.
+
+        Args:
+            inference: Posterior, shape (B, Z), or (B, 2, Z) for pairs.
+            batch: The particles, with what the prior depends on (time, temperature).
+
+        Returns:
+            Divergences in nats, shape (B,).
+        """
         ...
 
 
@@ -69,5 +116,14 @@ class Penalty(Protocol):
     def forward(
         self, model: LatentImageModel, batch: ParticleBatch, inference: Inference
     ) -> Tensor:
-        """Evaluates the weighted penalty, a scalar."""
+        """Evaluates the weighted penalty.
+
+        Args:
+            model: Model that is trained.
+            batch: B particles.
+            inference: What the model inferred of them.
+
+        Returns:
+            The weighted penalty, a scalar.
+        """
         ...

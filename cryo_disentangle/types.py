@@ -24,7 +24,14 @@ class Pose(NamedTuple):
     translation: Tensor | None = None
 
     def reshape(self, *leading: int) -> Pose:
-        """Rearranges the particles: leading axes become ``leading``."""
+        """Rearranges the particles.
+
+        Args:
+            *leading: Sizes of the new leading axes.
+
+        Returns:
+            The same poses, (..., 3, 3) and (..., 2).
+        """
         translation = self.translation
         if translation is not None:
             translation = translation.reshape(*leading, 2)
@@ -57,7 +64,14 @@ class Inference(NamedTuple):
         return torch.addcmul(self.mean, noise, torch.exp(0.5 * self.log_variance))
 
     def reshape(self, *leading: int) -> Inference:
-        """Rearranges the particles: leading axes become ``leading``, (B, 2) for pairs."""
+        """Rearranges the particles.
+
+        Args:
+            *leading: Sizes of the new leading axes, (B, 2) for pairs.
+
+        Returns:
+            The same posterior, shape (..., Z).
+        """
         pose = None if self.pose is None else self.pose.reshape(*leading)
         width = self.mean.shape[-1]
         return Inference(

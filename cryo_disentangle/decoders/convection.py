@@ -22,8 +22,8 @@ def interpolate(values: Tensor, along_x: Tensor, along_y: Tensor, along_z: Tenso
     Args:
         values: Shape (d, G, G, G), axes z, y, x.
         along_x: Matrix, shape (E, G).
-        along_y: Likewise.
-        along_z: Likewise.
+        along_y: Matrix, shape (E, G).
+        along_z: Matrix, shape (E, G).
 
     Returns:
         Shape (d, E, E, E).

@@ -28,7 +28,14 @@ class PositionalEncoding(Protocol):
     scaled: ClassVar[bool]
 
     def matrix(self, box_size: int) -> Tensor:
-        """Angular frequencies, shape (rows, 3), for coordinates in cycles per pixel."""
+        """Makes the frequencies for coordinates in cycles per pixel.
+
+        Args:
+            box_size: Image side D in pixels.
+
+        Returns:
+            Angular frequencies, shape (rows, 3).
+        """
         ...
 
 

@@ -74,7 +74,7 @@ class Measurement:
         particles: Its particles.
         rows: What is inferred of all of them.
         chosen: Rows of the particles that are turned and trade poses, and that probes are fitted
-            to.
+            to, shape (S,).
         truth: The generator that simulated particles were made by, or None.
         resamples: Halves of the particles that intervals are made of; 0 for no intervals.
 

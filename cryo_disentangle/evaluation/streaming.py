@@ -97,7 +97,7 @@ class Particles:
         """Reads particles.
 
         Args:
-            rows: Which; None reads all.
+            rows: Which, shape (N,); None reads all.
 
         Yields:
             Single particles on the device, in the order of ``rows``; sizes differ by one at most.
@@ -137,7 +137,7 @@ class AllRows:
         """Some particles as pictures take them.
 
         Args:
-            rows: Which.
+            rows: Which, shape (N,).
 
         Returns:
             Their rows; a missing log-variance counts as 0.

@@ -39,7 +39,7 @@ def gaussian_slices(
     Args:
         centres: Model coordinates (x, y, z) in Å, shape (B, N, 3).
         weights: Integrated density of each Gaussian, shape (N,) or (B, N).
-        sigma: Standard deviation of all of them in Å, one number.
+        sigma: Standard deviation of all of them in Å, a scalar.
         rotation: As in `Pose`, shape (B, 3, 3).
         frequencies: (x, y) in cycles per pixel on the lattice of the box, such that reversing their
             order negates them (`FourierDisc`), shape (M, 2).

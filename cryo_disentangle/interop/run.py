@@ -34,6 +34,12 @@ class CryoDRGNRun:
 
     Use `CryoDRGNRun.open`. cryoDRGN itself is not needed, and no pickle runs code.
 
+    Args:
+        config: What its ``config.yaml`` tells.
+        files: Where its files lie.
+        weights: What its weights file holds, by name.
+        overrides: Files of particles, poses and CTF in place of those it names; None takes its own.
+
     Attributes:
         folder: The run's folder.
         config: What its ``config.yaml`` tells.

@@ -37,7 +37,15 @@ class ConformationDistance(Protocol):
     """Distance of the conformations of a batch."""
 
     def forward(self, inferred: Inference, target: Inference) -> Tensor:
-        """Compares posteriors (B, Z), the target's without gradient; a scalar."""
+        """Compares posteriors.
+
+        Args:
+            inferred: Posterior that is to be moved, (B, Z).
+            target: Posterior that it is to be near, (B, Z), without gradient.
+
+        Returns:
+            Distance, a scalar.
+        """
         ...
 
 
@@ -45,7 +53,15 @@ class PoseDistance(Protocol):
     """Distance of the rotations of a batch."""
 
     def forward(self, inferred: Tensor, imposed: Tensor) -> Tensor:
-        """Compares rotations (B, 3, 3), the imposed ones without gradient; a scalar."""
+        """Compares rotations.
+
+        Args:
+            inferred: Rotations that are to be moved, shape (B, 3, 3).
+            imposed: Rotations that were rendered, shape (B, 3, 3), without gradient.
+
+        Returns:
+            Distance, a scalar.
+        """
         ...
 
 

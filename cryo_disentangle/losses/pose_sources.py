@@ -23,7 +23,15 @@ class PoseSource(Protocol):
     """Draws other poses for the particles of a batch."""
 
     def draw(self, pose: Pose, generator: torch.Generator) -> Pose:
-        """Replaces the rotations of B particles, keeping their translations."""
+        """Replaces the rotations of particles, keeping their translations.
+
+        Args:
+            pose: Poses of B particles.
+            generator: Source of randomness.
+
+        Returns:
+            Other poses, of the same shapes.
+        """
         ...
 
 

@@ -13,7 +13,14 @@ class Schedule(Protocol):
     """A number for every training step."""
 
     def value(self, step: int) -> float:
-        """The number at an optimiser step, counted from 0."""
+        """Tells the number at a step.
+
+        Args:
+            step: Optimiser step, counted from 0.
+
+        Returns:
+            The number.
+        """
         ...
 
 

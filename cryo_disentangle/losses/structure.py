@@ -39,7 +39,14 @@ class MovingStructure(Protocol):
     reference: Tensor
 
     def forward(self, conformation: Tensor) -> Tensor:
-        """Maps conformations (B, Z) to positions (B, N, 3) in Å."""
+        """Moves the atoms.
+
+        Args:
+            conformation: Shape (B, Z).
+
+        Returns:
+            Positions in Å, shape (B, N, 3).
+        """
         ...
 
 

@@ -27,7 +27,11 @@ _order = remember_last(canonical_order)
 
 
 class ScoreMetric(Metric):
-    """A score that no gradient flows through; from 0 to 1, the best, unless a class says other."""
+    """A score that no gradient flows through; from 0 to 1, the best, unless a class says other.
+
+    Args:
+        **kwargs: What torchmetrics' Metric takes.
+    """
 
     is_differentiable = False
     higher_is_better = True
@@ -84,7 +88,15 @@ class CodesMetric(ScoreMetric):
 
     @abstractmethod
     def evaluate(self, z: Tensor, factors: Tensor) -> Tensor:
-        """Scores latents (N, K) against factors (N, D): a scalar, whatever has been stored."""
+        """Scores latents against factors, whatever has been stored.
+
+        Args:
+            z: Latents, shape (N, K).
+            factors: True factors, shape (N, D).
+
+        Returns:
+            The score, a scalar.
+        """
 
     def update(self, z: Array, factors: Array) -> None:
         """Stores a batch.
@@ -148,7 +160,7 @@ def take_columns(batch: Array, name: str, stored: list[Tensor]) -> Tensor:
     Args:
         batch: Shape (B, C), or (B,) for one column; of any type, which it keeps.
         name: What the batch is called in messages.
-        stored: Earlier batches.
+        stored: Earlier batches, each (B, C).
 
     Returns:
         Shape (B, C), detached.

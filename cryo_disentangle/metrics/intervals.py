@@ -27,9 +27,9 @@ class Interval(NamedTuple):
     """A score and the interval that holds it.
 
     Attributes:
-        value: The score on all samples.
+        value: The score on all samples, scalar or shape (...).
         low: Lower end, of the shape of ``value``.
-        high: Upper end.
+        high: Upper end, of the same shape.
     """
 
     value: Tensor
@@ -38,7 +38,7 @@ class Interval(NamedTuple):
 
 
 class Null(NamedTuple):
-    """What a metric says of factors that have nothing to do with the latents.
+    """What a metric says of factors that have nothing to do with the latents, all scalars.
 
     Attributes:
         mean: Mean over permutations: the metric's true zero.

@@ -20,7 +20,16 @@ class GeneratesImages(Protocol):
     """A generator g: a model, or the truth behind a simulation."""
 
     def generate(self, conformation: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
-        """Renders noise-free images that can stand in the place of ``batch["images"]``."""
+        """Renders noise-free images that can stand in the place of ``batch["images"]``.
+
+        Args:
+            conformation: Latents or true factors, shape (B, Z).
+            pose: Where each is seen from.
+            batch: The particles whose CTF is applied.
+
+        Returns:
+            Images, of the shape of ``batch["images"]``.
+        """
         ...
 
 
@@ -28,7 +37,14 @@ class InfersLatents(Protocol):
     """An inference f: a model, or an oracle that searches for conformation and pose."""
 
     def infer(self, batch: ParticleBatch) -> Inference:
-        """Infers the posterior of conformation and, perhaps, pose from ``batch["images"]``."""
+        """Infers the posterior of conformation and, perhaps, pose from ``batch["images"]``.
+
+        Args:
+            batch: B particles.
+
+        Returns:
+            The posterior, shape (B, Z).
+        """
         ...
 
 

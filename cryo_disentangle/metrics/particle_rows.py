@@ -28,6 +28,9 @@ def evaluating(model: object) -> Iterator[None]:
 
     Args:
         model: Any model; each of its modules gets its own mode back.
+
+    Yields:
+        Nothing.
     """
     modes = [(m, m.training) for m in model.modules()] if isinstance(model, nn.Module) else []
     if isinstance(model, nn.Module):

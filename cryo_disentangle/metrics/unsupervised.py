@@ -51,7 +51,14 @@ class LatentsMetric(ScoreMetric):
 
     @abstractmethod
     def evaluate(self, z: Tensor) -> Tensor:
-        """Scores latents (N, K): a scalar, whatever has been stored."""
+        """Scores latents, whatever has been stored.
+
+        Args:
+            z: Latents, shape (N, K).
+
+        Returns:
+            The score, a scalar.
+        """
 
     def update(self, z: Array) -> None:
         """Stores a batch.

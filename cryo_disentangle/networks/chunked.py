@@ -34,7 +34,7 @@ def chunked_mlp(
         features: x, shape (B, P, F).
         offset: Offset of the first layer, one an item, shape (B, W).
         weights: W_0 .. W_n, each (out, in).
-        biases: b_1 .. b_n.
+        biases: b_1 .. b_n, each (out,).
         negative_slope: Slope of the activation below zero; 0 is ReLU.
 
     Returns:

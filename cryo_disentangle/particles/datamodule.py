@@ -71,6 +71,9 @@ class ParticleData(PreparedData):
         shuffle_block: Number of neighbouring particles that training reads together from spinning
             disks and network file systems, shuffled within windows of 32 blocks; null shuffles all
             particles, the better order where files are in memory or on solid-state disks.
+
+    Raises:
+        ValueError: If ``batch_size`` or ``shuffle_block`` is smaller than one.
     """
 
     def __init__(  # noqa: PLR0913 - each is an option of the command line

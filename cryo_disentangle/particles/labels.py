@@ -45,7 +45,7 @@ class ParticleLabels:
         """Selects particles.
 
         Args:
-            rows: 0-based.
+            rows: 0-based, a slice or shape (N,).
 
         Returns:
             Their labels, in that order.

@@ -111,7 +111,7 @@ def earlier_frames(
     """Finds the pairs within some particles.
 
     Args:
-        rows: 0-based rows of the particles.
+        rows: 0-based rows of the particles, shape (N,).
         following: As `next_frames` returns it.
 
     Returns:

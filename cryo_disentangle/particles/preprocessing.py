@@ -29,7 +29,14 @@ class ImageSource(Protocol):
         ...
 
     def read(self, indices: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Images at 0-based indices (B,), shape (B, D, D)."""
+        """Reads images.
+
+        Args:
+            indices: 0-based, shape (B,).
+
+        Returns:
+            Images, shape (B, D, D).
+        """
         ...
 
 
@@ -79,10 +86,13 @@ class Preprocessing(abc.ABC):
 
     @abc.abstractmethod
     def with_norm(self, norm: tuple[float, float]) -> Preprocessing:
-        """Returns the same preprocessing with another normalisation.
+        """Gives the same preprocessing another normalisation.
 
         Args:
             norm: (mean, standard deviation).
+
+        Returns:
+            A copy.
         """
 
     @abc.abstractmethod

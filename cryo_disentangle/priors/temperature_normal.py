@@ -44,7 +44,14 @@ class TemperatureLaw(Protocol):
     conformation_dim: int
 
     def forward(self, temperature: Tensor) -> NormalMoments:
-        """Maps temperatures in kelvin, shape (...,), to moments (..., Z)."""
+        """Evaluates mean and spread.
+
+        Args:
+            temperature: In kelvin, shape (...).
+
+        Returns:
+            Moments, shape (..., Z).
+        """
         ...
 
 

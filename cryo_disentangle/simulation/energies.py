@@ -26,7 +26,15 @@ class Energy(Protocol):
     """Energy of one factor."""
 
     def energy(self, factor: Tensor, temperature_kelvin: float) -> Tensor:
-        """Evaluates the energy in kJ/mol at values of the factor, same shape."""
+        """Evaluates the energy.
+
+        Args:
+            factor: Values of the factor, any shape (...).
+            temperature_kelvin: Temperature in kelvin.
+
+        Returns:
+            Energy in kJ/mol, shape (...).
+        """
         ...
 
 

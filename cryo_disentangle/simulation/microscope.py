@@ -28,7 +28,15 @@ class Noise(Protocol):
         ...
 
     def sample(self, draws: Draws, box_size: int) -> Tensor:
-        """Draws noise of variance one, shape (B, D, D), float32."""
+        """Draws noise of variance one.
+
+        Args:
+            draws: Random numbers of B particles, which these alone determine.
+            box_size: Image side D in pixels.
+
+        Returns:
+            Noise, shape (B, D, D), float32.
+        """
         ...
 
 

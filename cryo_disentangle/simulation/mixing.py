@@ -27,11 +27,25 @@ class Mixing(Protocol):
         ...
 
     def mix(self, factors: Tensor) -> Tensor:
-        """Maps true factors (B, K) to hinge coordinates (B, K)."""
+        """Maps true factors to hinge coordinates.
+
+        Args:
+            factors: Shape (B, K).
+
+        Returns:
+            Hinge coordinates, shape (B, K).
+        """
         ...
 
     def unmix(self, hinges: Tensor) -> Tensor:
-        """Maps hinge coordinates (B, K) to true factors (B, K)."""
+        """Maps hinge coordinates to true factors.
+
+        Args:
+            hinges: Shape (B, K).
+
+        Returns:
+            True factors, shape (B, K).
+        """
         ...
 
 

@@ -28,7 +28,16 @@ class Molecule(Protocol):
         ...
 
     def check(self, conformation: Tensor, box_size: int, pixel_size: float) -> None:
-        """Refuses, by a ValueError, conformations (B, K) or a grid that it cannot be shown in."""
+        """Refuses conformations or a grid that it cannot be shown in.
+
+        Args:
+            conformation: Shape (B, K).
+            box_size: Image side D in pixels.
+            pixel_size: Å per pixel.
+
+        Raises:
+            ValueError: If it cannot.
+        """
         ...
 
     def project(
@@ -39,7 +48,18 @@ class Molecule(Protocol):
         box_size: int,
         pixel_size: float,
     ) -> Tensor:
-        """Projects conformations (B, K) to images (B, D, D) before the CTF, as `Pose` tells."""
+        """Projects conformations to images before the CTF.
+
+        Args:
+            conformation: Shape (B, K).
+            rotation: As in `Pose`, shape (B, 3, 3).
+            translation: As in `Pose`, (x, y) in pixels, shape (B, 2).
+            box_size: Image side D in pixels.
+            pixel_size: Å per pixel.
+
+        Returns:
+            Images, shape (B, D, D).
+        """
         ...
 
 

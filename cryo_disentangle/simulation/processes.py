@@ -50,7 +50,14 @@ class ConformationProcess(Protocol):
         ...
 
     def sample(self, draws: Draws) -> Conformations:
-        """Draws the factors of the particles that ``draws`` names."""
+        """Draws factors.
+
+        Args:
+            draws: Random numbers of B particles, which these alone determine.
+
+        Returns:
+            Factors, shape (B, K), and what belongs to them.
+        """
         ...
 
 

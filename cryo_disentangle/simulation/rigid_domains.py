@@ -38,6 +38,9 @@ class RigidDomains(GaussianMolecule):
         membership: How far each atom follows each hinge, 0 to 1, shape (K, N).
         sigma_angstrom: Standard deviation of every Gaussian in Å.
         origin: Name and arguments of the method that made it, for configurations.
+
+    Raises:
+        ValueError: If ``sigma_angstrom`` is not positive.
     """
 
     reference: Tensor

@@ -26,7 +26,16 @@ class ContrastTransfer(Protocol):
     """A distribution of CTF parameters."""
 
     def rows(self, draws: Draws, box_size: int, pixel_size: float) -> Tensor:
-        """Draws cryoDRGN's nine columns, shape (B, 9), float32, as in `ParticleBatch`."""
+        """Draws CTF parameters.
+
+        Args:
+            draws: Random numbers of B particles, which these alone determine.
+            box_size: Image side in pixels.
+            pixel_size: Å per pixel.
+
+        Returns:
+            CryoDRGN's nine columns as in `ParticleBatch`, shape (B, 9), float32.
+        """
         ...
 
 

@@ -37,7 +37,14 @@ class Views(Protocol):
     """A distribution of rotations."""
 
     def rotations(self, draws: Draws) -> Tensor:
-        """Draws rotations as in `Pose`, shape (B, 3, 3), float64."""
+        """Draws rotations.
+
+        Args:
+            draws: Random numbers of B particles, which these alone determine.
+
+        Returns:
+            Rotations as in `Pose`, shape (B, 3, 3), float64.
+        """
         ...
 
 
@@ -45,7 +52,15 @@ class Shifts(Protocol):
     """A distribution of in-plane translations."""
 
     def translations(self, draws: Draws, box_size: int) -> Tensor:
-        """Draws translations as in `Pose`, (x, y) in pixels, shape (B, 2), float64."""
+        """Draws translations.
+
+        Args:
+            draws: Random numbers of B particles, which these alone determine.
+            box_size: Image side in pixels.
+
+        Returns:
+            Translations as in `Pose`, (x, y) in pixels, shape (B, 2), float64.
+        """
         ...
 
 

@@ -28,6 +28,8 @@ _STANDARD_ERRORS = 2.0
 class DCIScores(NamedTuple):
     """The three scores and what they are made of.
 
+    All scores are scalars.
+
     Attributes:
         disentanglement: Whether each latent tells of one factor only, in [0, 1].
         completeness: Whether each factor is told by one latent only, in [0, 1].

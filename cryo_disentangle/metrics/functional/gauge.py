@@ -88,7 +88,7 @@ def fit_pose_gauge(estimated: Array, reference: Array) -> PoseGauge:
 
     Args:
         estimated: Rotations (N, 3, 3), or angles in radians (N,).
-        reference: Of the same particles.
+        reference: Of the same particles, likewise (N, 3, 3) or (N,).
 
     Returns:
         The gauge, to be applied to ``estimated``.
@@ -114,7 +114,7 @@ def align_poses(estimated: Array, reference: Array) -> Tensor:
 
     Args:
         estimated: Rotations (N, 3, 3), or angles in radians (N,).
-        reference: Of the same particles.
+        reference: Of the same particles, likewise (N, 3, 3) or (N,).
 
     Returns:
         Rotations, shape (N, 3, 3), float64: ``fit_pose_gauge`` applied to ``estimated``.

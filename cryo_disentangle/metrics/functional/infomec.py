@@ -35,6 +35,8 @@ _DITHER = 1e-10
 class InfoMECScores(NamedTuple):
     """The three scores and what they are made of.
 
+    All scores are scalars.
+
     Attributes:
         modularity: Whether each latent tells of one factor only (InfoM), in [0, 1].
         explicitness: How well a linear map of the latents tells the factors (InfoE), in [0, 1].

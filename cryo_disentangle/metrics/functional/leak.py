@@ -53,7 +53,7 @@ class PoseLeakScores(NamedTuple):
         nonlinear_r2: The same by ridge regression on random Fourier features, shape (K,).
         rotation_linear_r2: Held-out R² of the rotation's entries from the latents, mean over the
             entries, clipped at 0 one by one, shape ().
-        rotation_nonlinear_r2: The same, not linear.
+        rotation_nonlinear_r2: The same, not linear, shape ().
         mutual_information: Of each latent with RELION's angles rot, tilt and psi in nats, shape
             (K, 3), by equally filled bins, Miller-Madow corrected, clipped at 0.
     """

@@ -46,6 +46,8 @@ _PARTNERS = 16
 class ConformationScore(NamedTuple):
     """A mean squared distance of conformations.
 
+    All but the scores of axes are scalars.
+
     Attributes:
         raw: E d², in the units of z squared: shrinking z makes it as small as one likes.
         normalized: ``raw`` over what chance gives: 0 best, 1 chance, may exceed 1; 1 by definition
@@ -63,7 +65,7 @@ class ConformationScore(NamedTuple):
 
 
 class PoseScore(NamedTuple):
-    """Distances of poses.
+    """Distances of poses, all scalars.
 
     Attributes:
         raw: E θ² in rad², θ the geodesic angle.
@@ -146,7 +148,8 @@ def volume_pose_invariance(pose: Array, pose_after: Array) -> PoseScore:
 
     Args:
         pose: Poses that were rendered: rotations (N, 3, 3), or angles in radians (N,) on SO(2).
-        pose_after: What is inferred of the images, in the same axes (`align_poses`).
+        pose_after: What is inferred of the images, likewise (N, 3, 3) or (N,), in the same axes
+            (`align_poses`).
 
     Returns:
         The score.
@@ -162,7 +165,8 @@ def pose_encoder_consistency(pose: Array, pose_after: Array) -> PoseScore:
 
     Args:
         pose: Poses that were rendered: rotations (N, 3, 3), or angles in radians (N,) on SO(2).
-        pose_after: What the encoder infers, in the same axes (`align_poses`).
+        pose_after: What the encoder infers, likewise (N, 3, 3) or (N,), in the same axes
+            (`align_poses`).
 
     Returns:
         The score.
@@ -178,7 +182,7 @@ def pose_conformation_invariance(first: Array, second: Array) -> PoseScore:
 
     Args:
         first: Inferred poses: rotations (N, 3, 3), or angles in radians (N,) on SO(2).
-        second: Those of other conformations from the same poses.
+        second: Those of other conformations from the same poses, likewise (N, 3, 3) or (N,).
 
     Returns:
         The score; an encoder that always answers the same is at chance, 1 by definition.

@@ -21,7 +21,13 @@ _RIDGES = (1e-6, 1e-4, 1e-2)
 
 
 class Split(NamedTuple):
-    """Disjoint row numbers: half to fit, a sixth to choose settings, a third held out."""
+    """Disjoint row numbers.
+
+    Attributes:
+        train: Rows to fit, shape (N / 2,).
+        validation: Rows to choose settings by, shape (N / 6,).
+        test: Rows held out, shape (N / 3,).
+    """
 
     train: Tensor
     validation: Tensor

@@ -136,6 +136,8 @@ def _resample(images: Tensor, side: int) -> Tensor:
 class RotationScores(NamedTuple):
     """How far conformations move when images are turned.
 
+    All but the scores of axes are scalars.
+
     Attributes:
         raw: E |z - z'|², in the units of z squared.
         normalized: ``raw`` over 2 tr Cov: 0 invariant, 1 as far as another particle; 1 by
