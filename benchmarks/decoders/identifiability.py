@@ -94,7 +94,6 @@ def atomic(molecule: TwoArms, *, given: bool) -> Callable[[int, int], AtomicDeco
         structure=pseudo_atoms(molecule.centres(torch.zeros(1, molecule.dim))[0]),
         motion=partial(HingedDomains, domains=_ARMS, hinges=hinges, learn_hinges=not given),
         pixel_size=_PIXEL_SIZE,
-        centre=(0.0, 0.0, 0.0),
         sigma_angstrom=molecule.sigma,
     )
 

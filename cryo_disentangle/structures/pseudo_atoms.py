@@ -33,8 +33,7 @@ def read_pseudo_atoms(
 ) -> Atoms:
     """Fits pseudo-atoms to a map in a file.
 
-    In a configuration file it stands in the place of a structure, with ``centre: [0, 0, 0]``,
-    since particles' poses belong to the map's centre and not to the pseudo-atoms':
+    In a configuration file it stands in the place of a structure:
 
         structure:
           class_path: cryo_disentangle.structures.read_pseudo_atoms

@@ -70,6 +70,9 @@ def test_lone_gaussians_are_found_exactly() -> None:
     atoms = fit_pseudo_atoms(volume, 2.0, 3, steps=100)
     order = np.argsort(atoms.electrons)
     np.testing.assert_allclose(atoms.position[order], centres[0], atol=0.05)
+    # The map's centre, which poses belong to, whatever the pseudo-atoms' is.
+    assert atoms.centre.tolist() == [0, 0, 0]
+    assert np.abs(np.average(atoms.position, axis=0, weights=atoms.electrons)).max() > 1
     np.testing.assert_allclose(atoms.electrons[order], weights, rtol=0.03)
     np.testing.assert_allclose(atoms.b_factor, 8 * math.pi**2 * 9, rtol=0.03)
 
