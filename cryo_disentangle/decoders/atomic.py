@@ -45,8 +45,8 @@ class AtomicDecoder(nn.Module):
         selection: Residues to take, ``A:30-59,70`` or ``B:``; null takes all.
         per_residue: Whether to gather each residue in one Gaussian.
         centre: Point of the file's coordinates in Å that is the centre of the box; null is the
-            centre of mass, and of pseudo-atoms their map's. For a structure fitted to a map whose origin is its corner it is half
-            the map's side, three times.
+            centre of mass, and of pseudo-atoms their map's. For a structure fitted to a map whose
+            origin is its corner it is half the map's side, three times.
         sigma_angstrom: Standard deviation of every Gaussian in Å; null takes it from the B factors
             of the structure.
         contrast: Initial contrast; negative for inverted images.

@@ -58,7 +58,7 @@ class Atoms:
 
     @property
     def centre(self) -> Array:
-        """Centre of the integrated density; of pseudo-atoms alone that of their map, 0; shape (3,)."""
+        """Centre of the integrated density, of pseudo-atoms their map's, 0; shape (3,)."""
         if not self.element.any():
             return np.zeros(3)
         return np.average(self.position, axis=0, weights=self.electrons)
