@@ -32,7 +32,7 @@ import torch
 from inference import PosteriorOfTarget, RenderedPoses, exact_kl_weight
 from torch import Tensor, nn
 
-from cryo_disentangle.decoders import AtomicDecoder, HingedDomains, ImplicitDecoder
+from cryo_disentangle.decoders import AtomicDecoder, BasisDecoder, HingedDomains, ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder, RenderedPosterior
 from cryo_disentangle.imaging.fsc import fourier_shell_correlation, resolution_at
 from cryo_disentangle.losses import LinearSchedule, UniformPoses
@@ -119,6 +119,8 @@ class Recipe:
         share: Share of the coefficients that a step renders.
         snr: Signal-to-noise ratio.
         radius: What the encoder reads, in Fourier pixels.
+        rate: Learning rate of a decoder without encoder.
+        warmup: Number of first steps with one volume for all.
     """
 
     decoder: Decoder
@@ -127,11 +129,13 @@ class Recipe:
     share: float = 1.0
     snr: float = _SNR
     radius: int = 16
+    rate: float = 2e-2
+    warmup: int = 0
 
     def __call__(self, data: ParticleData, steps: int) -> HeterogeneousReconstruction:
         """Makes the model."""
         weight = exact_kl_weight(self.snr)
-        rate = 2e-3 if self.encodes else 2e-2
+        rate = 2e-3 if self.encodes else self.rate
         schedule = partial(
             torch.optim.lr_scheduler.OneCycleLR, max_lr=rate, total_steps=max(steps, 2)
         )
@@ -145,6 +149,7 @@ class Recipe:
             encoder_radius=self.radius if self.encodes else None,
             penalties=self._penalties(data.box_size, weight, steps),
             kl_weight=weight,
+            conformation_warmup=self.warmup,
             coefficient_share=self.share,
             optimizer=partial(torch.optim.Adam, lr=rate),
             lr_scheduler=schedule,
@@ -218,6 +223,8 @@ def recipes(molecule: AdenylateKinase, pixel_size: float) -> dict[str, Recipe]:
         "atomic, no encoder, every atom": Recipe(every_atom, encodes=False),
         "atomic, encoder taught": Recipe(learned, taught=True),
         "atomic, encoder": Recipe(learned),
+        "basis, no encoder": Recipe(BasisDecoder, encodes=False, rate=5e-3, warmup=100),
+        "basis, encoder": Recipe(BasisDecoder),
         "implicit, encoder": Recipe(partial(ImplicitDecoder, width=256, layers=3), share=0.1),
     }
 
