@@ -38,6 +38,8 @@ class PoseInterventionPenalty(PenaltyCallback):
         every_n_steps: Training steps from one evaluation to the next.
         fraction: Share of the batch that is used, drawn anew each time; at least two particles.
         gradient: Who learns: ``both``, or only the ``encoder`` or the ``decoder``.
+        sampled_conformations: Whether draws from the posteriors are decoded instead of the means,
+            which spread less than conformations do where images tell little.
         seed: Seed of poses and noise.
         name: Name of the logged values and of the state in checkpoints, in place of
             ``pose_intervention``; two in one run need two.
@@ -61,6 +63,7 @@ class PoseInterventionPenalty(PenaltyCallback):
         every_n_steps: int = 1,
         fraction: float = 1.0,
         gradient: GradientTarget = "both",
+        sampled_conformations: bool = False,
         seed: int = 0,
         name: str = "pose_intervention",
         infer: str | Callable[..., Any] | None = None,
@@ -77,6 +80,7 @@ class PoseInterventionPenalty(PenaltyCallback):
             every_n_steps,
             fraction,
             gradient,
+            sampled_conformations,
             seed,
         )
         super().__init__(penalty, name, infer, generate, as_batch)

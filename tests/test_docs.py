@@ -47,7 +47,7 @@ def test_options_of_a_model_are_made() -> None:
     )
     assert isinstance(rendering.encoder, RenderedPosterior)
     assert isinstance(model.prior, LaplaceTransition)
-    penalty = model.penalties["pose_intervention"]
+    penalty: Any = model.penalties["pose_intervention"]
     assert isinstance(penalty.noise_std, EstimatedNoise)
     assert isinstance(penalty.distance.conformation, ContrastiveDistance)
 

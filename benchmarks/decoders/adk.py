@@ -29,13 +29,18 @@ from typing import cast
 
 import numpy as np
 import torch
-from inference import PosteriorOfTarget, RenderedPoses, exact_kl_weight
+from inference import exact_kl_weight
 from torch import Tensor, nn
 
 from cryo_disentangle.decoders import AtomicDecoder, BasisDecoder, HingedDomains, ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder, RenderedPosterior
 from cryo_disentangle.imaging.fsc import fourier_shell_correlation, resolution_at
-from cryo_disentangle.losses import LinearSchedule, UniformPoses
+from cryo_disentangle.losses import (
+    LinearSchedule,
+    PoseIntervention,
+    PosteriorDistance,
+    UniformPoses,
+)
 from cryo_disentangle.metrics.functional.correlation import mcc
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
@@ -161,12 +166,13 @@ class Recipe:
             return {}
         # As much weight as the posterior of an image has in the loss.
         end = weight / (torch.pi * (side / 2) ** 2)
-        taught = RenderedPoses(
+        taught = PoseIntervention(
             LinearSchedule(0.0, end, steps // 4, first_step=steps // 10),
             poses=UniformPoses("so3"),
-            distance=PosteriorOfTarget(),
+            distance=PosteriorDistance(),
             noise_std=(weight / 2) ** 0.5,
             gradient="encoder",
+            sampled_conformations=True,
         )
         return {"rendered": taught}
 

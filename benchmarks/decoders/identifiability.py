@@ -23,15 +23,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from inference import (
-    PosteriorOfTarget,
-    RenderedPoses,
     exact_kl_weight,
     pseudo_atoms,
 )
 
 from cryo_disentangle.decoders import AtomicDecoder, BasisDecoder, HingedDomains
 from cryo_disentangle.encoders import MLPEncoder, RenderedPosterior
-from cryo_disentangle.losses import LinearSchedule, UniformPoses
+from cryo_disentangle.losses import (
+    LinearSchedule,
+    PoseIntervention,
+    PosteriorDistance,
+    UniformPoses,
+)
 from cryo_disentangle.metrics.functional.correlation import mcc
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
@@ -113,13 +116,14 @@ def _amortised(
     weight = exact_kl_weight(snr)
     penalties: dict[str, Penalty] = {}
     if taught:
-        penalties["rendered"] = RenderedPoses(
+        penalties["rendered"] = PoseIntervention(
             # As much weight as the posterior of an image has in the loss.
             LinearSchedule(0.0, weight / 796, steps // 4, first_step=steps // 10),
             poses=UniformPoses("so3"),
-            distance=PosteriorOfTarget(),
+            distance=PosteriorDistance(),
             noise_std=(weight / 2) ** 0.5,
             gradient="encoder",
+            sampled_conformations=True,
         )
     return HeterogeneousReconstruction(
         data.box_size,

@@ -44,6 +44,7 @@ from cryo_disentangle.losses import (
     EstimatedNoise,
     LinearSchedule,
     PoseIntervention,
+    PosteriorDistance,
     SquaredDistance,
     own_pose,
 )
@@ -63,9 +64,7 @@ from cryo_disentangle.simulation import (
 from cryo_disentangle.types import ParticleBatch
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
-sys.path.append(str(Path(__file__).parents[1] / "decoders"))
 from harness import HeldOut, _append, _quiet, machine, read, scores, summarize, write_once
-from inference import PosteriorOfTarget, RenderedPoses
 
 _ZDIM, _BATCH, _RATE = 2, 32, 1e-3
 _NETWORKS = ["--enc-dim", 512, "--enc-layers", 3]
@@ -90,15 +89,14 @@ class Repair:
     trains: bool = True
 
 
-def _teaches_encoder(
-    kind: type[PoseIntervention], weight: float, distance: ConformationDistance, steps: int
-) -> Penalty:
+def _teaches_encoder(weight: float, distance: ConformationDistance, steps: int) -> Penalty:
     """A pose intervention on images as noisy as the data; the volumes are left to the data."""
-    return kind(
+    return PoseIntervention(
         LinearSchedule(0.0, weight, steps // 4),
         distance=distance,
         noise_std=EstimatedNoise(),
         gradient="encoder",
+        sampled_conformations=isinstance(distance, PosteriorDistance),
     )
 
 
@@ -106,9 +104,9 @@ REPAIRS = (
     Repair("by rendering, nothing trained", renders=True, trains=False),
     Repair("by rendering, decoder trained", renders=True),
     Repair("more training"),
-    Repair("squared", partial(_teaches_encoder, PoseIntervention, 0.005, SquaredDistance())),
-    Repair("contrastive", partial(_teaches_encoder, PoseIntervention, 0.02, ContrastiveDistance())),
-    Repair("posterior", partial(_teaches_encoder, RenderedPoses, 0.01, PosteriorOfTarget())),
+    Repair("squared", partial(_teaches_encoder, 0.005, SquaredDistance())),
+    Repair("contrastive", partial(_teaches_encoder, 0.02, ContrastiveDistance())),
+    Repair("posterior", partial(_teaches_encoder, 0.01, PosteriorDistance())),
 )
 
 

@@ -21,7 +21,12 @@ from harness import Method, arguments, run
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import MLPEncoder, RenderedPosterior
-from cryo_disentangle.losses import LinearSchedule, UniformPoses
+from cryo_disentangle.losses import (
+    LinearSchedule,
+    PoseIntervention,
+    PosteriorDistance,
+    UniformPoses,
+)
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.protocols import Penalty
@@ -36,7 +41,7 @@ from cryo_disentangle.simulation import (
 )
 
 sys.path.append(str(Path(__file__).parents[1] / "decoders"))
-from inference import PosteriorOfTarget, RenderedPoses, exact_kl_weight
+from inference import exact_kl_weight
 
 _STEPS = 3000
 
@@ -47,12 +52,13 @@ def _make(
     weight, half = exact_kl_weight(snr), _STEPS // 2
     penalties: dict[str, Penalty] = {}
     if intervenes:
-        penalties["pose"] = RenderedPoses(
+        penalties["pose"] = PoseIntervention(
             LinearSchedule(0.0, 0.003, last_step=half, first_step=_STEPS * 3 // 10),
             poses=UniformPoses("so3"),
-            distance=PosteriorOfTarget(),
+            distance=PosteriorDistance(),
             noise_std=(weight / 2) ** 0.5,
             gradient="encoder",
+            sampled_conformations=True,
             fraction=0.5,
         )
     # Rendering has no encoder to upset, so its decoder may learn faster.

@@ -1,8 +1,8 @@
 """How far what was re-encoded is from what was decoded.
 
 A model that maps every image to one conformation satisfies `SquaredDistance` and
-`RelativeDistance`. `ContrastiveDistance`, `NormalizedDistance` and `WithVarianceFloor` can't be
-satisfied so.
+`RelativeDistance`. `ContrastiveDistance`, `NormalizedDistance`, `PosteriorDistance` and
+`WithVarianceFloor` can't be satisfied so.
 
 Classes name their protocol as a base so that configuration files find them by short names.
 """
@@ -24,6 +24,7 @@ __all__ = [
     "GeodesicDistance",
     "NormalizedDistance",
     "PoseDistance",
+    "PosteriorDistance",
     "RelativeDistance",
     "SquaredDistance",
     "WithVarianceFloor",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 _TINY = 1e-6
+# Beyond, one sure particle would outweigh all others of a batch.
+_LOG_VARIANCES = (-8.0, 8.0)
 
 
 class ConformationDistance(Protocol):
@@ -200,6 +203,33 @@ class ContrastiveDistance(nn.Module, ConformationDistance):
         scale = self.temperature * _total_variance(target.mean).clamp_min(_TINY)
         own = torch.arange(len(squared), device=squared.device)
         return nn.functional.cross_entropy(-squared / scale, own)
+
+
+class PosteriorDistance(nn.Module, ConformationDistance):
+    """-log q(z | rendered image): the posterior of what was re-encoded is judged, not its mean.
+
+    Where an image can't tell, the encoder does best to say so; a constant ẑ has to be as wide as
+    the conformations are spread. With conformations that are drawn from posteriors
+    (``sampled_conformations``) and noise as in the data this is the step in which an encoder learns
+    from what its decoder makes up.
+
+    References:
+        Hinton et al. 1995, the wake-sleep algorithm; Bornschein and Bengio 2015, Eq. 12.
+    """
+
+    def forward(self, inferred: Inference, target: Inference) -> Tensor:
+        """Evaluates the distance.
+
+        Args:
+            inferred: Posterior of what was re-encoded, (B, Z).
+            target: Posterior whose means, or draws in their place, were decoded, (B, Z).
+
+        Returns:
+            Nats up to a constant, summed over coordinates, a scalar.
+        """
+        log_variance = inferred.log_variance.clamp(*_LOG_VARIANCES)
+        miss = (inferred.mean - target.mean).square() * torch.exp(-log_variance)
+        return 0.5 * (miss + log_variance).sum(-1).mean()
 
 
 class WithVarianceFloor(nn.Module, ConformationDistance):

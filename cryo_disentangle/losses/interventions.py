@@ -129,6 +129,12 @@ def _take(
     return cast(ParticleBatch, some), chosen
 
 
+def _draw(inference: Inference, generator: torch.Generator) -> Tensor:
+    """Conformations drawn from posteriors, without gradient."""
+    white = torch.empty_like(inference.mean).normal_(generator=generator)
+    return (inference.mean + (0.5 * inference.log_variance).exp() * white).detach()
+
+
 class PoseIntervention(_Intervention):
     """Seen from elsewhere, a particle must keep its conformation (Algorithm 1 and Eq. 2).
 
@@ -154,6 +160,8 @@ class PoseIntervention(_Intervention):
         every_n_steps: Training steps from one evaluation to the next.
         fraction: Share of the batch that is used, drawn anew each time; at least two particles.
         gradient: Who learns: ``both``, or only the ``encoder`` or the ``decoder``.
+        sampled_conformations: Whether draws from the posteriors are decoded instead of the means,
+            which spread less than conformations do where images tell little.
         seed: Seed of poses and noise. Processes draw differently and shuffle within themselves.
 
     Raises:
@@ -175,12 +183,14 @@ class PoseIntervention(_Intervention):
         every_n_steps: int = 1,
         fraction: float = 1.0,
         gradient: GradientTarget = "both",
+        sampled_conformations: bool = False,
         seed: int = 0,
     ) -> None:
         conformation = SquaredDistance() if distance is None else distance
         both = RoundTripDistance(conformation, pose_distance, pose_weight)
         super().__init__(weight, both, noise_std, every_n_steps, fraction, gradient, seed)
         self.poses = poses
+        self.sampled_conformations = sampled_conformations
 
     def _intervene(
         self,
@@ -193,6 +203,8 @@ class PoseIntervention(_Intervention):
         poses = self.poses
         if poses is None:
             poses = ShuffledPoses() if inference.pose is None else UniformPoses()
+        if self.sampled_conformations:
+            inference = inference._replace(mean=_draw(inference, generator))
         # Matrix products under autocast would round rotations to three digits.
         with torch.autocast(inference.mean.device.type, enabled=False):
             pose = poses.draw(own_pose(batch, inference), generator)

@@ -17,6 +17,7 @@ from cryo_disentangle.losses import (
     ContrastiveDistance,
     GeodesicDistance,
     NormalizedDistance,
+    PosteriorDistance,
     RelativeDistance,
     SquaredDistance,
     WithVarianceFloor,
@@ -149,6 +150,29 @@ def test_pose_distances_keep_their_digits_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert float(GeodesicDistance()(rotation, other)) == pytest.approx(1e-4, rel=1e-2)
         assert float(ChordalDistance()(rotation, other)) == pytest.approx(5e-5, rel=1e-2)
+
+
+def test_the_posterior_distance_is_a_negative_log_likelihood() -> None:
+    z, found = latents(30), latents(30, seed=1)
+    log_variance = latents(30, seed=2)
+    q = torch.distributions.Normal(found, (0.5 * log_variance).exp())
+    expected = -q.log_prob(z).sum(-1).mean() - z.shape[1] * 0.5 * math.log(2 * math.pi)
+    loss = PosteriorDistance().forward(Inference(found, log_variance), at(z))
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_constant_answer_pays_the_posterior_distance_for_its_width() -> None:
+    """The best constant is as wide as z; one that knows z better costs less."""
+    z = latents(4000)
+    distance = PosteriorDistance()
+    widths = z.var(0, correction=0).log().expand_as(z)
+    constant = float(distance.forward(Inference(z.mean(0).expand_as(z), widths), at(z)))
+    for other in (widths - 1, widths + 1):
+        worse = float(distance.forward(Inference(z.mean(0).expand_as(z), other), at(z)))
+        assert worse > constant
+    noise = 0.5 * latents(4000, seed=1)
+    known = Inference(z + noise, noise.var(0).log().expand_as(z))
+    assert float(distance.forward(known, at(z))) < constant - 0.5
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,20 @@ def test_it_shuffles_poses_and_adds_noise_as_its_generator_says() -> None:
     torch.testing.assert_close(penalty.terms["conformation"], terms.loss.detach())
 
 
+def test_conformations_may_be_draws_from_the_posteriors() -> None:
+    model, batch = LinearModel(), make_batch()
+    penalty = PoseIntervention(weight=0.4, sampled_conformations=True, seed=2)
+    generator = copy.deepcopy(penalty.draws).generator("cpu")
+    found = call(penalty, model, batch)
+    inference = model.infer(batch)
+    white = torch.empty_like(inference.mean).normal_(generator=generator)
+    drawn = inference.mean + (0.5 * inference.log_variance).exp() * white
+    pose = Pose(batch["rotation"][shuffled_order(8, generator)], batch["translation"])
+    target = inference._replace(mean=drawn)
+    terms = pose_intervention(model.infer, model.generate, batch, target, pose)
+    torch.testing.assert_close(found, 0.4 * terms.loss)
+
+
 def test_the_terms_are_told_apart_where_poses_are_inferred() -> None:
     model, batch = LinearModel(infers_pose=True), make_batch()
     penalty = PoseIntervention(weight=0.5, pose_weight=3.0)
