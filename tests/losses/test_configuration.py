@@ -50,6 +50,7 @@ penalties:
       every_n_steps: 2
       fraction: 0.5
       gradient: encoder
+      sampled_conformations: true
       seed: 3
   conformation:
     class_path: ConformationIntervention
@@ -100,12 +101,19 @@ def test_every_option_of_every_penalty() -> None:
     assert pose.weight == LinearSchedule(0.0, 0.3, 8, 4)
     assert pose.poses == UniformPoses("so2")
     assert (pose.every_n_steps, pose.fraction, pose.gradient) == (2, 0.5, "encoder")
+    assert pose.sampled_conformations
     assert pose.draws.seed == 3
     assert made["covariance"].variant == "II"
 
 
 _PARTS = ["ShuffledPoses", "InPlanePoses", "UniformPoses"]
-_DISTANCES = ["SquaredDistance", "NormalizedDistance", "ContrastiveDistance", "RelativeDistance"]
+_DISTANCES = [
+    "SquaredDistance",
+    "NormalizedDistance",
+    "PosteriorDistance",
+    "ContrastiveDistance",
+    "RelativeDistance",
+]
 
 
 @pytest.mark.parametrize(
