@@ -18,7 +18,7 @@ from cryo_disentangle.priors import LaplaceTransition
 _DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["decoders.md", "losses.md", "metrics.md"])
+@pytest.mark.parametrize("page", ["conventions.md", "decoders.md", "losses.md", "metrics.md"])
 def test_code_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (_DOCS / page).read_text(), re.M | re.S)

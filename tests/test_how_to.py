@@ -1,0 +1,113 @@
+"""The commands and the Python of the how-to pages run, on tiny data."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cryo_disentangle.cli import main
+from cryo_disentangle.particles import ParticleStack, write_particles_star
+from tests import tiny
+from tests.interop.runs import golden_run
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*GPU available but not used:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*number of training batches.*:UserWarning"),
+]
+
+QUICK = {
+    "fit": ["--config", "quick.yaml"],
+    "evaluate": ["--resamples", "0", "--sample", "24", "--device", "cpu"],
+    "predict": ["--prediction.kmeans", "2"],
+    "export": ["--device", "cpu"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["cryo-disentangle"])
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    for variable in ("SLURM_NTASKS", "SLURM_JOB_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    Path("configs").symlink_to(ROOT / "configs")
+    trainer = {
+        "max_epochs": 1,
+        "accelerator": "cpu",
+        "devices": 1,
+        "callbacks": [],
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    Path("quick.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+
+
+def read(page: str) -> str:
+    return (ROOT / "docs" / page).read_text()
+
+
+def run_page(page: str) -> None:
+    """Runs commands and Python in the order of the page."""
+    names: dict[str, Any] = {}
+    for language, block in re.findall(r"^```(sh|python)\n(.*?)^```", read(page), re.M | re.S):
+        if language == "python":
+            exec(compile(block, page, "exec"), names)
+        else:
+            name, *words = shlex.split(block)
+            assert name == "cryo-disentangle"
+            main([*words, *QUICK[words[0]]])
+
+
+def test_particles_of_relion(capsys: pytest.CaptureFixture[str]) -> None:
+    files = tiny.write_stack(Path("stack"))
+    stack = ParticleStack.open(files["particles"], poses=files["poses"], ctf=files["ctf"])
+    assert stack.rotation is not None
+    write_particles_star(
+        "particles.star",
+        "stack/stack.mrcs",
+        box_size=stack.box_size,
+        pixel_size=stack.pixel_size,
+        rotation=stack.rotation,
+        translation_px=stack.translation,
+        ctf=stack.ctf,
+    )
+    run_page("particles.md")
+    assert "z is" in capsys.readouterr().out
+    assert len(list(Path("runs/mine/prediction/volumes").glob("*.mrc"))) == 2
+    assert len(Path("chosen.txt").read_text().splitlines()) == 12
+
+
+def test_further_options_of_particles_fit_the_configuration(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", read("particles.md"), re.M | re.S)
+    Path("more.yaml").write_text(block)
+    files = ["--config", "configs/particles.yaml", "--config", "more.yaml"]
+    bright = ["--data.preprocessing", "HartleyPreprocessing", "--data.preprocessing.invert=false"]
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", *files, *bright, "--data.indices=chosen.txt", "--print_config"])
+    assert ended.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    penalty = printed["model"]["init_args"]["penalties"]["pose_intervention"]["init_args"]
+    assert penalty["noise_std"]["class_path"].endswith("EstimatedNoise")
+    assert printed["model"]["init_args"]["conformation_dim"] == 8
+    assert not printed["data"]["init_args"]["preprocessing"]["init_args"]["invert"]
+
+
+def test_a_run_of_cryodrgn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    golden_run(tmp_path).rename("WORKDIR")
+    run_page("cryodrgn.md")
+    assert Path("exported/weights.pkl").is_file()
+    assert "train_vae" in capsys.readouterr().out
