@@ -64,8 +64,9 @@ def run_page(page: str) -> None:
     for language, block in re.findall(r"^```(sh|python)\n(.*?)^```", read(page), re.M | re.S):
         if language == "python":
             exec(compile(block, page, "exec"), names)
-        else:
-            name, *words = shlex.split(block)
+            continue
+        for line in block.splitlines():
+            name, *words = shlex.split(line)
             assert name == "cryo-disentangle"
             main([*words, *QUICK[words[0]]])
 
@@ -109,5 +110,5 @@ def test_further_options_of_particles_fit_the_configuration(
 def test_a_run_of_cryodrgn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     golden_run(tmp_path).rename("WORKDIR")
     run_page("cryodrgn.md")
-    assert Path("exported/weights.pkl").is_file()
+    assert all(Path(name, "weights.pkl").is_file() for name in ("exported", "reread"))
     assert "train_vae" in capsys.readouterr().out
