@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.decoders._side import volume_side
 from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.imaging import FourierDisc, hartley2, symmetrize
 from cryo_disentangle.imaging.gaussian_slices import gaussian_slices
@@ -218,11 +219,7 @@ class AtomicDecoder(nn.Module):
         Raises:
             ValueError: If the box size is odd or larger than the model's.
         """
-        side = self.box_size if box_size is None else box_size
-        if side % 2 or not 2 <= side <= self.box_size:
-            raise ValueError(
-                f"a volume's box size must be even and at most {self.box_size}, found {side}"
-            )
+        side = volume_side(box_size, self.box_size)
         positions = self.positions(conformation[None])
         voxel = self.pixel_size * self.box_size / side
         step = max(1, _NUMBERS_PER_STEP // side**2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.decoders._side import volume_side
 from cryo_disentangle.decoders.spline import nodes_to_values, spline_slices, values_to_nodes
 from cryo_disentangle.imaging import FourierDisc, hartley3, inverse_hartley3
 from cryo_disentangle.networks import ResidualMLP
@@ -128,11 +129,7 @@ class BasisDecoder(nn.Module):
         Raises:
             ValueError: If the box size is odd or larger than the model's.
         """
-        side = self.box_size if box_size is None else box_size
-        if side % 2 or not 2 <= side <= self.box_size:
-            raise ValueError(
-                f"a volume's box size must be even and at most {self.box_size}, found {side}"
-            )
+        side = volume_side(box_size, self.box_size)
         mixed = self.coefficients @ self._weights(conformation[None])[0] * self.envelope[:, 0]
         transform = nodes_to_values(mixed.unflatten(0, (self._side,) * 3))
         kept = slice((self.box_size - side) // 2, (self.box_size + side) // 2)

@@ -10,6 +10,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
+from cryo_disentangle.decoders._side import volume_side
 from cryo_disentangle.decoders.convection import OVERSAMPLING, interpolate, project_lattice
 from cryo_disentangle.decoders.solenoidal import MARGIN, carry, curl, free_nodes
 from cryo_disentangle.imaging import FourierDisc, hartley2, hartley3, inverse_hartley3
@@ -151,11 +152,7 @@ class FlowDecoder(nn.Module):
         Raises:
             ValueError: If the box size is odd or larger than the model's.
         """
-        side = self.box_size if box_size is None else box_size
-        if side % 2 or not 2 <= side <= self.box_size:
-            raise ValueError(
-                f"a volume's box size must be even and at most {self.box_size}, found {side}"
-            )
+        side = volume_side(box_size, self.box_size)
         grid = self._project(self._carried_lattice(conformation[None]))[0]
         start = (self.box_size * OVERSAMPLING - side) // 2
         kept = slice(start, start + side)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.decoders._side import volume_side
 from cryo_disentangle.decoders.encoding import GaussianEncoding, PositionalEncoding
 from cryo_disentangle.imaging import FourierDisc, inverse_hartley3
 from cryo_disentangle.networks import ResidualMLP
@@ -135,11 +136,7 @@ class ImplicitDecoder(nn.Module):
         Raises:
             ValueError: If the box size is odd or larger than the model's.
         """
-        side = self.box_size if box_size is None else box_size
-        if side % 2 or not 2 <= side <= self.box_size:
-            raise ValueError(
-                f"a volume's box size must be even and at most {self.box_size}, found {side}"
-            )
+        side = volume_side(box_size, self.box_size)
         extent = 0.5 * side / self.box_size
         axis = torch.linspace(-extent, extent, side + 1, device=conformation.device)
         # The last plane, row and column are dropped: they repeat the first.
