@@ -26,6 +26,7 @@ from cryo_disentangle import (  # noqa: F401
     priors,
     simulation,
 )
+from cryo_disentangle.benchmark.command import benchmark_command
 from cryo_disentangle.callbacks import (
     AtomicCheckpointIO,
     NonFiniteGuard,
@@ -43,6 +44,7 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "simulate": simulate,
     "evaluate": evaluate_command,
     "export": export_command,
+    "benchmark": benchmark_command,
 }
 
 
@@ -157,6 +159,7 @@ def _lightning(words: list[str]) -> None:
             "Besides the commands below there are `cryo-disentangle simulate`, which makes "
             "particle stacks with known factors, `cryo-disentangle evaluate`, which tells whether "
             "the latent space of a finished run, ours or cryoDRGN's, is about shape or about pose, "
-            "and `cryo-disentangle export`, which hands it to cryoDRGN's tools.",
+            "`cryo-disentangle export`, which hands it to cryoDRGN's tools, and "
+            "`cryo-disentangle benchmark`, which trains and ranks methods on simulated particles.",
         },
     )

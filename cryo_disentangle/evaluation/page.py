@@ -14,7 +14,7 @@ from cryo_disentangle.evaluation.scores import Score
 from cryo_disentangle.evaluation.tables import Row, group_reasons, headlines
 from cryo_disentangle.evaluation.words import Judgement
 
-__all__ = ["PageContent", "draw_page"]
+__all__ = ["PageContent", "draw_page", "html_facts", "html_figure", "html_page"]
 
 _STYLE = """
 :root { --ink: #1a1a1a; --soft: #5a5a5a; --line: #dcdcdc; --good: #00704f; --fair: #8a5a00;
@@ -92,27 +92,48 @@ def draw_page(content: PageContent) -> str:
         f"<ul>{reasons}</ul>" if reasons else "",
         _verdicts(content.verdicts),
         "<h2>What was trained</h2>",
-        _facts(content.facts),
+        html_facts(content.facts),
         "<h2>Numbers</h2>",
         _table(headlines(content.scores)),
         "<h2>Pictures</h2>" if content.pictures else "",
-        *(_figure(picture) for picture in content.pictures),
+        *(html_figure(picture) for picture in content.pictures),
         "<h2>How to go on</h2>" if content.steps else "",
         _steps(content.steps),
         _missing(content.missing),
         _everything(content.scores),
         f"<footer>{escape(content.footer)}</footer>",
     ]
+    return html_page(content.title, parts)
+
+
+def html_page(title: str, parts: Sequence[str]) -> str:
+    """Makes a page that needs nothing else and can be read on a phone and in print.
+
+    Args:
+        title: Its title.
+        parts: HTML of its body; empty ones are left out.
+
+    Returns:
+        HTML with its style inside.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(content.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in parts if part)
         + "\n</body>\n</html>\n"
     )
 
 
-def _facts(facts: Mapping[str, str]) -> str:
+def html_facts(facts: Mapping[str, str]) -> str:
+    """Makes a list of names and values.
+
+    Args:
+        facts: The values, by name.
+
+    Returns:
+        HTML.
+    """
     pairs = (f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     return f"<dl>{''.join(pairs)}</dl>"
 
@@ -150,8 +171,15 @@ def _interval(score: Score) -> str:
     return f"{score.low:.3g} to {score.high:.3g}"
 
 
-def _figure(picture: Picture) -> str:
-    """A picture inside the page."""
+def html_figure(picture: Picture) -> str:
+    """Puts a picture inside a page.
+
+    Args:
+        picture: The picture.
+
+    Returns:
+        HTML with the picture in it.
+    """
     stream = io.BytesIO()
     picture.figure.savefig(stream, format="png", dpi=110)
     code = base64.b64encode(stream.getvalue()).decode("ascii")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from cryo_disentangle import decoders, encoders, losses, modules, particles, pri
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 
-__all__ = ["is_training_run", "open_training_run"]
+__all__ = ["check_configuration", "is_training_run", "open_training_run"]
 
 _LAST = "last.ckpt"
 
@@ -131,6 +132,36 @@ def _load(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
+def check_configuration(config: Mapping[str, Any]) -> None:
+    """Refuses a model or data that can't be made, without making them.
+
+    Args:
+        config: With ``model`` and ``data`` as ``fit --config`` has them; the data may lack
+            ``particles``.
+
+    Raises:
+        ValueError: If one of them is missing, or a class or argument is unknown or wrong.
+    """
+    settings = {name: config[name] for name in ("model", "data") if config.get(name)}
+    if "data" in settings:
+        data = settings["data"]
+        unnamed = {"particles": "particles.star"} | (data.get("init_args") or {})
+        settings["data"] = {**data, "init_args": unnamed}
+    try:
+        _parser().parse_object(settings)
+    except ArgumentError as error:
+        raise ValueError(str(error)) from error
+
+
+def _parser() -> ArgumentParser:
+    """Reads model and data of a configuration."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(L.LightningModule, "model", required=True)
+    parser.add_subclass_arguments(L.LightningDataModule, "data", required=True)
+    link_data_to_model(parser)
+    return parser
+
+
 def _build(
     config: dict[str, Any], path: Path, files: DataFiles
 ) -> tuple[L.LightningModule, L.LightningDataModule]:
@@ -141,10 +172,7 @@ def _build(
             f"{path}: the configuration of a training run with model and data expected, found no "
             f"{' and no '.join(missing)}"
         )
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(L.LightningModule, "model", required=True)
-    parser.add_subclass_arguments(L.LightningDataModule, "data", required=True)
-    link_data_to_model(parser)
+    parser = _parser()
     settings = {name: config[name] for name in ("model", "data")}
     settings["data"].setdefault("init_args", {}).update(files.given())
     try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jsonargparse
 
 from cryo_disentangle.simulation.simulation import Simulation
 
-__all__ = ["main"]
+__all__ = ["main", "make_simulation"]
 
 
 def _build_parser() -> jsonargparse.ArgumentParser:
@@ -32,6 +33,27 @@ def _reason(error: BaseException) -> str:
     if "Union subtypes" in str(error) and error.__cause__ is not None:
         return _reason(error.__cause__)
     return str(error)
+
+
+def make_simulation(settings: Mapping[str, Any]) -> Simulation:
+    """Makes a simulation of plain data.
+
+    Args:
+        settings: Options of the command but ``out`` and ``overwrite``, as its YAML has them.
+
+    Returns:
+        The simulation.
+
+    Raises:
+        ValueError: If an option, or what it makes, is wrong.
+        OSError: If a file that it names is missing.
+    """
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Simulation)
+    try:
+        return Simulation(**parser.instantiate(parser.parse_object(dict(settings))).as_dict())
+    except (ValueError, jsonargparse.ArgumentError) as error:
+        raise ValueError(_reason(error)) from error
 
 
 def main(args: Sequence[str] | None = None) -> None:

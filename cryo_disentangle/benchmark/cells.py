@@ -1,0 +1,207 @@
+"""What a benchmark runs: stacks of particles, and cells, a method on one of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cryo_disentangle.particles import replacing
+
+__all__ = ["Cell", "Stack"]
+
+_SETTINGS, _RESULT = "cell.json", "result.json"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Particles of a data set, for one seed.
+
+    Attributes:
+        dataset: Name of the data set.
+        seed: Seed of the cells that use it.
+        out: Folder of the benchmark.
+        settings: Options of ``cryo-disentangle simulate``.
+    """
+
+    dataset: str
+    seed: int
+    out: Path
+    settings: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What it is called on the screen."""
+        return f"data {self.dataset}, seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.out / "data" / self.dataset / f"seed_{self.seed}"
+
+    @property
+    def log(self) -> Path:
+        """What was printed when it was made."""
+        return self.folder.with_suffix(".log")
+
+    @property
+    def configuration(self) -> Path:
+        """Settings that it was made of."""
+        return self.folder.with_suffix(".yaml")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all of it is there."""
+        return (self.folder / "particles.mrcs").is_file()
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether what is there, whole or not, was made of other settings."""
+        path = self.configuration
+        return path.is_file() and path.read_text(encoding="utf-8") != self._text
+
+    @cached_property
+    def _text(self) -> str:
+        return yaml.safe_dump(dict(self.settings), sort_keys=False)
+
+    def write_configuration(self) -> None:
+        """Keeps the settings.
+
+        Raises:
+            OSError: If they can't be written.
+        """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.configuration) as temporary:
+            temporary.write_text(self._text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method on the stack of a data set and seed.
+
+    Attributes:
+        method: Name of the method.
+        dataset: Name of the data set.
+        seed: Seed of stack and trainings.
+        out: Folder of the benchmark.
+        settings: All that its result depends on, plain data.
+    """
+
+    method: str
+    dataset: str
+    seed: int
+    out: Path
+    settings: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What it is called on the screen."""
+        return f"{self.method} on {self.dataset}, seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where all that it makes lies."""
+        return self.at(self.method)
+
+    def at(self, method: str) -> Path:
+        """Folder of another method on the same stack.
+
+        Args:
+            method: Its name.
+
+        Returns:
+            The folder.
+        """
+        return self.out / "cells" / method / self.dataset / f"seed_{self.seed}"
+
+    @property
+    def stack(self) -> Path:
+        """Folder of its particles."""
+        return self.out / "data" / self.dataset / f"seed_{self.seed}"
+
+    @property
+    def log(self) -> Path:
+        """What was printed."""
+        return self.folder / "log.txt"
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the settings."""
+        text = json.dumps(self.settings, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What was found; None where it is not finished."""
+        path = self.folder / _RESULT
+        if not path.is_file():
+            return None
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether what is there, finished or not, is of other settings."""
+        path = self.folder / _SETTINGS
+        if not path.is_file():
+            return self.folder.is_dir() and any(self.folder.iterdir())
+        return bool(json.loads(path.read_text(encoding="utf-8"))["digest"] != self.digest)
+
+    def write_settings(self) -> None:
+        """Keeps the settings, for the processes that work on the cell.
+
+        Raises:
+            OSError: If they can't be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write_json(
+            self.folder / _SETTINGS,
+            {
+                "digest": self.digest,
+                "method": self.method,
+                "dataset": self.dataset,
+                "seed": self.seed,
+                "out": str(self.out),
+                "settings": self.settings,
+            },
+        )
+
+    def write_result(self, found: Mapping[str, Any]) -> None:
+        """Ends the cell.
+
+        Args:
+            found: What was found.
+
+        Raises:
+            OSError: If it can't be written.
+        """
+        _write_json(self.folder / _RESULT, {"digest": self.digest, **found})
+
+    @classmethod
+    def read(cls, folder: Path) -> Cell:
+        """Reads the settings of a cell.
+
+        Args:
+            folder: Its folder.
+
+        Returns:
+            The cell.
+
+        Raises:
+            FileNotFoundError: If there are none.
+        """
+        known = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        known.pop("digest")
+        return cls(**known | {"out": Path(known["out"])})
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes plain data whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")

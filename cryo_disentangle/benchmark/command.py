@@ -1,0 +1,236 @@
+"""The command ``cryo-disentangle benchmark``."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from cryo_disentangle.benchmark.cells import Cell, Stack
+from cryo_disentangle.benchmark.configuration import Benchmark, read_benchmark
+from cryo_disentangle.benchmark.executors import ArrayExecutor, Executor, ProcessExecutor
+from cryo_disentangle.benchmark.jobs import Job
+from cryo_disentangle.benchmark.leaderboard import Findings, draw_leaderboard, write_summary
+from cryo_disentangle.benchmark.planning import Plan, make_plan, make_stacks
+from cryo_disentangle.benchmark.tables import collect, write_results
+from cryo_disentangle.evaluation.streaming import show_progress
+from cryo_disentangle.particles import replacing
+
+__all__ = ["benchmark_command"]
+
+
+def benchmark_command(words: Sequence[str]) -> None:
+    """Runs ``cryo-disentangle benchmark``.
+
+    Args:
+        words: Command line without the command's name.
+
+    Raises:
+        ValueError: If an option or the benchmark is wrong, finished cells have other settings by
+            now, or another process runs the benchmark.
+        OSError: If a file is missing, or the folder can't be written to.
+        SystemExit: If a cell failed, words are no options, or help was asked for.
+    """
+    options = _parser().parse_args(words)
+    benchmark = read_benchmark(options.config, options.set)
+    console = Console(stderr=True)
+    executor = _executor(options)
+    if options.data_only:
+        with _alone(options.out):
+            stacks = _open_stacks(make_stacks(benchmark, options.out), rerun=options.rerun)
+            failures = _run(executor, stacks, console, "Simulating")
+        _leave(failures, len(stacks))
+        return
+    plan = make_plan(benchmark, options.out)
+    with _alone(options.out):
+        failures = _run_plan(plan, executor, console, rerun=options.rerun)
+        folder = options.out
+        found = _findings(benchmark, plan, failures)
+        _write_tables(found, folder)
+    console.print(f"Tables: {folder / 'summary.md'}, {folder / 'leaderboard.html'}", markup=False)
+    _leave(failures, len(plan.cells))
+
+
+def _parser() -> ArgumentParser:
+    """Options of the command."""
+    parser = ArgumentParser(
+        "cryo-disentangle benchmark",
+        description="Trains methods on simulated particles, scores them against the truth, and "
+        "ranks them. What is finished is not run again, so the same command goes on after a break.",
+        formatter_class=ArgumentDefaultsHelpFormatter,
+    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the benchmark")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder to run in")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the file, such as seeds=[0] or defaults.trainer.max_steps=100",
+    )
+    parser.add_argument("--processes", type=int, default=cores, help="cells at once")
+    parser.add_argument("--threads", type=int, default=1, help="threads, or cores, of a cell")
+    parser.add_argument(
+        "--slurm",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="run as a SLURM array, with submitit's parameters, such as timeout_min=60 "
+        "slurm_partition=gpu slurm_array_parallelism=20",
+    )
+    parser.add_argument(
+        "--rerun", action="store_true", help="run finished cells again whose settings have changed"
+    )
+    parser.add_argument("--data-only", action="store_true", help="simulate the particles and stop")
+    return parser
+
+
+def _executor(options: Namespace) -> Executor:
+    """Where jobs run."""
+    if min(options.processes, options.threads) < 1:
+        raise ValueError(
+            "--processes and --threads must be above 0, found "
+            f"{options.processes} and {options.threads}"
+        )
+    if options.slurm is None:
+        return ProcessExecutor(options.processes, options.threads)
+    parameters: dict[str, Any] = {}
+    for word in options.slurm:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise ValueError(f"--slurm: KEY=VALUE expected, found {word!r}")
+        parameters[name] = yaml.safe_load(text)
+    return ArrayExecutor(options.out / "slurm", options.threads, parameters)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keeps other processes from the folder, and ends as on Ctrl-C when told to terminate."""
+    out.mkdir(parents=True, exist_ok=True)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with (out / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(f"{out}: another process runs a benchmark here") from error
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _run_plan(plan: Plan, executor: Executor, console: Console, *, rerun: bool) -> dict[str, str]:
+    """Runs what is not finished; returns why some of it failed, by name."""
+    first, readings = (_open_cells(cells, rerun=rerun) for cells in (plan.first, plan.readings))
+    needed = {cell.stack for cell in [*first, *readings]}
+    stacks = [stack for stack in plan.stacks if stack.folder in needed]
+    failures = _run(executor, _open_stacks(stacks, rerun=rerun), console, "Simulating")
+    for cells, what in ((first, "Training and scoring"), (readings, "Reading latents")):
+        ready = []
+        for cell in cells:
+            reason = _unready(cell, plan, failures)
+            if reason is None:
+                ready.append(cell)
+            else:
+                failures[cell.name] = reason
+        failures |= _run(executor, ready, console, what)
+    return failures
+
+
+def _unready(cell: Cell, plan: Plan, failures: dict[str, str]) -> str | None:
+    """Why a cell can't run: what it needs has failed."""
+    for stack in plan.stacks:
+        if stack.folder == cell.stack and stack.name in failures:
+            return f"{stack.name} failed"
+    for other in plan.first:
+        if other.folder == cell.at(cell.settings.get("of", "")) and other.name in failures:
+            return f"{other.name} failed"
+    return None
+
+
+def _open_cells(cells: Sequence[Cell], *, rerun: bool) -> list[Cell]:
+    """Cells that are not finished, or are finished with other settings."""
+    changed = [cell for cell in cells if cell.result is not None and cell.is_changed]
+    _refuse_changed(changed, rerun=rerun)
+    return [cell for cell in cells if cell.result is None or cell.is_changed]
+
+
+def _open_stacks(stacks: Sequence[Stack], *, rerun: bool) -> list[Stack]:
+    """Stacks that are not finished, or are finished with other settings."""
+    changed = [stack for stack in stacks if stack.is_finished and stack.is_changed]
+    _refuse_changed(changed, rerun=rerun)
+    return [stack for stack in stacks if not stack.is_finished or stack.is_changed]
+
+
+def _refuse_changed(changed: Sequence[Job], *, rerun: bool) -> None:
+    """Refuses to mix results of two settings."""
+    if changed and not rerun:
+        raise ValueError(
+            f"{len(changed)} finished before with other settings, the first is {changed[0].name} "
+            f"({changed[0].folder}): give --rerun to run what has changed again, or another --out"
+        )
+
+
+def _run(executor: Executor, jobs: Sequence[Job], console: Console, what: str) -> dict[str, str]:
+    """Runs jobs with a progress bar; returns why some failed, by name."""
+    failures: dict[str, str] = {}
+    if not jobs:
+        return failures
+    with show_progress(console) as progress:
+        task = progress.add_task(what, total=len(jobs))
+        for job, reason in executor.run(jobs):
+            if reason is not None:
+                failures[job.name] = reason
+                progress.console.print(f"FAILED {job.name}: {reason}", markup=False)
+            progress.update(task, advance=1)
+    return failures
+
+
+def _findings(benchmark: Benchmark, plan: Plan, failures: dict[str, str]) -> Findings:
+    """What there is to tell."""
+    done = sum(cell.result is not None for cell in plan.cells)
+    facts = {
+        "benchmark": benchmark.file.name,
+        "methods": ", ".join(benchmark.methods),
+        "data sets": ", ".join(benchmark.datasets),
+        "seeds": ", ".join(map(str, benchmark.seeds)),
+        "scored": f"the last {benchmark.held_out:,} particles of each stack",
+        "cells": f"{done} of {len(plan.cells)} finished",
+        "made by": f"cryo-disentangle {version('cryo-disentangle')}, "
+        f"{datetime.now():%Y-%m-%d %H:%M}",
+    }
+    title = f"Benchmark {benchmark.file.stem}"
+    return Findings(title, plan.cells, collect(plan.cells), failures, facts)
+
+
+def _write_tables(found: Findings, out: Path) -> None:
+    """Writes results.csv, summary.md and leaderboard.html."""
+    write_results(out / "results.csv", found.entries)
+    pages = {"summary.md": write_summary(found), "leaderboard.html": draw_leaderboard(found)}
+    for name, text in pages.items():
+        with replacing(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _leave(failures: dict[str, str], count: int) -> None:
+    """Ends with an exit status that tells of failures."""
+    if failures:
+        sys.exit(
+            f"cryo-disentangle: error: {len(failures)} of {count} failed "
+            f"({', '.join(failures)}); the same command runs these again"
+        )

@@ -1,0 +1,193 @@
+"""Runs a stack or a cell: processes of the command line, one after another, with a log."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import yaml
+
+from cryo_disentangle.benchmark.cells import Cell, Stack
+from cryo_disentangle.benchmark.merging import fill_in, merge
+from cryo_disentangle.particles import replacing
+from cryo_disentangle.simulation import Simulation
+
+__all__ = ["Job", "JobError", "Launcher", "run_job"]
+
+Job: TypeAlias = Stack | Cell
+
+_TAIL = 15
+_RESTART_STRIDE = 100
+_QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
+
+
+class JobError(RuntimeError):
+    """A process failed; says which, with the end of its log."""
+
+
+class Launcher:
+    """Runs processes with a number of threads each, and ends them when told.
+
+    Args:
+        threads: Threads of each process.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, words: Sequence[str | Path], log: Path) -> None:
+        """Runs a Python module to its end.
+
+        Args:
+            words: Name of the module, and its arguments.
+            log: File that what it prints is added to.
+
+        Raises:
+            JobError: If it fails.
+        """
+        command = [sys.executable, "-m", *map(str, words)]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            with self._lock:
+                if self._stopped:
+                    raise JobError("stopped")
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=_environment(self._threads),
+                )
+                self._running.add(process)
+            try:
+                code = process.wait()
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+        if code:
+            raise JobError(
+                f"{' '.join(command[1:4])} ended with {code}; {log} ends with\n{_tail(log)}"
+            )
+
+    def stop(self) -> None:
+        """Ends what runs, and starts nothing more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Environment of a process of its own, not one of the tasks of a job of SLURM."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return kept | dict.fromkeys(names, str(threads))
+
+
+def _tail(log: Path) -> str:
+    """The end of a log."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        return "".join(deque(file, _TAIL)).rstrip()
+
+
+def run_job(job: Job, launcher: Launcher) -> None:
+    """Simulates a stack, or trains and scores a cell.
+
+    What an earlier run has left unfinished is gone on with if it is of the same settings, and
+    thrown away if not.
+
+    Args:
+        job: The stack or cell.
+        launcher: Runs its processes.
+
+    Raises:
+        JobError: If one of them fails.
+        OSError: If a file can't be written.
+    """
+    if isinstance(job, Stack):
+        _simulate(job, launcher)
+    else:
+        _run_cell(job, launcher)
+
+
+def _simulate(stack: Stack, launcher: Launcher) -> None:
+    """Writes the particles."""
+    if stack.is_changed:
+        shutil.rmtree(stack.folder, ignore_errors=True)
+    stack.write_configuration()
+    words = ["cryo_disentangle", "simulate", "--config", stack.configuration]
+    launcher.run([*words, "--out", stack.folder], stack.log)
+
+
+def _run_cell(cell: Cell, launcher: Launcher) -> None:
+    """Trains as often as told, and scores."""
+    if cell.is_changed:
+        shutil.rmtree(cell.folder)
+    cell.write_settings()
+    if cell.settings["kind"] == "training":
+        for number in range(cell.settings["restarts"]):
+            _train(cell, number, launcher)
+    launcher.run(["cryo_disentangle.benchmark.score_cell", cell.folder], cell.log)
+
+
+def _train(cell: Cell, number: int, launcher: Launcher) -> None:
+    """Trains once, unless that is done."""
+    folder = cell.folder / f"restart_{number}"
+    done = folder / "seconds.txt"
+    if done.is_file():
+        return
+    folder.mkdir(exist_ok=True)
+    path = cell.folder / f"restart_{number}.yaml"
+    with replacing(path) as temporary:
+        text = yaml.safe_dump(_configuration(cell, number, folder), sort_keys=False)
+        temporary.write_text(text, encoding="utf-8")
+    words: list[str | Path] = ["cryo_disentangle", "fit", "--config", path]
+    last = folder / "checkpoints" / "last.ckpt"
+    if last.is_file():
+        words += ["--ckpt_path", last]
+    started = time.perf_counter()
+    launcher.run(words, cell.log)
+    with replacing(done) as temporary:
+        temporary.write_text(f"{time.perf_counter() - started:.2f}\n", encoding="utf-8")
+
+
+def _configuration(cell: Cell, number: int, folder: Path) -> dict[str, Any]:
+    """Configuration of ``cryo-disentangle fit``, with files and seed."""
+    stack = cell.stack
+    files = {
+        "particles": str(stack / "particles.mrcs"),
+        "poses": str(stack / "poses.pkl"),
+        "labels": str(stack / "truth.npz"),
+    }
+    if (stack / "ctf.pkl").is_file():
+        files["ctf"] = str(stack / "ctf.pkl")
+    if not cell.settings["sees_held_out"]:
+        files["indices"] = str(_training_rows(cell))
+    own = {
+        "seed_everything": _RESTART_STRIDE * cell.seed + number,
+        "trainer": {"default_root_dir": str(folder)},
+        "data": {"init_args": files},
+    }
+    training = fill_in(cell.settings["training"], {"data": str(stack)})
+    return merge(merge({"trainer": _QUIET}, training), own)
+
+
+def _training_rows(cell: Cell) -> Path:
+    """Particles before the held-out ones."""
+    path = cell.folder / "training.npy"
+    count = int(cell.settings["stack"].get("n_images", Simulation.n_images))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, np.arange(count - cell.settings["held_out"]))
+    return path

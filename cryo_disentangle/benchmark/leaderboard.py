@@ -1,0 +1,271 @@
+"""What a benchmark has found, for readers: Markdown and one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from cryo_disentangle.benchmark.cells import Cell
+from cryo_disentangle.benchmark.tables import Entry, Median, median_interval, rank_methods
+from cryo_disentangle.evaluation.figures import Picture
+from cryo_disentangle.evaluation.page import html_facts, html_figure, html_page
+from cryo_disentangle.metrics import ModelRank
+
+__all__ = ["Findings", "draw_leaderboard", "write_summary"]
+
+# Metrics of the tables, with their names and their best values.
+_COLUMNS = {
+    "disentanglement/mcc_pearson": ("MCC", "1"),
+    "disentanglement/mcc_spearman": ("MCC, Spearman", "1"),
+    "disentanglement/r2_linear": ("R² of factors", "1"),
+    "disentanglement/dci_disentanglement": ("DCI", "1"),
+    "disentanglement/mig": ("MIG", "1"),
+    "pose_leak/pose_leak_nonlinear_r2": ("pose leak", "0"),
+    "true_interventions/conformation_pose_invariance_normalized": ("moved by pose", "0"),
+    "training/reconstruction": ("reconstruction", ""),
+    "training/seconds": ("seconds", ""),
+}
+_PANEL = "disentanglement/mcc_pearson"
+_SEEN = "†"
+_SEEN_WORDS = f"{_SEEN} has, or may have, been trained on the particles that are scored, too."
+_RANK_WORDS = (
+    "Mean rank over metrics and seeds, 1 the best, and in brackets the standard deviation over "
+    "seeds; of methods that are finished on all seeds, by the metrics that all of these have."
+)
+_CELL_WORDS = (
+    "Median over seeds and, in brackets, its 95 % bootstrap interval over seeds. Another seed is "
+    "another stack and another start."
+)
+
+
+class Findings(NamedTuple):
+    """What tables and page are made of.
+
+    Attributes:
+        title: Name of the benchmark.
+        cells: All cells.
+        entries: Numbers of those that are finished.
+        failures: Why cells and stacks failed, by their names.
+        facts: What was run, in words.
+    """
+
+    title: str
+    cells: Sequence[Cell]
+    entries: Sequence[Entry]
+    failures: Mapping[str, str]
+    facts: Mapping[str, str]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets in the order of the cells."""
+        return list(dict.fromkeys(cell.dataset for cell in self.cells))
+
+    def label(self, method: str) -> str:
+        """Name of a method, with a mark where it has seen the scored particles."""
+        seen = any(c.settings["sees_held_out"] for c in self.cells if c.method == method)
+        return f"{method} {_SEEN}" if seen else method
+
+    def medians(self, dataset: str) -> dict[str, dict[str, Median]]:
+        """Medians over seeds, by method and metric."""
+        values: dict[str, dict[str, list[float]]] = {}
+        for entry in self.entries:
+            if entry.dataset == dataset:
+                values.setdefault(entry.method, {}).setdefault(entry.metric, []).append(entry.value)
+        return {
+            method: {metric: median_interval(numbers) for metric, numbers in found.items()}
+            for method, found in values.items()
+        }
+
+
+class _Table(NamedTuple):
+    """Rows of text under a head; the first column is a name."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        """For summary.md."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def html(self) -> str:
+        """For the page."""
+        head = "".join(
+            f"<th{_number(place)}>{escape(name)}</th>" for place, name in enumerate(self.head)
+        )
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td{_number(k)}>{escape(text)}</td>" for k, text in enumerate(row))
+            + "</tr>"
+            for row in self.rows
+        )
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f'<div class="scroll">{table}</div>'
+
+
+def _number(place: int) -> str:
+    """Class of all columns but the first."""
+    return ' class="n"' if place else ""
+
+
+class _Section(NamedTuple):
+    """A heading, what it says, and a table."""
+
+    heading: str
+    words: list[str]
+    table: _Table | None
+
+
+def write_summary(found: Findings) -> str:
+    """Writes the summary.
+
+    Args:
+        found: What was found.
+
+    Returns:
+        Markdown.
+    """
+    lines = [f"# {found.title}", ""]
+    lines += [f"- {name}: {value}" for name, value in found.facts.items()]
+    for section in _sections(found):
+        lines += ["", f"## {section.heading}", "", "\n".join(section.words)]
+        if section.table is not None:
+            lines += ["", section.table.markdown()]
+    return "\n".join(lines) + "\n"
+
+
+def draw_leaderboard(found: Findings) -> str:
+    """Writes the leaderboard.
+
+    Args:
+        found: What was found.
+
+    Returns:
+        HTML with its style and pictures inside.
+    """
+    parts = [f"<h1>{escape(found.title)}</h1>", html_facts(found.facts)]
+    sections = _sections(found)
+    for number, section in enumerate(sections):
+        parts.append(f"<h2>{escape(section.heading)}</h2>")
+        if section.table is not None:
+            parts.append(section.table.html())
+        parts += [f"<p>{escape(words)}</p>" for words in section.words]
+        if number == 0 and found.entries:
+            parts.append(html_figure(_draw_points(found)))
+    parts.append(_everything(found))
+    return html_page(found.title, parts)
+
+
+def _sections(found: Findings) -> list[_Section]:
+    """All that is told, in order."""
+    sections = [_overall(found)]
+    sections += [_of_data_set(found, dataset) for dataset in found.datasets]
+    if found.failures:
+        words = [f"{name}: {reason}" for name, reason in found.failures.items()]
+        sections.append(_Section("What failed", words, None))
+    return sections
+
+
+def _overall(found: Findings) -> _Section:
+    """Ranks over all data sets, where there are methods on all of them."""
+    ranks, metrics = rank_methods(found.entries, found.cells, found.datasets)
+    heading = "All data sets" if len(found.datasets) > 1 else "Leaderboard"
+    if not ranks:
+        return _Section(heading, ["No method is finished on all data sets and seeds."], None)
+    rows = [[found.label(rank.model), _rank(rank)] for rank in ranks]
+    words = [_RANK_WORDS, f"Metrics: {_names(metrics)}."]
+    return _Section(heading, words, _Table(["method", "rank"], rows))
+
+
+def _of_data_set(found: Findings, dataset: str) -> _Section:
+    """Ranks and medians on one data set."""
+    medians = found.medians(dataset)
+    ranks, metrics = rank_methods(found.entries, found.cells, [dataset])
+    order = [rank.model for rank in ranks]
+    order += [method for method in medians if method not in order]
+    known = {rank.model: _rank(rank) for rank in ranks}
+    columns = [name for name in _COLUMNS if any(name in own for own in medians.values())]
+    head = ["method", "seeds", "rank"] + [
+        f"{_COLUMNS[name][0]} (best {_COLUMNS[name][1]})"
+        if _COLUMNS[name][1]
+        else _COLUMNS[name][0]
+        for name in columns
+    ]
+    rows = [
+        [
+            found.label(method),
+            str(max(median.count for median in medians[method].values())),
+            known.get(method, ""),
+            *(_median(medians[method].get(name)) for name in columns),
+        ]
+        for method in order
+    ]
+    if not rows:
+        return _Section(dataset, ["Nothing is finished."], None)
+    words = [
+        _CELL_WORDS,
+        f"Ranked by {len(metrics)} metrics: {_names(metrics)}." if metrics else "",
+    ]
+    if any(_SEEN in row[0] for row in rows):
+        words.append(_SEEN_WORDS)
+    return _Section(dataset, [text for text in words if text], _Table(head, rows))
+
+
+def _names(metrics: Sequence[str]) -> str:
+    """Metrics without their groups."""
+    return ", ".join(name.rpartition("/")[2] for name in metrics)
+
+
+def _rank(rank: ModelRank) -> str:
+    return f"{rank.mean_rank:.2f} ({rank.spread:.2f})"
+
+
+def _median(median: Median | None) -> str:
+    if median is None:
+        return ""
+    if median.low is None or median.high is None:
+        return f"{median.value:.3g}"
+    return f"{median.value:.3g} ({median.low:.3g} to {median.high:.3g})"
+
+
+def _draw_points(found: Findings) -> Picture:
+    """A point for each cell, methods below each other, a panel for each data set."""
+    methods = list(dict.fromkeys(entry.method for entry in found.entries))
+    datasets = found.datasets
+    figure = Figure(
+        figsize=(7.0, len(datasets) * (0.7 + 0.28 * len(methods))), layout="constrained"
+    )
+    panels = figure.subplots(len(datasets), squeeze=False, sharex=True)[:, 0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        for row, method in enumerate(methods):
+            values = [
+                entry.value
+                for entry in found.entries
+                if (entry.method, entry.dataset, entry.metric) == (method, dataset, _PANEL)
+            ]
+            axes.plot(values, [row] * len(values), "o", color="C0", alpha=0.6)
+        axes.set_yticks(range(len(methods)), methods)
+        axes.set(title=dataset, ylim=(len(methods) - 0.5, -0.5), xlim=(0, 1.02))
+        axes.grid(axis="x", alpha=0.3)
+    panels[-1].set_xlabel("MCC of z with the true factors")
+    return Picture(
+        "points",
+        "How well coordinates of z follow the true factors",
+        "A point is a seed. 1 is best; unrelated codes have small values above 0.",
+        figure,
+    )
+
+
+def _everything(found: Findings) -> str:
+    """Medians of all metrics, folded away."""
+    rows = [
+        [dataset, found.label(method), metric, _median(median)]
+        for dataset in found.datasets
+        for method, own in found.medians(dataset).items()
+        for metric, median in own.items()
+    ]
+    table = _Table(["data set", "method", "metric", "median"], rows)
+    return f"<details><summary>All metrics</summary>{table.html()}</details>"

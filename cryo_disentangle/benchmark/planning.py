@@ -1,0 +1,127 @@
+"""The stacks and cells of a benchmark, checked before any of them runs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryo_disentangle.benchmark.cells import Cell, Stack
+from cryo_disentangle.benchmark.configuration import Benchmark, DataSet, Method
+from cryo_disentangle.benchmark.latents import find_latents, read_stored
+from cryo_disentangle.evaluation.cryodrgn_runs import is_cryodrgn_run
+from cryo_disentangle.evaluation.training_runs import check_configuration
+
+__all__ = ["Plan", "make_plan", "make_stacks"]
+
+
+class Plan(NamedTuple):
+    """What there is to do.
+
+    Attributes:
+        stacks: Particles of every data set and seed.
+        first: Cells that need nothing but their stack.
+        readings: Cells that read the latents of a cell of ``first``.
+    """
+
+    stacks: list[Stack]
+    first: list[Cell]
+    readings: list[Cell]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells."""
+        return [*self.first, *self.readings]
+
+
+def make_plan(benchmark: Benchmark, out: Path) -> Plan:
+    """Lays out a benchmark, and checks models, latents and runs that it names.
+
+    Args:
+        benchmark: The benchmark.
+        out: Folder to run it in.
+
+    Returns:
+        Its stacks and cells, in the order of the file.
+
+    Raises:
+        FileNotFoundError: If latents or a run are missing.
+        ValueError: If a model can't be made of its configuration, or latents don't fit.
+    """
+    out = out.resolve()
+    first: dict[tuple[str, str, int], Cell] = {}
+    readings = []
+    for method in sorted(benchmark.methods.values(), key=lambda method: method.of is not None):
+        for dataset in [benchmark.datasets[name] for name in method.on]:
+            settings = _settings(benchmark, method, dataset)
+            for seed in benchmark.seeds:
+                cell = Cell(method.name, dataset.name, seed, out, settings)
+                own: dict[str, Any] = {"stack": dataset.with_seed(seed)}
+                if method.of is not None:
+                    own["of_digest"] = first[method.of, dataset.name, seed].digest
+                elif method.folder is not None:
+                    own |= _finished(method, dataset, seed)
+                cell = replace(cell, settings=settings | own)
+                if method.of is None:
+                    first[method.name, dataset.name, seed] = cell
+                else:
+                    readings.append(cell)
+    return Plan(make_stacks(benchmark, out), list(first.values()), readings)
+
+
+def make_stacks(benchmark: Benchmark, out: Path) -> list[Stack]:
+    """Lists the particles of all data sets and seeds.
+
+    Args:
+        benchmark: The benchmark.
+        out: Folder to run it in.
+
+    Returns:
+        The stacks, in the order of the file.
+    """
+    return [
+        Stack(dataset.name, seed, out.resolve(), dataset.with_seed(seed))
+        for dataset in benchmark.datasets.values()
+        for seed in benchmark.seeds
+    ]
+
+
+def _settings(benchmark: Benchmark, method: Method, dataset: DataSet) -> dict[str, Any]:
+    """What the results of all seeds depend on."""
+    settings = {
+        "kind": method.kind,
+        "held_out": benchmark.held_out,
+        "sees_held_out": method.sees_held_out,
+    }
+    if method.of is not None:
+        return settings | {"of": method.of}
+    if method.folder is not None:
+        return settings
+    training = benchmark.training(method, dataset)
+    where = f"{benchmark.file}: {method.name} on {dataset.name}"
+    try:
+        check_configuration(training)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    return settings | {"training": training, "restarts": method.restarts}
+
+
+def _finished(method: Method, dataset: DataSet, seed: int) -> dict[str, Any]:
+    """Latents or a run that somebody else has made."""
+    folder = Path(method.folder or "") / dataset.name / f"seed_{seed}"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder}: no such folder; {method.name} needs one for each data set and seed"
+        )
+    if method.kind == "latents":
+        path = find_latents(folder)
+        read_stored(path, dataset.n_images)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return {"folder": str(folder), "sha256": digest}
+    if not is_cryodrgn_run(folder):
+        raise ValueError(f"{folder}: a run of cryoDRGN expected, found no weights*.pkl")
+    weights = sorted(folder.glob("weights*.pkl"))
+    # Weights are large; whoever trains on changes their time.
+    marks = {path.name: path.stat().st_mtime_ns for path in weights}
+    return {"folder": str(folder), "weights": marks}

@@ -1,0 +1,193 @@
+"""Scores of a cell: the held-out particles of its stack, and the truth about them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from cryo_disentangle.benchmark.cells import Cell
+from cryo_disentangle.benchmark.latents import (
+    find_latents,
+    read_linearly,
+    read_stored,
+    write_stored,
+)
+from cryo_disentangle.benchmark.restarts import Restart, best_restart
+from cryo_disentangle.callbacks import adapt
+from cryo_disentangle.callbacks.held_out import make_true_generator
+from cryo_disentangle.callbacks.simulated_sources import SimulatedFolder
+from cryo_disentangle.evaluation import DataFiles, FinishedRun, Latents, open_run
+from cryo_disentangle.evaluation.scores import Measurement
+from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
+from cryo_disentangle.metrics import TrueGenerator
+from cryo_disentangle.metrics.particle_rows import evaluating
+from cryo_disentangle.particles import ParticleData, PreparedData, Preprocessing
+
+__all__ = ["score_cell"]
+
+_BATCH_SIZE = 64
+_MONITOR = "val/reconstruction"
+
+
+def score_cell(folder: Path) -> None:
+    """Opens what a cell has made, scores it, and writes ``z.npz`` and ``result.json``.
+
+    Latents of all particles are kept, of which the last ``held_out`` are scored.
+
+    Args:
+        folder: The cell's folder.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If latents, run or stack don't fit together, or no restart has a finite
+            reconstruction.
+        TypeError: If the model or its data can't be looked at.
+    """
+    cell = Cell.read(folder)
+    if cell.settings["kind"] == "training":
+        run, found = _best_training(cell)
+    else:
+        run, found = _finished(cell), {}
+    scores, missing, latents = measure(run, cell.stack, cell.settings["held_out"])
+    write_stored(folder / "z.npz", latents)
+    metrics = {name: value for name, value in (found | scores).items() if math.isfinite(value)}
+    cell.write_result({"metrics": metrics, "missing": missing})
+
+
+def measure(
+    run: FinishedRun, stack: Path, held_out: int
+) -> tuple[dict[str, float], dict[str, str], Latents]:
+    """Measures a run on the last particles of a stack.
+
+    Args:
+        run: The run; its data are the whole stack.
+        stack: Folder that ``cryo-disentangle simulate`` has written.
+        held_out: How many particles are scored.
+
+    Returns:
+        Scores by ``group/name``, why others could not be had, and latents of all particles.
+
+    Raises:
+        ValueError: If there are not as many latents as particles.
+        TypeError: If the run's data have no particles that can be counted.
+    """
+    source = SimulatedFolder(stack)
+    factors = source.stack.labels.factors
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run.module.to(device)
+    model = adapt(run.module) if run.stored is None else None
+    particles = Particles(run, _BATCH_SIZE, device, factors)
+    if len(particles) != len(source.stack):
+        raise ValueError(
+            f"{run.folder}: a run on all {len(source.stack)} particles of {stack} expected, found "
+            f"{len(particles)}"
+        )
+    chosen: npt.NDArray[np.int64] = np.arange(len(particles) - held_out, len(particles))
+    with show_progress(None) as progress, evaluating(run.module):
+        rows = infer_all(run, model, particles, progress)
+        truth = None if model is None else _true_generator(source, run)
+        measured = Measurement(run, model, particles, rows, chosen, truth, resamples=0)
+        measured.measure(progress)
+    scores = {
+        f"{group}/{name}": score.value
+        for group, members in measured.scores.items()
+        for name, score in members.items()
+    }
+    log_variance = None if rows.log_variance is None else rows.log_variance.numpy()
+    return scores, measured.missing, Latents(rows.mean.numpy(), log_variance)
+
+
+def _true_generator(source: SimulatedFolder, run: FinishedRun) -> TrueGenerator | None:
+    """What the particles were made by, in images as the model takes them."""
+    if not isinstance(run.data, PreparedData):
+        return None
+    return make_true_generator(source, run.data.preprocessing)
+
+
+def _best_training(cell: Cell) -> tuple[FinishedRun, dict[str, float]]:
+    """The restart that reconstructs particles best that it was not trained on, nor is scored by."""
+    _quiet()
+    restarts, runs, seconds = [], [], 0.0
+    for number in range(cell.settings["restarts"]):
+        folder = cell.folder / f"restart_{number}"
+        run = open_run(folder)
+        restarts.append(Restart(number, _reconstruction(run), run.module))  # type: ignore[arg-type]
+        runs.append(run)
+        seconds += float((folder / "seconds.txt").read_text())
+    best = restarts[0] if len(restarts) == 1 else best_restart(restarts)
+    run = runs[best.seed]
+    if not isinstance(run.data, PreparedData):
+        raise TypeError(
+            f"{run.folder}: data must tell how images are prepared (PreparedData), found "
+            f"{type(run.data).__name__}"
+        )
+    found = {"training/seconds": seconds, "training/reconstruction": best.score}
+    return replace(run, data=_open_stack(cell, run.data.preprocessing)), found
+
+
+def _reconstruction(run: FinishedRun) -> float:
+    """Error of validation particles; infinity where there are none or it is NaN."""
+    trainer = L.Trainer(
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    module: Any = run.module
+    logged = trainer.validate(module, datamodule=run.data, verbose=False)
+    score = next((metrics[_MONITOR] for metrics in logged if _MONITOR in metrics), math.nan)
+    return math.inf if math.isnan(score) else score
+
+
+def _finished(cell: Cell) -> FinishedRun:
+    """Latents, or a run, that somebody else has made, or a reading of another cell's latents."""
+    settings = cell.settings
+    count = int(np.load(cell.stack / "truth.npz")["factors"].shape[0])
+    if settings["kind"] == "cryodrgn":
+        ctf = cell.stack / "ctf.pkl"
+        files = DataFiles(
+            cell.stack / "particles.mrcs",
+            cell.stack / "poses.pkl",
+            ctf if ctf.is_file() else None,
+        )
+        return open_run(Path(settings["folder"]), None, files)
+    if settings["kind"] == "latents":
+        folder = Path(settings["folder"])
+        latents = read_stored(find_latents(folder), count)
+    else:
+        folder = cell.at(settings["of"])
+        latents = read_linearly(read_stored(folder / "z.npz", count), settings["kind"])
+    data = _open_stack(cell, None)
+    return FinishedRun(folder, settings["kind"], 0, data, nn.Identity(), latents)
+
+
+def _open_stack(cell: Cell, preprocessing: Preprocessing | None) -> ParticleData:
+    """All particles of the cell's stack."""
+    ctf = cell.stack / "ctf.pkl"
+    return ParticleData(
+        cell.stack / "particles.mrcs",
+        poses=cell.stack / "poses.pkl",
+        ctf=ctf if ctf.is_file() else None,
+        labels=cell.stack / "truth.npz",
+        preprocessing=preprocessing,
+        batch_size=_BATCH_SIZE,
+    )
+
+
+def _quiet() -> None:
+    """Silences advice about what is done on purpose."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")
