@@ -27,7 +27,6 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from inference import exact_kl_weight
 from torch import Tensor, nn
@@ -54,8 +53,8 @@ from cryo_disentangle.simulation import (
     UniformFactors,
     ViewsFromFile,
     WhiteNoise,
+    resting_atoms,
 )
-from cryo_disentangle.structures import Atoms
 from cryo_disentangle.types import ParticleBatch
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
@@ -64,37 +63,9 @@ from harness import HeldOut, Method, run, write_once
 Decoder = Callable[[int, int], nn.Module]
 
 RESIDUES = {"nmp": "30-59", "lid": "122-159"}
-_NITROGEN, _BOND = 7, 1.7  # Å
 _SNR, _SIDE, _PIXEL_SIZE = 0.1, 64, 1.6
 _CORNERS = [(0.2, 0.2), (0.2, 0.8), (0.5, 0.5), (0.8, 0.2), (0.8, 0.8)]
 _NEIGHBOURS = 50
-
-
-def open_structure(molecule: AdenylateKinase) -> Atoms:
-    """The atoms of the open structure, with residues told from the bonds of the backbone."""
-    elements = molecule.weights.numpy().astype(np.int64)
-    position = molecule.centres(torch.zeros(1, 2))[0].double().numpy()
-    count = len(elements)
-    begins = np.zeros(count, dtype=np.int64)
-    begins[0] = 1
-    # Atoms come as N, CA, side chain, C, O: a nitrogen bound to the atom two before it and to the
-    # next begins a residue, which that at the end of asparagine's side chain is not.
-    before = np.linalg.norm(position[2:-1] - position[:-3], axis=1) < _BOND
-    after = np.linalg.norm(position[3:] - position[2:-1], axis=1) < _BOND
-    begins[2:-1] = (elements[2:-1] == _NITROGEN) & before & after
-    name, blank = np.full(count, "X"), np.full(count, " ")
-    return Atoms(
-        Path("4AKE"),
-        position,
-        elements,
-        np.full(count, "A"),
-        begins.cumsum(),
-        name,
-        np.full(count, "UNK"),
-        blank,
-        elements.astype(float),
-        np.full(count, 100.0),
-    )
 
 
 def atomic(
@@ -104,7 +75,7 @@ def atomic(
     hinges = dict(zip(RESIDUES, molecule.hinges, strict=True)) if given else None
     return partial(
         AtomicDecoder,
-        structure=open_structure(molecule),
+        structure=resting_atoms(molecule),
         motion=partial(HingedDomains, domains=RESIDUES, hinges=hinges),
         pixel_size=pixel_size,
         per_residue=per_residue,

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from adk import RESIDUES, open_structure
+from adk import RESIDUES
 from inference import exact_kl_weight
 from torch import Tensor
 
@@ -36,6 +36,7 @@ from cryo_disentangle.simulation import (
     UniformViews,
     WhiteNoise,
     adenylate_kinase_path,
+    resting_atoms,
 )
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
@@ -50,7 +51,7 @@ def _make(data: ParticleData, *, coordinates: int) -> HeterogeneousReconstructio
     hidden = 0 if coordinates == len(RESIDUES) else 32
     decoder = partial(
         AtomicDecoder,
-        structure=open_structure(AdenylateKinase()),
+        structure=resting_atoms(AdenylateKinase()),
         motion=partial(HingedDomains, domains=RESIDUES, hidden=hidden),
         pixel_size=_PIXEL_SIZE,
         per_residue=True,

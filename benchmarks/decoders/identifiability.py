@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from inference import (
     exact_kl_weight,
-    pseudo_atoms,
 )
 
 from cryo_disentangle.decoders import AtomicDecoder, BasisDecoder, HingedDomains
@@ -48,6 +47,7 @@ from cryo_disentangle.simulation import (
     UniformFactors,
     UniformViews,
     WhiteNoise,
+    resting_atoms,
 )
 from cryo_disentangle.structures import Hinge
 
@@ -94,7 +94,7 @@ def atomic(molecule: TwoArms, *, given: bool) -> Callable[[int, int], AtomicDeco
     hinges = dict(zip(_ARMS, known, strict=True))
     return partial(
         AtomicDecoder,
-        structure=pseudo_atoms(molecule.centres(torch.zeros(1, molecule.dim))[0]),
+        structure=resting_atoms(molecule),
         motion=partial(HingedDomains, domains=_ARMS, hinges=hinges, learn_hinges=not given),
         pixel_size=_PIXEL_SIZE,
         sigma_angstrom=molecule.sigma,

@@ -127,7 +127,7 @@ def _simulate(stack: Stack, launcher: Launcher) -> None:
     if stack.is_changed:
         shutil.rmtree(stack.folder, ignore_errors=True)
     stack.write_configuration()
-    words = ["cryo_disentangle", "simulate", "--config", stack.configuration]
+    words: list[str | Path] = ["cryo_disentangle", "simulate", "--config", stack.configuration]
     launcher.run([*words, "--out", stack.folder], stack.log)
 
 

@@ -197,7 +197,7 @@ def _of_data_set(found: Findings, dataset: str) -> _Section:
     rows = [
         [
             found.label(method),
-            str(max(median.count for median in medians[method].values())),
+            str(max(median.seeds for median in medians[method].values())),
             known.get(method, ""),
             *(_median(medians[method].get(name)) for name in columns),
         ]

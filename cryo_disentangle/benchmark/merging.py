@@ -101,8 +101,10 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(below, value) if both and _same_class(below, value) else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and _same_class(below, value):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
     return merged
 
 

@@ -1,4 +1,4 @@
-"""Scores a cell in a process of its own: ``python -m cryo_disentangle.benchmark.score_cell DIR``."""
+"""Scores the cell whose folder is the only argument, in a process of its own."""
 
 from __future__ import annotations
 

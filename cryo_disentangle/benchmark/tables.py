@@ -52,13 +52,13 @@ class Median(NamedTuple):
         value: The median.
         low: Lower end of its interval; None for a single seed.
         high: Upper end.
-        count: Number of seeds.
+        seeds: Number of seeds.
     """
 
     value: float
     low: float | None
     high: float | None
-    count: int
+    seeds: int
 
 
 def collect(cells: Sequence[Cell]) -> list[Entry]:

@@ -23,6 +23,7 @@ from cryo_disentangle.simulation.processes import (
     NormalFactors,
     UniformFactors,
 )
+from cryo_disentangle.simulation.resting import resting_atoms, resting_structure
 from cryo_disentangle.simulation.rigid_domains import RigidDomains
 from cryo_disentangle.simulation.simulation import Simulation
 from cryo_disentangle.simulation.solvent import InSolvent
@@ -86,4 +87,6 @@ __all__ = [
     "adenylate_kinase_path",
     "load_molecule",
     "measure_invertibility",
+    "resting_atoms",
+    "resting_structure",
 ]
