@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,16 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+# Of YAML 1.1 "on", a key of ours, would be true; YAML 1.2 and `fit --config` have these two alone.
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:bool"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -80,7 +91,7 @@ def set_key(settings: dict[str, Any], word: str) -> None:
                 f"--set {word}: {'.'.join(way[: number + 1])} is no mapping, it is {place!r}"
             )
     try:
-        place[last] = yaml.safe_load(text)
+        place[last] = yaml.load(text, _StrictLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"--set {word}: the value is not YAML") from error
 
