@@ -21,7 +21,7 @@ from cryo_disentangle.benchmark.merging import fill_in, merge
 from cryo_disentangle.particles import replacing
 from cryo_disentangle.simulation import Simulation
 
-__all__ = ["Job", "JobError", "Launcher", "run_job"]
+__all__ = ["Job", "JobError", "Launcher", "run_job", "training_configuration"]
 
 Job: TypeAlias = Stack | Cell
 
@@ -151,7 +151,7 @@ def _train(cell: Cell, number: int, launcher: Launcher) -> None:
     folder.mkdir(exist_ok=True)
     path = cell.folder / f"restart_{number}.yaml"
     with replacing(path) as temporary:
-        text = yaml.safe_dump(_configuration(cell, number, folder), sort_keys=False)
+        text = yaml.safe_dump(training_configuration(cell, number, folder), sort_keys=False)
         temporary.write_text(text, encoding="utf-8")
     words: list[str | Path] = ["cryo_disentangle", "fit", "--config", path]
     last = folder / "checkpoints" / "last.ckpt"
@@ -163,8 +163,20 @@ def _train(cell: Cell, number: int, launcher: Launcher) -> None:
         temporary.write_text(f"{time.perf_counter() - started:.2f}\n", encoding="utf-8")
 
 
-def _configuration(cell: Cell, number: int, folder: Path) -> dict[str, Any]:
-    """Configuration of ``cryo-disentangle fit``, with files and seed."""
+def training_configuration(cell: Cell, number: int, folder: Path) -> dict[str, Any]:
+    """Completes the configuration of a training with files and seed.
+
+    Args:
+        cell: A cell of kind ``training``, whose stack is finished.
+        number: Number of the restart.
+        folder: Folder of the run.
+
+    Returns:
+        Configuration of ``cryo-disentangle fit``.
+
+    Raises:
+        OSError: If the list of training particles can't be written.
+    """
     stack = cell.stack
     files = {
         "particles": str(stack / "particles.mrcs"),

@@ -17,7 +17,7 @@ from cryo_disentangle import decoders, encoders, losses, modules, particles, pri
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 
-__all__ = ["check_configuration", "is_training_run", "open_training_run"]
+__all__ = ["build", "check_configuration", "is_training_run", "open_training_run"]
 
 _LAST = "last.ckpt"
 
@@ -59,7 +59,7 @@ def open_training_run(
         raise FileNotFoundError(f"{path}: no such file; without it the model is not known")
     checkpoint_path = _find_checkpoint(folder / "checkpoints", epoch)
     config = _read_yaml(path)
-    module, data = _build(config, path, files or DataFiles())
+    module, data = build(config, path, files or DataFiles())
     checkpoint = _load(checkpoint_path)
     kept = checkpoint.get(type(data).__qualname__)
     if kept is not None:
@@ -162,10 +162,22 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _build(
+def build(
     config: dict[str, Any], path: Path, files: DataFiles
 ) -> tuple[L.LightningModule, L.LightningDataModule]:
-    """Instantiates model and data as the training did."""
+    """Makes model and data as a training does.
+
+    Args:
+        config: Configuration of the training.
+        path: Where it was read from, for messages.
+        files: Where particles lie now.
+
+    Returns:
+        Model and data.
+
+    Raises:
+        ValueError: If the configuration lacks one of them, or does not make it.
+    """
     missing = [name for name in ("model", "data") if not isinstance(config.get(name), dict)]
     if missing:
         raise ValueError(
