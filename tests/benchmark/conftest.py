@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ MODEL: dict[str, Any] = {
 @pytest.fixture
 def settings() -> dict[str, Any]:
     """A benchmark of one data set, a trained method and a reading of it."""
-    return {
+    made = {
         "seeds": [0],
         "held_out": 100,
         "defaults": {
@@ -58,6 +59,7 @@ def settings() -> dict[str, Any]:
         "datasets": {"arms": {"simulate": SIMULATE}},
         "methods": {"vanilla": {}, "PCA": {"kind": "pca", "of": "vanilla"}},
     }
+    return deepcopy(made)
 
 
 def write(folder: Path, settings: dict[str, Any]) -> Path:

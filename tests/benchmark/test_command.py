@@ -16,6 +16,7 @@ import pytest
 from cryo_disentangle import cli
 from cryo_disentangle.benchmark import scoring
 from cryo_disentangle.benchmark.configuration import read_benchmark
+from cryo_disentangle.benchmark.cells import Stack
 from cryo_disentangle.benchmark.executors import ArrayExecutor
 from cryo_disentangle.benchmark.jobs import JobError, Launcher
 from cryo_disentangle.benchmark.planning import make_plan
@@ -28,7 +29,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "benchmark"
 
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Simulations and scores are made in this process, trainings are made up; keeps what was run."""
+    """Simulates and scores in this process, and lets trainings fail; keeps what was run."""
     done: list[str] = []
 
     def run(_: Launcher, words: Sequence[str | Path], log: Path) -> None:
@@ -153,12 +154,11 @@ def test_slurm_needs_submitit_and_sbatch(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_jobs_run_as_an_array_of_submitit(settings: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("submitit")
-    with pytest.raises(ValueError, match="--slurm: .*no_such_option"):
+    with pytest.raises(ValueError, match=r"--slurm: .*no_such_option"):
         ArrayExecutor(tmp_path / "slurm", 1, {"no_such_option": 1}, "local")
     plan = make_plan(read_benchmark(write(tmp_path, settings)), tmp_path / "out")
-    settings["datasets"]["arms"]["simulate"]["box_size"] = 2
     executor = ArrayExecutor(tmp_path / "slurm", 1, {"timeout_min": 5}, "local")
-    broken = plan.stacks[0].__class__("arms", 1, tmp_path / "out", {"n_images": 3})
+    broken = Stack("arms", 1, tmp_path / "out", {"n_images": 3})
     ended = {job.name: reason for job, reason in executor.run([plan.stacks[0], broken])}
     assert ended["data arms, seed 0"] is None
     assert plan.stacks[0].is_finished
