@@ -132,8 +132,9 @@ class Cell:
 
     @cached_property
     def digest(self) -> str:
-        """Names the settings."""
-        text = json.dumps(self.settings, sort_keys=True, default=str)
+        """Names the settings, wherever what others have made lies."""
+        named = {name: value for name, value in self.settings.items() if name != "folder"}
+        text = json.dumps(named, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -58,7 +57,11 @@ def benchmark_command(words: Sequence[str]) -> None:
         folder = options.out
         found = _findings(benchmark, plan, failures)
         _write_tables(found, folder)
-    console.print(f"Tables: {folder / 'summary.md'}, {folder / 'leaderboard.html'}", markup=False)
+    console.print(
+        f"Tables: {folder / 'summary.md'}, {folder / 'leaderboard.html'}",
+        markup=False,
+        soft_wrap=True,
+    )
     _leave(failures, len(plan.cells))
 
 
@@ -117,6 +120,9 @@ def _executor(options: Namespace) -> Executor:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Keeps other processes from the folder, and ends as on Ctrl-C when told to terminate."""
+    # Not at the top: Windows has none, and shall have the other commands.
+    import fcntl
+
     out.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -196,7 +202,7 @@ def _run(executor: Executor, jobs: Sequence[Job], console: Console, what: str) -
         for job, reason in executor.run(jobs):
             if reason is not None:
                 failures[job.name] = reason
-                progress.console.print(f"FAILED {job.name}: {reason}", markup=False)
+                progress.console.print(f"FAILED {job.name}: {reason}", markup=False, soft_wrap=True)
             progress.update(task, advance=1)
     return failures
 

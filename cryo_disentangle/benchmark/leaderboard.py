@@ -164,7 +164,8 @@ def _sections(found: Findings) -> list[_Section]:
     sections = [_overall(found)]
     sections += [_of_data_set(found, dataset) for dataset in found.datasets]
     if found.failures:
-        words = [f"{name}: {reason}" for name, reason in found.failures.items()]
+        # The log's last line tells most.
+        words = [f"{name}: {why.splitlines()[-1]}" for name, why in found.failures.items()]
         sections.append(_Section("What failed", words, None))
     return sections
 

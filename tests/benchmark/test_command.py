@@ -15,8 +15,8 @@ import pytest
 
 from cryo_disentangle import cli
 from cryo_disentangle.benchmark import scoring
-from cryo_disentangle.benchmark.configuration import read_benchmark
 from cryo_disentangle.benchmark.cells import Stack
+from cryo_disentangle.benchmark.configuration import read_benchmark
 from cryo_disentangle.benchmark.executors import ArrayExecutor
 from cryo_disentangle.benchmark.jobs import JobError, Launcher
 from cryo_disentangle.benchmark.planning import make_plan
