@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cryo_disentangle.benchmark.merging import fill_in, merge, read_mapping, set_key
@@ -17,8 +17,9 @@ _plain = st.recursive(
 _mappings = st.dictionaries(st.sampled_from("abc"), _plain, max_size=3)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_mappings, _mappings, _mappings)
-def test_merging_is_associative_with_nothing_as_unit(
+def test_what_is_laid_over_is_there_and_no_key_is_lost(
     a: dict[str, Any], b: dict[str, Any], c: dict[str, Any]
 ) -> None:
     assert merge(a, {}) == merge({}, a) == merge(a, a) == a
@@ -69,10 +70,10 @@ def test_other_files_are_refused(text: str, match: str, tmp_path: Path) -> None:
 
 
 def test_keys_are_set_on_the_way_down() -> None:
-    settings: dict[str, Any] = {"a": {"b": 1, "c": 2}, "d": None}
+    found: dict[str, Any] = {"a": {"b": 1, "c": 2}, "d": None}
     for word in ("a.b=[3, 4]", "d.e.f=5.0e-3", "g=true", "a.c=x=y"):
-        set_key(settings, word)
-    assert settings == {"a": {"b": [3, 4], "c": "x=y"}, "d": {"e": {"f": 0.005}}, "g": True}
+        set_key(found, word)
+    assert found == {"a": {"b": [3, 4], "c": "x=y"}, "d": {"e": {"f": 0.005}}, "g": True}
 
 
 @pytest.mark.parametrize(
