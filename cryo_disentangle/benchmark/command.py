@@ -142,8 +142,9 @@ def _interrupt(*_: object) -> None:
 
 def _run_plan(plan: Plan, executor: Executor, console: Console, *, rerun: bool) -> dict[str, str]:
     """Runs what is not finished; returns why some of it failed, by name."""
-    first, readings = (_open_cells(cells, rerun=rerun) for cells in (plan.first, plan.readings))
-    needed = {cell.stack for cell in [*first, *readings]}
+    waiting = _open_cells(plan.cells, rerun=rerun)
+    first, readings = ([cell for cell in part if cell in waiting] for part in plan[1:])
+    needed = {cell.stack for cell in waiting}
     stacks = [stack for stack in plan.stacks if stack.folder in needed]
     failures = _run(executor, _open_stacks(stacks, rerun=rerun), console, "Simulating")
     for cells, what in ((first, "Training and scoring"), (readings, "Reading latents")):
