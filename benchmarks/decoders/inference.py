@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 
-
 def exact_kl_weight(snr: float) -> float:
     """Weight of the divergence at which a posterior is as wide as the noise makes it.
 
