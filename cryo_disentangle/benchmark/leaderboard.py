@@ -64,12 +64,26 @@ class Findings(NamedTuple):
         return list(dict.fromkeys(cell.dataset for cell in self.cells))
 
     def label(self, method: str) -> str:
-        """Name of a method, with a mark where it has seen the scored particles."""
+        """Names a method in a table.
+
+        Args:
+            method: The method.
+
+        Returns:
+            Its name, with a mark where it has seen the scored particles.
+        """
         seen = any(c.settings["sees_held_out"] for c in self.cells if c.method == method)
         return f"{method} {_SEEN}" if seen else method
 
     def medians(self, dataset: str) -> dict[str, dict[str, Median]]:
-        """Medians over seeds, by method and metric."""
+        """Finds medians over seeds.
+
+        Args:
+            dataset: Name of the data set.
+
+        Returns:
+            Medians by method and metric.
+        """
         values: dict[str, dict[str, list[float]]] = {}
         for entry in self.entries:
             if entry.dataset == dataset:
