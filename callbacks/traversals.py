@@ -117,7 +117,7 @@ def write_series(
     folder, name = stem.parent, stem.name
     files = [f"{name}_{number:02d}.mrc" for number in range(1, len(latents) + 1)]
     projections, level = [], 0.0
-    for number, (file, density) in enumerate(zip(files, densities, strict=True), start=1):
+    for number, (file, density) in enumerate(zip(files, densities, strict=True)):
         write_volume(folder / file, density, pixel_size)
         projections.append(density.sum(axis=0))
         if number == len(files) // 2:
