@@ -22,7 +22,13 @@ from cryo_disentangle.priors import (
 )
 from cryo_disentangle.types import Inference, ParticleBatch, flatten_particles
 
-__all__ = ["IdentifiabilityCheck", "Judgement", "judge_identifiability"]
+__all__ = [
+    "IdentifiabilityCheck",
+    "Judgement",
+    "judge_identifiability",
+    "slowness_scores",
+    "temperature_scores",
+]
 
 # A coordinate whose posterior is narrower than half the prior's variance says something of images.
 _USED_BELOW = 0.5
@@ -103,10 +109,18 @@ def _temperature(rows: dict[str, Tensor]) -> Judgement:
     found = temperature_identifiability(
         rows["mean"].reshape(-1, width), rows["temperature"].flatten()
     )
-    return Judgement(found.verdict, _temperature_scores(found))
+    return Judgement(found.verdict, temperature_scores(found))
 
 
-def _temperature_scores(found: TemperatureIdentifiability) -> dict[str, float]:
+def temperature_scores(found: TemperatureIdentifiability) -> dict[str, float]:
+    """Numbers of a diagnostic by name.
+
+    Args:
+        found: The diagnostic.
+
+    Returns:
+        Those that are finite.
+    """
     scores = {
         "identifiable": float(found.identifiable),
         "rank": float(found.rank),
@@ -125,10 +139,18 @@ def _slowness(rows: dict[str, Tensor]) -> Judgement:
     earlier, later = rows["mean"].unbind(1)
     interval = rows["time"].diff(dim=1)[:, 0] if "time" in rows else None
     found = slowness_identifiability(earlier, later, interval)
-    return Judgement(found.verdict, _slowness_scores(found))
+    return Judgement(found.verdict, slowness_scores(found))
 
 
-def _slowness_scores(found: SlownessIdentifiability) -> dict[str, float]:
+def slowness_scores(found: SlownessIdentifiability) -> dict[str, float]:
+    """Numbers of a diagnostic by name.
+
+    Args:
+        found: The diagnostic.
+
+    Returns:
+        Those that are finite.
+    """
     scores = {
         "identifiable": float(found.identifiable),
         "smallest_kurtosis": float(found.kurtosis.min()),

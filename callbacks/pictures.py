@@ -37,14 +37,18 @@ def _show(axes: Axes, image: FloatArray, limits: tuple[float, float]) -> None:
 
 
 def draw_curves(
-    steps: Sequence[int], training: Sequence[float], validation: Sequence[float]
+    steps: Sequence[int],
+    training: Sequence[float],
+    validation: Sequence[float],
+    unit: str = "optimiser steps",
 ) -> Figure:
     """Draws the loss at the end of each epoch.
 
     Args:
-        steps: Optimiser steps done.
+        steps: Optimiser steps, or epochs, done.
         training: Mean training loss of the epoch.
         validation: Validation loss; NaN where there was none.
+        unit: What is counted by ``steps``.
 
     Returns:
         The figure.
@@ -54,7 +58,7 @@ def draw_curves(
     axes.plot(steps, training, color=_BLUE, marker="o", markersize=3, label="training")
     if np.isfinite(validation).any():
         axes.plot(steps, validation, color=_ORANGE, marker="s", markersize=3, label="held out")
-    axes.set(xlabel="optimiser steps", ylabel="loss (1 = variance of an image)")
+    axes.set(xlabel=unit, ylabel="loss (1 = variance of an image)")
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     return figure

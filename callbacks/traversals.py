@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, resolve_function
 from cryo_disentangle.callbacks.latent_pictures import draw_traversals
@@ -22,7 +22,13 @@ from cryo_disentangle.imaging import desymmetrize, inverse_hartley2
 from cryo_disentangle.particles import replacing, write_volume
 from cryo_disentangle.types import ParticleBatch, Pose
 
-__all__ = ["TraversalVolumes", "chimerax_script", "traversal_latents"]
+__all__ = [
+    "TraversalVolumes",
+    "chimerax_script",
+    "structure_writer",
+    "traversal_latents",
+    "write_series",
+]
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -80,6 +86,69 @@ def chimerax_script(names: Sequence[str], level: float, structures: str | None =
         "# vseries stop #1",
     ]
     return "\n".join(commands) + "\n"
+
+
+def write_series(
+    stem: Path,
+    latents: npt.NDArray[np.float32],
+    densities: Iterable[FloatArray],
+    pixel_size: float,
+    write_structures: Callable[[Path, npt.NDArray[np.float32]], None] | None = None,
+) -> FloatArray:
+    """Writes volumes along a path through latent space, and what plays them in ChimeraX.
+
+    Of the stem ``z1`` these are ``z1_01.mrc``, ``z1_02.mrc``, ..., ``z1_values.txt`` with the
+    latents, one a row, and ``z1.cxc``, all volumes at one contour level: three standard deviations
+    above the mean of the middle one.
+
+    Args:
+        stem: Folder, which must exist, and beginning of the files' names, without spaces.
+        latents: Path, shape (S, Z).
+        densities: Volumes, each (D, D, D), axes z, y, x; taken one by one.
+        pixel_size: Å per pixel.
+        write_structures: Writes moved structures, a model for each row of latents, to a file.
+
+    Returns:
+        Projections along z, shape (S, D, D).
+
+    Raises:
+        OSError: If a file can't be written.
+    """
+    folder, name = stem.parent, stem.name
+    files = [f"{name}_{number:02d}.mrc" for number in range(1, len(latents) + 1)]
+    projections, level = [], 0.0
+    for number, (file, density) in enumerate(zip(files, densities, strict=True)):
+        write_volume(folder / file, density, pixel_size)
+        projections.append(density.sum(axis=0))
+        if number == len(files) // 2:
+            level = float(density.mean() + 3 * density.std())
+    with replacing(folder / f"{name}_values.txt") as temporary:
+        np.savetxt(temporary, latents, fmt="%.8g")
+    structures = None
+    if write_structures is not None:
+        structures = f"{name}.cif"
+        write_structures(folder / structures, latents)
+    with replacing(folder / f"{name}.cxc") as temporary:
+        temporary.write_text(chimerax_script(files, level, structures), encoding="utf-8")
+    return np.stack(projections)
+
+
+def structure_writer(
+    module: nn.Module,
+) -> Callable[[Path, npt.NDArray[np.float32]], None] | None:
+    """Tells how a module writes moved structures.
+
+    Args:
+        module: A model.
+
+    Returns:
+        A function of a file and latents (S, Z), or None where the decoder moves no atoms.
+    """
+    write = getattr(getattr(module, "decoder", None), "write_structures", None)
+    if write is None:
+        return None
+    device = next(module.parameters()).device
+    return lambda file, latents: write(file, torch.from_numpy(latents).to(device))
 
 
 class TraversalVolumes(EpochCallback):
@@ -169,11 +238,15 @@ class TraversalVolumes(EpochCallback):
                 images = np.stack([_render(model, path, first) for path in paths])
             else:
                 evaluate, pixel_size = self._evaluator(pl_module)
-                write_structures = self._structure_writer(pl_module)
+                write_structures = structure_writer(pl_module) if self._volume is None else None
                 images = np.stack(
                     [
-                        _write_series(
-                            folder / f"z{k}", path, evaluate, pixel_size or 1.0, write_structures
+                        write_series(
+                            folder / f"z{k}",
+                            path,
+                            map(evaluate, path),
+                            pixel_size or 1.0,
+                            write_structures,
                         )
                         for k, path in enumerate(paths, start=1)
                     ]
@@ -202,43 +275,6 @@ class TraversalVolumes(EpochCallback):
             return values
 
         return evaluate, pixel_size
-
-    def _structure_writer(
-        self, module: L.LightningModule
-    ) -> Callable[[Path, npt.NDArray[np.float32]], None] | None:
-        """How moved structures are written, where volumes are the module's and it moves atoms."""
-        write = getattr(getattr(module, "decoder", None), "write_structures", None)
-        if write is None or self._volume is not None:
-            return None
-        return lambda file, latents: write(file, torch.from_numpy(latents).to(module.device))
-
-
-def _write_series(
-    stem: Path,
-    path: npt.NDArray[np.float32],
-    evaluate: Callable[[npt.NDArray[np.float32]], FloatArray],
-    pixel_size: float,
-    write_structures: Callable[[Path, npt.NDArray[np.float32]], None] | None,
-) -> FloatArray:
-    """Writes one coordinate's files; returns projections of its volumes (S, D, D)."""
-    folder, name = stem.parent, stem.name
-    files = [f"{name}_{number:02d}.mrc" for number in range(1, len(path) + 1)]
-    projections, level = [], 0.0
-    for number, (file, latent) in enumerate(zip(files, path, strict=True)):
-        density = evaluate(latent)
-        write_volume(folder / file, density, pixel_size)
-        projections.append(density.sum(axis=0))
-        if number == len(path) // 2:
-            level = float(density.mean() + 3 * density.std())
-    with replacing(folder / f"{name}_values.txt") as temporary:
-        np.savetxt(temporary, path, fmt="%.8g")
-    structures = None
-    if write_structures is not None:
-        structures = f"{name}.cif"
-        write_structures(folder / structures, path)
-    with replacing(folder / f"{name}.cxc") as temporary:
-        temporary.write_text(chimerax_script(files, level, structures), encoding="utf-8")
-    return np.stack(projections)
 
 
 def _render(model: AdaptedModel, path: npt.NDArray[np.float32], batch: ParticleBatch) -> FloatArray:

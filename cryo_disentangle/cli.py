@@ -33,7 +33,7 @@ from cryo_disentangle.callbacks import (
     PredictionWriter,
     SignalCheckpoint,
 )
-from cryo_disentangle.evaluation.command import evaluate_command, export_command
+from cryo_disentangle.evaluation.command import evaluate_command, export_command, report_command
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.simulation.command import main as simulate
 
@@ -43,6 +43,7 @@ _DEFAULT_RUN = "runs/default"
 _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "simulate": simulate,
     "evaluate": evaluate_command,
+    "report": report_command,
     "export": export_command,
     "benchmark": benchmark_command,
 }
@@ -159,6 +160,7 @@ def _lightning(words: list[str]) -> None:
             "Besides the commands below there are `cryo-disentangle simulate`, which makes "
             "particle stacks with known factors, `cryo-disentangle evaluate`, which tells whether "
             "the latent space of a finished run, ours or cryoDRGN's, is about shape or about pose, "
+            "`cryo-disentangle report`, which draws a page of it, "
             "`cryo-disentangle export`, which hands it to cryoDRGN's tools, and "
             "`cryo-disentangle benchmark`, which trains and ranks methods on simulated particles.",
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
@@ -10,8 +11,7 @@ from matplotlib.figure import Figure
 
 from cryo_disentangle.benchmark.cells import Cell
 from cryo_disentangle.benchmark.tables import Entry, Median, median_interval, rank_methods
-from cryo_disentangle.evaluation.figures import Picture
-from cryo_disentangle.evaluation.page import html_facts, html_figure, html_page
+from cryo_disentangle.evaluation.page import PagePicture, html_facts, html_figure, html_page
 from cryo_disentangle.metrics import ModelRank
 
 __all__ = ["Findings", "draw_leaderboard", "write_summary"]
@@ -246,7 +246,7 @@ def _median(median: Median | None) -> str:
     return f"{median.value:.3g} ({median.low:.3g} to {median.high:.3g})"
 
 
-def _draw_points(found: Findings) -> Picture:
+def _draw_points(found: Findings) -> PagePicture:
     """A point for each cell, methods below each other, a panel for each data set."""
     methods = list(dict.fromkeys(entry.method for entry in found.entries))
     datasets = found.datasets
@@ -266,11 +266,12 @@ def _draw_points(found: Findings) -> Picture:
         axes.set(title=dataset, ylim=(len(methods) - 0.5, -0.5), xlim=(0, 1.02))
         axes.grid(axis="x", alpha=0.3)
     panels[-1].set_xlabel("MCC of z with the true factors")
-    return Picture(
-        "points",
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=110)
+    return PagePicture(
         "How well coordinates of z follow the true factors",
         "A point is a seed. 1 is best; unrelated codes have small values above 0.",
-        figure,
+        png.getvalue(),
     )
 
 

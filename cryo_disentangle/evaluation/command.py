@@ -1,4 +1,4 @@
-"""The commands ``cryo-disentangle evaluate`` and ``cryo-disentangle export``."""
+"""The commands ``cryo-disentangle evaluate``, ``report`` and ``export``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.opening import open_run
 from cryo_disentangle.evaluation.rendering import infer_by_rendering
+from cryo_disentangle.evaluation.report import evaluated_epoch, write_report
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 
-__all__ = ["evaluate_command", "export_command"]
+__all__ = ["evaluate_command", "export_command", "report_command"]
 
 
 def evaluate_command(words: Sequence[str]) -> None:
@@ -36,7 +37,7 @@ def evaluate_command(words: Sequence[str]) -> None:
         "about pose. Writes metrics.json, pictures and report.html.",
     )
     parser.add_argument("--truth", type=Path, help="truth.npz of a simulated stack")
-    parser.add_argument("--out", type=Path, help="folder to write to; by default RUN/evaluation")
+    _add_out(parser)
     parser.add_argument(
         "--sample", type=int, default=4000, help="particles that are turned and trade poses"
     )
@@ -59,6 +60,33 @@ def evaluate_command(words: Sequence[str]) -> None:
     folder = options.out or options.run / "evaluation"
     found.write(folder)
     console.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def report_command(words: Sequence[str]) -> None:
+    """Runs ``cryo-disentangle report``.
+
+    Args:
+        words: Command line without the command's name.
+
+    Raises:
+        ValueError: If an option, the run or its evaluation is wrong.
+        OSError: If a file is missing, or the folder can't be written to.
+        TypeError: If the run's model can't be looked at.
+        SystemExit: If words are no options, or help was asked for.
+    """
+    parser = _parser(
+        "report",
+        "Draws one HTML page of a finished run from what `evaluate` has found; evaluates first, as "
+        "`evaluate` does by default, where it has not looked at this epoch.",
+    )
+    _add_out(parser)
+    options = parser.parse_args(words)
+    folder = options.out or options.run / "evaluation"
+    run = open_run(options.run, options.epoch, _files(vars(options)))
+    if evaluated_epoch(folder) == run.epoch:
+        Console().print(f"Report: {write_report(folder)}", markup=False, soft_wrap=True)
+    else:
+        evaluate_command(words)
 
 
 def export_command(words: Sequence[str]) -> None:
@@ -142,6 +170,11 @@ def _inferring(run: FinishedRun, options: Namespace, console: Console) -> Finish
         device=_device(options.device),
         console=console,
     )
+
+
+def _add_out(parser: ArgumentParser) -> None:
+    """Where an evaluation lies."""
+    parser.add_argument("--out", type=Path, help="folder to write to; by default RUN/evaluation")
 
 
 def _files(options: dict[str, object]) -> DataFiles:

@@ -6,8 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,13 @@ from cryo_disentangle.callbacks import adapt
 from cryo_disentangle.callbacks.held_out import make_true_generator
 from cryo_disentangle.callbacks.simulated_sources import SimulatedFolder
 from cryo_disentangle.evaluation.figures import Picture, draw_all
-from cryo_disentangle.evaluation.page import PageContent, draw_page
+from cryo_disentangle.evaluation.report import write_report
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.scores import Measurement, Score
-from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
+from cryo_disentangle.evaluation.streaming import AllRows, Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.tables import group_reasons, headlines
-from cryo_disentangle.evaluation.words import Judgement, judge, next_steps
+from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
+from cryo_disentangle.evaluation.words import Judgement, judge
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.particles import PreparedData, read_labels, replacing
@@ -44,6 +43,7 @@ class Evaluation:
         measured: The numbers.
         judgement: What they say.
         pictures: In the order of the report.
+        volumes: Along principal axes of z; None where the model has none.
     """
 
     run: FinishedRun
@@ -51,9 +51,10 @@ class Evaluation:
     measured: Measurement
     judgement: Judgement
     pictures: list[Picture]
+    volumes: PrincipalVolumes | None
 
     def write(self, folder: Path) -> None:
-        """Writes ``metrics.json``, ``report.html`` and the pictures.
+        """Writes ``metrics.json``, ``report.html``, the pictures and ``volumes``.
 
         Args:
             folder: Where to; it is made.
@@ -67,14 +68,21 @@ class Evaluation:
         for picture in self.pictures:
             with replacing(folder / f"{picture.name}.png") as temporary:
                 picture.figure.savefig(temporary, format="png", dpi=130)
-        with replacing(folder / "report.html") as temporary:
-            temporary.write_text(self.page(), encoding="utf-8")
+        if self.volumes is not None:
+            self.volumes.write(folder / "volumes", self.run)
+        write_report(folder)
 
     def as_dict(self) -> dict[str, Any]:
         """What ``metrics.json`` has; numbers that are not finite are null."""
         found = self.measured
         return {
-            "run": {"folder": str(self.run.folder), "epoch": self.run.epoch, **self.facts},
+            "run": {
+                "folder": str(self.run.folder),
+                "epoch": self.run.epoch,
+                "cryodrgn": self.run.is_cryodrgn,
+                "rendered": self.run.renders,
+                **self.facts,
+            },
             "verdict": self.judgement.verdict,
             "scores": {
                 group: {name: _entry(score) for name, score in members.items()}
@@ -85,30 +93,6 @@ class Evaluation:
             "identifiability": found.verdicts,
             "not_measured": found.missing,
         }
-
-    def page(self) -> str:
-        """The report, a page of HTML."""
-        cryodrgn = self.run.is_cryodrgn
-        return draw_page(
-            PageContent(
-                title=f"Is z about shape? {self.run.folder.name}, epoch {self.run.epoch}",
-                facts=self.facts,
-                judgement=self.judgement,
-                verdicts=self.measured.verdicts,
-                scores=self.measured.scores,
-                pictures=self.pictures,
-                missing=self.measured.missing,
-                steps=next_steps(
-                    self.judgement,
-                    str(self.run.folder),
-                    cryodrgn=cryodrgn,
-                    rendered=self.run.renders,
-                ),
-                footer=f"cryo-disentangle {version('cryo-disentangle')}, "
-                f"{datetime.now():%Y-%m-%d %H:%M}. Intervals hold 95 % and come from halves of the "
-                "particles (half-sample bootstrap).",
-            )
-        )
 
     def show(self, console: Console) -> None:
         """Prints the judgement and the table.
@@ -187,9 +171,10 @@ def evaluate(
         chosen = particles.sample(sample)
         measured = Measurement(run, model, particles, rows, chosen, generator, resamples)
         measured.measure(progress)
-        pictures = list(draw_all(run, model, particles, rows, measured, progress))
+        volumes = _volumes(run, rows, target, measured)
+        pictures = list(draw_all(run, model, particles, rows, measured, volumes, progress))
     facts = _facts(run, len(particles), len(chosen))
-    return Evaluation(run, facts, measured, judge(measured.scores), pictures)
+    return Evaluation(run, facts, measured, judge(measured.scores), pictures, volumes)
 
 
 def _read_truth(
@@ -212,6 +197,17 @@ def _read_truth(
     if source.box_size != getattr(run.data, "box_size", source.box_size):
         return factors, None
     return factors, make_true_generator(source, run.data.preprocessing)
+
+
+def _volumes(
+    run: FinishedRun, rows: AllRows, device: torch.device, measured: Measurement
+) -> PrincipalVolumes | None:
+    """Volumes along principal axes, or the reason why there are none."""
+    try:
+        return evaluate_volumes(run, rows, device)
+    except (ValueError, TypeError) as error:
+        measured.missing["volumes"] = str(error)
+        return None
 
 
 def _facts(run: FinishedRun, count: int, chosen: int) -> dict[str, str]:

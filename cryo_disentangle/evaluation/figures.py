@@ -21,13 +21,13 @@ from cryo_disentangle.callbacks.latent_figures import (
     draw_matching,
     draw_turning,
 )
-from cryo_disentangle.callbacks.latent_pictures import draw_traversals
-from cryo_disentangle.callbacks.prediction import EvaluatesVolumes
 from cryo_disentangle.callbacks.run_particles import InferredRows
+from cryo_disentangle.evaluation.history import draw_history
 from cryo_disentangle.evaluation.readings import fit_independent
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.scores import Measurement, Score
 from cryo_disentangle.evaluation.streaming import AllRows, Particles
+from cryo_disentangle.evaluation.volumes import PrincipalVolumes
 from cryo_disentangle.imaging import (
     desymmetrize,
     inverse_hartley2,
@@ -37,34 +37,30 @@ from cryo_disentangle.imaging import (
 from cryo_disentangle.networks import LinearReadout
 from cryo_disentangle.types import ParticleBatch, Pose
 
-__all__ = ["Picture", "draw_all"]
+__all__ = ["CAPTIONS", "Picture", "draw_all"]
 
 # Okabe and Ito 2008: told apart with any colour vision.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
 _IMAGES, _DRAWN, _TURNED = 6, 2000, 256
-_AXES, _STEPS, _PERCENTILES, _LARGEST_BOX = 3, 7, (5.0, 95.0), 64
 _COMPONENTS = 4
 
 FloatArray = npt.NDArray[np.floating]
 
 
 class Picture(NamedTuple):
-    """A picture and what to see in it.
+    """A picture, whose title and caption are in `CAPTIONS`.
 
     Attributes:
         name: Of its file, without suffix.
-        title: In a few words.
-        caption: What to look for.
         figure: The picture.
     """
 
     name: str
-    title: str
-    caption: str
     figure: Figure
 
 
-_CAPTIONS = {
+# Title and what to look for, in the order of a report.
+CAPTIONS = {
     "leaks": (
         "What z knows that it should not",
         "Share of z that can be told from where a particle is seen from, or from how it was "
@@ -102,6 +98,11 @@ _CAPTIONS = {
         "Each row goes from one end of the particles to the other. If shape changes, the rows show "
         "it; if they show the molecule turn, z holds pose.",
     ),
+    "history": (
+        "The loss while it was trained",
+        "Where it still falls at the end, train longer; where it rises for held-out particles, the "
+        "model learns noise.",
+    ),
 }
 
 
@@ -111,6 +112,7 @@ def draw_all(
     particles: Particles,
     rows: AllRows,
     measured: Measurement,
+    volumes: PrincipalVolumes | None,
     progress: Progress,
 ) -> Iterator[Picture]:
     """Draws everything that the run allows.
@@ -121,6 +123,7 @@ def draw_all(
         particles: Its particles.
         rows: What is inferred of all of them.
         measured: What was measured; gets the reason of each picture that fails.
+        volumes: Volumes along principal axes; None where the model has none.
         progress: Where to tell how far it is.
 
     Yields:
@@ -137,7 +140,8 @@ def draw_all(
         "coordinates": lambda: _draw_coordinates(measured.coordinates),
         "components": lambda: _draw_components(some),
         "reconstructions": lambda: None if model is None else _draw_images(run, model, particles),
-        "volumes": lambda: _draw_volumes(run, rows, particles.device),
+        "volumes": lambda: None if volumes is None else volumes.draw(),
+        "history": lambda: draw_history(run.folder),
     }
     task = progress.add_task("Drawing", total=len(drawings))
     for name, draw in drawings.items():
@@ -149,7 +153,7 @@ def draw_all(
             figure = None
         progress.update(task, advance=1)
         if figure is not None:
-            yield Picture(name, *_CAPTIONS[name], figure)
+            yield Picture(name, figure)
 
 
 def _draw_leaks(scores: Mapping[str, Score]) -> Figure | None:
@@ -268,24 +272,3 @@ def _centred(batch: ParticleBatch) -> Tensor:
 def _real(images: Tensor) -> Tensor:
     """Real images; a Hartley transform is told by its odd side."""
     return inverse_hartley2(desymmetrize(images)) if images.shape[-1] % 2 else images
-
-
-def _draw_volumes(run: FinishedRun, rows: AllRows, device: torch.device) -> Figure | None:
-    """Projections of volumes along the first principal axes."""
-    module = run.module
-    if not isinstance(module, EvaluatesVolumes):
-        return None
-    readout = LinearReadout.pca(rows.mean)
-    scores = readout(rows.mean).numpy()
-    count = min(_AXES, scores.shape[1])
-    side = min(module.box_size, _LARGEST_BOX)
-    low, high = np.percentile(scores[:, :count], _PERCENTILES, axis=0)
-    values = np.linspace(low, high, _STEPS).T.astype(np.float32)
-    images = []
-    for k in range(count):
-        along = readout.centre + torch.from_numpy(values[k])[:, None] * readout.matrix[k]
-        volumes = (module.volume(latent.to(device), side) for latent in along)
-        images.append(np.stack([volume.float().cpu().numpy().sum(0) for volume in volumes]))
-    pixel_size = module.pixel_size * module.box_size / side
-    names = [f"PC{k + 1}" for k in range(count)]
-    return draw_traversals(np.stack(images), values, _PERCENTILES, pixel_size, names)

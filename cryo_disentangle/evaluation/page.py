@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import groupby
 from typing import NamedTuple
 
-from cryo_disentangle.evaluation.figures import Picture
 from cryo_disentangle.evaluation.scores import Score
 from cryo_disentangle.evaluation.tables import Row, group_reasons, headlines
 from cryo_disentangle.evaluation.words import Judgement
 
-__all__ = ["PageContent", "draw_page", "html_facts", "html_figure", "html_page"]
+__all__ = ["PageContent", "PagePicture", "draw_page", "html_facts", "html_figure", "html_page"]
 
 _STYLE = """
 :root { --ink: #1a1a1a; --soft: #5a5a5a; --line: #dcdcdc; --good: #00704f; --fair: #8a5a00;
@@ -49,6 +47,20 @@ footer { color: var(--soft); font-size: .85rem; margin-top: 2rem; }
 """
 
 
+class PagePicture(NamedTuple):
+    """A picture and what to see in it.
+
+    Attributes:
+        title: In a few words.
+        caption: What to look for.
+        png: The picture's file.
+    """
+
+    title: str
+    caption: str
+    png: bytes
+
+
 class PageContent(NamedTuple):
     """What a page tells.
 
@@ -69,7 +81,7 @@ class PageContent(NamedTuple):
     judgement: Judgement
     verdicts: Mapping[str, str]
     scores: Mapping[str, Mapping[str, Score]]
-    pictures: Sequence[Picture]
+    pictures: Sequence[PagePicture]
     missing: Mapping[str, str]
     steps: Sequence[tuple[str, str]]
     footer: str
@@ -171,7 +183,7 @@ def _interval(score: Score) -> str:
     return f"{score.low:.3g} to {score.high:.3g}"
 
 
-def html_figure(picture: Picture) -> str:
+def html_figure(picture: PagePicture) -> str:
     """Puts a picture inside a page.
 
     Args:
@@ -180,9 +192,7 @@ def html_figure(picture: Picture) -> str:
     Returns:
         HTML with the picture in it.
     """
-    stream = io.BytesIO()
-    picture.figure.savefig(stream, format="png", dpi=110)
-    code = base64.b64encode(stream.getvalue()).decode("ascii")
+    code = base64.b64encode(picture.png).decode("ascii")
     return (
         f'<figure><img alt="{escape(picture.title)}" src="data:image/png;base64,{code}">'
         f"<figcaption><strong>{escape(picture.title)}.</strong> {escape(picture.caption)}"

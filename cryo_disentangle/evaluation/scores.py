@@ -13,6 +13,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from cryo_disentangle.callbacks import AdaptedModel
+from cryo_disentangle.callbacks.identifiability import slowness_scores, temperature_scores
 from cryo_disentangle.evaluation.readings import fit_independent
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import AllRows, Particles
@@ -80,7 +81,7 @@ class Measurement:
 
     Attributes:
         scores: By group and name. Groups are pose_leak, rotation, interventions,
-            true_interventions, conformations and disentanglement.
+            true_interventions, conformations, disentanglement and identifiability.
         coordinates: Of each coordinate of z, by name.
         components: Of each principal and each independent component, by name.
         verdicts: What labels say about identifiability, in words.
@@ -258,7 +259,7 @@ class Measurement:
         if "temperature" in labels:
             with self._attempt("temperature_identifiability"):
                 found = temperature_identifiability(mean, labels["temperature"])
-                self.verdicts["temperature"] = found.verdict
+                self._verdict("temperature", found.verdict, temperature_scores(found))
         if {"time", "trajectory"} <= labels.keys():
             with self._attempt("slowness_identifiability"):
                 time, trajectory = (labels[name].numpy() for name in ("time", "trajectory"))
@@ -267,7 +268,13 @@ class Measurement:
                 later = following[first]
                 interval = labels["time"][later] - labels["time"][first]
                 steps = slowness_identifiability(mean[first], mean[later], interval)
-                self.verdicts["time"] = steps.verdict
+                self._verdict("time", steps.verdict, slowness_scores(steps))
+
+    def _verdict(self, label: str, words: str, scores: Mapping[str, float]) -> None:
+        """Keeps what a label says about identifiability."""
+        self.verdicts[label] = words
+        group = self.scores.setdefault("identifiability", {})
+        group.update({f"{label}_{name}": Score(value) for name, value in scores.items()})
 
 
 def _with_intervals(found: Mapping[str, Interval]) -> dict[str, Score]:

@@ -33,6 +33,7 @@ _GROUPS = {
     "true_interventions": "Poses traded, the true molecule",
     "conformations": "Use of the latent space",
     "disentanglement": "Against the true factors",
+    "identifiability": "Do labels tell the coordinates apart?",
 }
 
 _NUISANCES = {
@@ -95,6 +96,15 @@ _WORDS = {
         "infomec_compactness": ("InfoMEC compactness", "1"),
         "beta_vae": ("BetaVAE score", "1"),
         "factor_vae": ("FactorVAE score", "1"),
+    },
+    "identifiability": {
+        "temperature_rank": ("directions in which the temperature changes z", ""),
+        "temperature_required_rank": ("directions that are needed", ""),
+        "temperature_condition_number": ("condition number of these", ""),
+        "temperature_smallest_separation": ("how differently two coordinates react, least", ""),
+        "time_smallest_kurtosis": ("excess kurtosis of steps, least", ""),
+        "time_largest_exponent": ("exponent of steps (Laplace 1, normal 2), largest", ""),
+        "time_largest_dependence": ("dependence of two coordinates' steps, largest", "0"),
     },
 }
 

@@ -15,7 +15,8 @@ import yaml
 from torch import nn
 
 from cryo_disentangle.evaluation import DataFiles, FinishedRun, Latents, evaluate, open_run
-from cryo_disentangle.evaluation.command import evaluate_command
+from cryo_disentangle.evaluation.command import evaluate_command, report_command
+from cryo_disentangle.evaluation.history import draw_history
 from cryo_disentangle.particles import ParticleData, read_poses
 from cryo_disentangle.priors import kl_standard_normal
 from tests import tiny
@@ -74,12 +75,74 @@ def test_page_needs_nothing_else(written: Path) -> None:
         "components",
         "reconstructions",
         "volumes",
+        "history",
     }
     assert page.count("data:image/png;base64,") == len(names)
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "nan" not in re.sub(r"base64,[^\"]*", "", page)
     assert 'name="viewport"' in page
     assert "@media print" in page
+
+
+def test_volumes_play_in_chimerax(written: Path) -> None:
+    names = {path.name for path in (written / "volumes").iterdir()}
+    steps = {f"pc{axis}_{step:02d}.mrc" for axis in (1, 2) for step in range(1, 8)}
+    assert names == steps | {f"pc{axis}{end}" for axis in (1, 2) for end in (".cxc", "_values.txt")}
+    assert f"chimerax {written / 'volumes/pc1.cxc'}" in (written / "report.html").read_text()
+
+
+def test_report_takes_what_was_found(
+    written: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(written, tmp_path / "found")
+    before = (tmp_path / "found/report.html").read_text()
+    (tmp_path / "found/report.html").unlink()
+    report_command([str(finished / "run"), "--out", str(tmp_path / "found")])
+    assert capsys.readouterr().out == f"Report: {tmp_path / 'found/report.html'}\n"
+    again = (tmp_path / "found/report.html").read_text()
+    body = [re.sub(r"<footer>.*|chimerax [^<]*", "", page) for page in (before, again)]
+    assert body[0] == body[1]
+
+
+def test_report_evaluates_first(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("cryo_disentangle.evaluation.command.evaluate_command", asked.append)
+    words = [str(finished / "run"), "--out", str(tmp_path)]
+    report_command(words)
+    older = {"folder": "x", "epoch": 1, "cryodrgn": False, "rendered": False}
+    empty: dict[str, Any] = {"scores": {}, "identifiability": {}, "not_measured": {}}
+    (tmp_path / "metrics.json").write_text(json.dumps({"run": older} | empty))
+    report_command(words)
+    assert asked == [words, words]
+
+
+def test_report_of_damaged_metrics(finished: Path, tmp_path: Path) -> None:
+    for text in ("{", "[]", '{"run": 1}', '{"run": {}, "scores": {}}'):
+        (tmp_path / "metrics.json").write_text(text)
+        with pytest.raises(ValueError, match=r"metrics\.json: .*expected"):
+            report_command([str(finished / "run"), "--out", str(tmp_path)])
+
+
+def test_history_of_cryodrgn(tmp_path: Path) -> None:
+    line = "2026-01-01 10:00:00     # =====> Epoch: {} Average gen loss = 1.2, KLD = 3.4, total "
+    log = "".join(line.format(epoch) + f"loss = {2 / epoch}; Finished\n" for epoch in (1, 2, 3))
+    (tmp_path / "run.log").write_text(log)
+    figure = draw_history(tmp_path)
+    assert figure is not None
+    (axes,) = figure.axes
+    assert axes.lines[0].get_xydata() == pytest.approx(np.array([[1, 2], [2, 1], [3, 2 / 3]]))
+    assert axes.get_xlabel() == "epochs"
+
+
+def test_history_that_is_damaged(tmp_path: Path) -> None:
+    assert draw_history(tmp_path) is None
+    folder = tmp_path / "metrics/version_0"
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text("epoch,train/loss\n0,1.0\n1,much\n")
+    with pytest.raises(ValueError, match=r"metrics\.csv, line 3: .* found '1' and 'much'"):
+        draw_history(tmp_path)
 
 
 def test_coordinates_are_described_as_the_formula_says(finished: Path) -> None:
@@ -111,7 +174,9 @@ def test_particles_without_poses(finished: Path, tmp_path: Path) -> None:
     assert "no poses" in found.measured.missing["interventions"]
     assert "neither poses" in found.measured.missing["pose_leak"]
     assert "rotation_normalized" in found.measured.scores["rotation"]
-    assert "<h2>What could not be measured</h2>" in found.page()
+    found.write(tmp_path / "written")
+    page = (tmp_path / "written/report.html").read_text()
+    assert "<h2>What could not be measured</h2>" in page
 
 
 def stored_run(folder: Path, mean: Any, log_variance: Any = None) -> FinishedRun:

@@ -1,0 +1,111 @@
+"""The page of a finished run, drawn from what its evaluation has written."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cryo_disentangle.evaluation.figures import CAPTIONS
+from cryo_disentangle.evaluation.page import PageContent, PagePicture, draw_page
+from cryo_disentangle.evaluation.scores import Score
+from cryo_disentangle.evaluation.words import judge, next_steps
+from cryo_disentangle.particles import replacing
+
+__all__ = ["evaluated_epoch", "write_report"]
+
+_FLAGS = ("folder", "epoch", "cryodrgn", "rendered")
+
+
+def evaluated_epoch(folder: Path) -> int | None:
+    """Tells of which epoch an evaluation is.
+
+    Args:
+        folder: Where ``cryo-disentangle evaluate`` has written.
+
+    Returns:
+        The epoch; None where there is no evaluation that a report could be drawn from.
+
+    Raises:
+        ValueError: If its ``metrics.json`` is damaged.
+    """
+    if not (folder / "metrics.json").is_file():
+        return None
+    run = _read(folder / "metrics.json")["run"]
+    return int(run["epoch"]) if set(_FLAGS) <= run.keys() else None
+
+
+def write_report(folder: Path) -> Path:
+    """Draws ``report.html``: one page that needs nothing else.
+
+    Args:
+        folder: Where ``cryo-disentangle evaluate`` has written ``metrics.json`` and pictures.
+
+    Returns:
+        The page.
+
+    Raises:
+        OSError: If a file is missing, or the page can't be written.
+        ValueError: If ``metrics.json`` is damaged.
+    """
+    found = _read(folder / "metrics.json")
+    run = found["run"]
+    scores = {
+        group: {name: _score(entry) for name, entry in members.items()}
+        for group, members in found["scores"].items()
+    }
+    judgement = judge(scores)
+    scripts = sorted((folder / "volumes").glob("*.cxc"))
+    steps = [
+        ("Watch the molecule move along a principal axis of z, in ChimeraX.", f"chimerax {script}")
+        for script in scripts[:1]
+    ]
+    steps += next_steps(
+        judgement, run["folder"], cryodrgn=run["cryodrgn"], rendered=run["rendered"]
+    )
+    content = PageContent(
+        title=f"Is z about shape? {Path(run['folder']).name}, epoch {run['epoch']}",
+        facts={name: text for name, text in run.items() if name not in _FLAGS},
+        judgement=judgement,
+        verdicts=found["identifiability"],
+        scores=scores,
+        pictures=[
+            PagePicture(title, caption, (folder / f"{name}.png").read_bytes())
+            for name, (title, caption) in CAPTIONS.items()
+            if (folder / f"{name}.png").is_file()
+        ],
+        missing=found["not_measured"],
+        steps=steps,
+        footer=f"cryo-disentangle {version('cryo-disentangle')}, {datetime.now():%Y-%m-%d %H:%M}. "
+        "Intervals hold 95 % and come from halves of the particles (half-sample bootstrap).",
+    )
+    page = folder / "report.html"
+    with replacing(page) as temporary:
+        temporary.write_text(draw_page(content), encoding="utf-8")
+    return page
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What an evaluation has found."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        complete = {"run", "scores", "identifiability", "not_measured"} <= found.keys()
+        complete = complete and "epoch" in found["run"]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path}: metrics of `cryo-disentangle evaluate` expected") from error
+    if not complete:
+        raise ValueError(
+            f"{path}: run, scores, identifiability and not_measured expected, found "
+            f"{', '.join(found) or 'nothing'}"
+        )
+    return dict(found)
+
+
+def _score(entry: Mapping[str, float | None]) -> Score:
+    """A score from JSON, which has null where it is not finite."""
+    value = entry["value"]
+    return Score(math.nan if value is None else value, entry.get("low"), entry.get("high"))
