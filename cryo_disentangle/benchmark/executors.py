@@ -86,7 +86,8 @@ class ArrayExecutor:
         try:
             self._executor.update_parameters(**{"cpus_per_task": threads, **options})
         except (NameError, TypeError, ValueError) as error:
-            raise ValueError(f"--slurm: {error}") from error
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"--slurm: {reason}") from error
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, str | None]]:
         """Runs jobs; see `Executor`."""
