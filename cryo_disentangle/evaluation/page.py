@@ -41,7 +41,7 @@ figcaption { color: var(--soft); font-size: .9rem; }
 code { background: #f3f3f3; padding: .1rem .3rem; overflow-wrap: anywhere; }
 footer { color: var(--soft); font-size: .85rem; margin-top: 2rem; }
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; }
-  th, td { padding: .25rem .3rem; } }
+  th, td { padding: .25rem .3rem; } td.n, th.n { white-space: normal; } }
 @media print { body { max-width: none; font-size: 11pt; } .scroll { overflow: visible; }
   details { display: none; } }
 """
