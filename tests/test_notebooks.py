@@ -49,7 +49,12 @@ def test_cells_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(variable, raising=False)
     plt.switch_backend("agg")
     shown: list[int] = []
-    monkeypatch.setattr(plt, "show", lambda: (shown.extend(plt.get_fignums()), plt.close("all")))
+
+    def show() -> None:
+        shown.extend(plt.get_fignums())
+        plt.close("all")
+
+    monkeypatch.setattr(plt, "show", show)
     names: dict[str, Any] = {}
     for cell in cells(notebook, "code"):
         exec(compile("".join(cell["source"]), notebook.name, "exec"), names)
