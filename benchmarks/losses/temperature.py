@@ -41,7 +41,7 @@ _LEVELS = {"5": (100.0, 150.0, 200.0, 250.0, 300.0), "2": (100.0, 300.0)}
 
 _COMPARED = {
     "5": ("table", "Arrhenius", "Boltzmann", "vanilla"),
-    "2": ("table", "vanilla"),
+    "2": ("table", "Arrhenius", "Boltzmann"),
     "harmonic": ("table",),
 }
 
