@@ -66,6 +66,7 @@ class CtfOverrides:
 
 
 _NO_OVERRIDES = CtfOverrides()
+_ROWS_PER_CHUNK = 2**18
 _DETECTOR = ("_rlnDetectorPixelSize", "_rlnMagnification")
 
 
@@ -107,7 +108,7 @@ def pixel_size_from_star(table: StarParticles) -> Float64Array:
         MissingColumnError: If neither is there.
     """
     if "_rlnImagePixelSize" not in table and tells_pixel_size(table):
-        detector, magnification = (table.numbers(label) for label in _DETECTOR)
+        detector, magnification = table.columns(_DETECTOR).T
         return detector * 1e4 / magnification
     return table.numbers("_rlnImagePixelSize")
 
@@ -133,12 +134,19 @@ def poses_from_star(
         ValueError: If a value is not a number.
     """
     table = path if isinstance(path, StarParticles) else StarParticles(path)
-    angles = [table.numbers(f"_rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
-    rotation = euler_zyz_to_rotation(torch.from_numpy(np.stack(angles, axis=1))).numpy()
+    rotation = np.empty((len(table), 3, 3))
+    angles = torch.from_numpy(
+        table.columns([f"_rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")])
+    )
+    # In chunks, for a conversion at once takes several times the memory of what it gives.
+    for start in range(0, len(table), _ROWS_PER_CHUNK):
+        chunk = slice(start, start + _ROWS_PER_CHUNK)
+        rotation[chunk] = euler_zyz_to_rotation(angles[chunk]).numpy()
+    del angles
     if "_rlnOriginX" in table or "_rlnOriginY" in table:
-        pixels = np.stack([table.numbers(f"_rlnOrigin{axis}") for axis in "XY"], axis=1)
+        pixels = table.columns([f"_rlnOrigin{axis}" for axis in "XY"])
     elif "_rlnOriginXAngst" in table or "_rlnOriginYAngst" in table:
-        angstroms = np.stack([table.numbers(f"_rlnOrigin{axis}Angst") for axis in "XY"], axis=1)
+        angstroms = table.columns([f"_rlnOrigin{axis}Angst" for axis in "XY"])
         scale = _overridden(
             pixel_size, len(table), lambda: pixel_size_from_star(table), "give the pixel size"
         )
@@ -184,14 +192,19 @@ def ctf_from_star(
             return np.zeros(len(table))
         return table.numbers(label)
 
-    box, pixel, *optics = (
-        _overridden(value, len(table), partial(read, label), f"give CtfOverrides({name}=...)")
-        for label, name, value in zip(
-            labels, CtfOverrides.__dataclass_fields__, astuple(overrides), strict=True
-        )
-    )
-    defocus = [table.numbers(f"_rlnDefocus{name}") for name in ("U", "V", "Angle")]
-    return check_ctf(np.stack([box, pixel, *defocus, *optics], axis=1), str(table.path))
+    # In the precision that is kept: in double, the temporaries would outweigh the result.
+    ctf = np.empty((len(table), 9), dtype=np.float32)
+    for column, label, name, value in zip(
+        (0, 1, 5, 6, 7, 8),
+        labels,
+        CtfOverrides.__dataclass_fields__,
+        astuple(overrides),
+        strict=True,
+    ):
+        hint = f"give CtfOverrides({name}=...)"
+        ctf[:, column] = _overridden(value, len(table), partial(read, label), hint)
+    ctf[:, 2:5] = table.columns([f"_rlnDefocus{name}" for name in ("U", "V", "Angle")])
+    return check_ctf(ctf, str(table.path))
 
 
 def poses_from_cryosparc(
