@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from cryo_disentangle.geometry import euler_zyz_to_rotation, rotation_vector_to_rotation
 from cryo_disentangle.particles._files import MissingColumnError
@@ -82,6 +83,15 @@ def _overridden(
         raise MissingColumnError(f"{error}; {hint}") from None
 
 
+def _rotations(convert: Callable[[Tensor], Tensor], angles: Float64Array) -> Float64Array:
+    """Converts N parameters (N, 3) in chunks: at once takes several times the result's memory."""
+    rotation = np.empty((len(angles), 3, 3))
+    for start in range(0, len(angles), _ROWS_PER_CHUNK):
+        chunk = slice(start, start + _ROWS_PER_CHUNK)
+        rotation[chunk] = convert(torch.from_numpy(angles[chunk])).numpy()
+    return rotation
+
+
 def tells_pixel_size(table: StarParticles) -> bool:
     """Tells whether `pixel_size_from_star` finds what it needs.
 
@@ -134,15 +144,8 @@ def poses_from_star(
         ValueError: If a value is not a number.
     """
     table = path if isinstance(path, StarParticles) else StarParticles(path)
-    rotation = np.empty((len(table), 3, 3))
-    angles = torch.from_numpy(
-        table.columns([f"_rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")])
-    )
-    # In chunks, for a conversion at once takes several times the memory of what it gives.
-    for start in range(0, len(table), _ROWS_PER_CHUNK):
-        chunk = slice(start, start + _ROWS_PER_CHUNK)
-        rotation[chunk] = euler_zyz_to_rotation(angles[chunk]).numpy()
-    del angles
+    angles = table.columns([f"_rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")])
+    rotation = _rotations(euler_zyz_to_rotation, angles)
     if "_rlnOriginX" in table or "_rlnOriginY" in table:
         pixels = table.columns([f"_rlnOrigin{axis}" for axis in "XY"])
     elif "_rlnOriginXAngst" in table or "_rlnOriginYAngst" in table:
@@ -192,17 +195,8 @@ def ctf_from_star(
             return np.zeros(len(table))
         return table.numbers(label)
 
-    # In the precision that is kept: in double, the temporaries would outweigh the result.
-    ctf = np.empty((len(table), 9), dtype=np.float32)
-    for column, label, name, value in zip(
-        (0, 1, 5, 6, 7, 8),
-        labels,
-        CtfOverrides.__dataclass_fields__,
-        astuple(overrides),
-        strict=True,
-    ):
-        hint = f"give CtfOverrides({name}=...)"
-        ctf[:, column] = _overridden(value, len(table), partial(read, label), hint)
+    readers = [partial(read, label) for label in labels]
+    ctf = _with_optics(len(table), overrides, readers)
     ctf[:, 2:5] = table.columns([f"_rlnDefocus{name}" for name in ("U", "V", "Angle")])
     return check_ctf(ctf, str(table.path))
 
@@ -231,10 +225,10 @@ def poses_from_cryosparc(
         ValueError: If a field is of another type.
     """
     table = path if isinstance(path, CryosparcParticles) else CryosparcParticles(path)
-    vectors = torch.from_numpy(table.numbers(f"{group}/pose", 3))
+    rotation = _rotations(rotation_vector_to_rotation, table.numbers(f"{group}/pose", 3))
     shift = table.numbers(f"{group}/shift", 2) * shift_scale
     box = float(table.numbers("blob/shape", 2)[0, 0]) if box_size is None else box_size
-    return FractionalPoses(rotation_vector_to_rotation(vectors).numpy(), shift / box)
+    return FractionalPoses(rotation, shift / box)
 
 
 def ctf_from_cryosparc(
@@ -262,18 +256,23 @@ def ctf_from_cryosparc(
         lambda: table.numbers("ctf/amp_contrast"),
         lambda: np.degrees(table.numbers("ctf/phase_shift_rad")),
     )
-    box, pixel, *optics = (
-        _overridden(value, len(table), read, f"give CtfOverrides({name}=...)")
-        for read, name, value in zip(
-            readers, CtfOverrides.__dataclass_fields__, astuple(overrides), strict=True
-        )
-    )
-    defocus = [
-        table.numbers("ctf/df1_A"),
-        table.numbers("ctf/df2_A"),
-        np.degrees(table.numbers("ctf/df_angle_rad")),
-    ]
-    return check_ctf(np.stack([box, pixel, *defocus, *optics], axis=1), str(table.path))
+    ctf = _with_optics(len(table), overrides, readers)
+    ctf[:, 2] = table.numbers("ctf/df1_A")
+    ctf[:, 3] = table.numbers("ctf/df2_A")
+    ctf[:, 4] = np.degrees(table.numbers("ctf/df_angle_rad"))
+    return check_ctf(ctf, str(table.path))
+
+
+def _with_optics(
+    count: int, overrides: CtfOverrides, readers: Sequence[Callable[[], Float64Array]]
+) -> npt.NDArray[np.float32]:
+    """CTF rows (N, 9) but for the defocus, from what takes the place of columns and the columns."""
+    # In the precision that is kept: in double, the temporaries would outweigh the result.
+    ctf = np.empty((count, 9), dtype=np.float32)
+    columns, names = (0, 1, 5, 6, 7, 8), CtfOverrides.__dataclass_fields__
+    for column, name, value, read in zip(columns, names, astuple(overrides), readers, strict=True):
+        ctf[:, column] = _overridden(value, count, read, f"give CtfOverrides({name}=...)")
+    return ctf
 
 
 def check_ctf(ctf: npt.NDArray[np.floating], source: str) -> npt.NDArray[np.float32]:
