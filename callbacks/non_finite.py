@@ -12,6 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
+from cryo_disentangle.particles import ParticleData
+
 __all__ = ["NonFiniteGuard"]
 
 _NAMED = 16
@@ -44,7 +46,9 @@ class NonFiniteGuard(Callback):
     With ``skip`` it goes on: a particle that is not finite is replaced by another of its batch, and
     a step whose gradient is not finite still has gradient 0, in which an optimiser with momentum
     drifts on a little. Both are counted as ``train/skipped_particles`` and ``train/skipped_steps``,
-    over all processes and resumed runs, and told in a warning.
+    over all processes and resumed runs, and told in a warning. Images of a `ParticleData` that are
+    constant or not finite in the file are skipped alike, which without ``skip`` the reader refuses.
+    Held-out particles that are not finite are replaced in the same way and told, not counted.
 
     All is decided on the device, which the host does not wait for but every ``every_n_steps``
     batches, when it learns what happened; on a single CPU, where there is nothing to wait for,
@@ -66,6 +70,7 @@ class NonFiniteGuard(Callback):
                 raise ValueError(f"{name} must be at least 1, found {value}")
         self.skip, self.every_n_steps, self.patience = skip, every_n_steps, patience
         self._batches: list[_Batch] = []
+        self._held_out: list[_Batch] = []
         self._gradients: list[tuple[int, Tensor]] = []
         self._skipped_particles, self._skipped_steps, self._in_a_row = 0, 0, 0
 
@@ -77,6 +82,12 @@ class NonFiniteGuard(Callback):
         """Goes on counting in a resumed run."""
         self._skipped_particles = state_dict["particles"]
         self._skipped_steps = state_dict["steps"]
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Lets bad images in files through to here, where they are to be skipped."""
+        data: object = trainer.datamodule  # type: ignore[attr-defined]
+        if self.skip and stage == "fit" and isinstance(data, ParticleData):
+            data.tolerate_bad_images()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Begins anew."""
@@ -90,8 +101,30 @@ class NonFiniteGuard(Callback):
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Looks at the particles."""
+        self._batches += self._examined(trainer, batch)
+
+    def on_validation_batch_start(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,  # noqa: ARG002
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        """Looks at held-out particles that may be skipped."""
+        if self.skip:
+            self._held_out += self._examined(trainer, batch)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Tells which held-out particles were replaced."""
+        bad, self._held_out = _bad_particles(self._held_out), []
+        if self.skip and trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
+            _warn([f"held-out particle {row} ({keys})" for _, row, keys in _gathered(trainer, bad)])
+
+    def _examined(self, trainer: L.Trainer, batch: object) -> list[_Batch]:
+        """Looks at a batch of particles, and replaces bad ones if they are to be skipped."""
         if not isinstance(batch, Mapping) or "index" not in batch:
-            return
+            return []
         index = batch["index"]
         tensors = {
             key: value
@@ -101,11 +134,11 @@ class NonFiniteGuard(Callback):
             and value.shape[:1] == index.shape[:1]
         }
         if not tensors:
-            return
+            return []
         finite = torch.stack([_finite_rows(value) for value in tensors.values()])
-        self._batches.append(_Batch(trainer.global_step, index, tuple(tensors), finite))
         if self.skip and isinstance(batch, MutableMapping):
             _replace(batch, finite.all(0), len(index))
+        return [_Batch(trainer.global_step, index, tuple(tensors), finite)]
 
     def on_before_optimizer_step(
         self,
@@ -170,7 +203,7 @@ class NonFiniteGuard(Callback):
         self._skipped_steps += len(steps)
         what = [f"particle {row} ({keys}, step {step})" for step, row, keys in particles]
         what += [f"step {step} (its gradient)" for step in steps]
-        warnings.warn(f"left out, for values that are not finite: {_listed(what)}", stacklevel=2)
+        _warn(what)
         for _, finite in gradients:
             self._in_a_row = 0 if finite else self._in_a_row + 1
             if self._in_a_row >= self.patience:
@@ -226,6 +259,11 @@ def _listed(items: Iterable[object]) -> str:
     words = [str(item) for item in items]
     more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
     return ", ".join(words[:_NAMED]) + more
+
+
+def _warn(what: Iterable[str]) -> None:
+    """Tells what was left out."""
+    warnings.warn(f"left out, for values that are not finite: {_listed(what)}", stacklevel=3)
 
 
 def _stop(

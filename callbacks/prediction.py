@@ -181,11 +181,14 @@ def _read_latents(path: str | Path, dim: int | None) -> npt.NDArray[np.float32]:
 
 
 def _gather(parts: Sequence[dict[str, Tensor]]) -> dict[str, npt.NDArray[Any]]:
-    """All processes' batches as one array a name; only the first process gets them all."""
+    """All processes' batches as one array a name, in the first process; others get nothing."""
     mine = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
     shards = [mine]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        first = torch.distributed.get_rank() == 0
         shards = [{}] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(shards, mine)
+        torch.distributed.gather_object(mine, shards if first else None)
+        if not first:
+            return {}
     shards = [shard for shard in shards if shard]
     return {name: torch.cat([shard[name] for shard in shards]).numpy() for name in shards[0]}

@@ -57,7 +57,7 @@ def held_out_batches(
     """
     seen = 0
     for batch in _particles(trainer, adapter, _validation_loader(trainer) or _all_loader(trainer)):
-        yield _first(batch, count - seen)
+        yield _finite(_first(batch, count - seen))
         seen += len(batch["index"])
         if seen >= count:
             return
@@ -81,7 +81,7 @@ def held_out_samples(
     """
     seen = 0
     for batch in _samples(trainer, adapter, _validation_loader(trainer) or _all_loader(trainer)):
-        yield batch
+        yield _finite(batch)
         seen += batch["index"].numel()
         if seen >= count:
             return
@@ -109,7 +109,7 @@ def all_batches(trainer: L.Trainer, adapter: ModelAdapter) -> Iterator[ParticleB
             count = len(batch["index"])
             batch["index"] = torch.arange(place, place + step * count, step)
             place += step * count
-        yield batch
+        yield _finite(batch)
 
 
 def infer_rows(model: AdaptedModel, batches: Iterable[ParticleBatch]) -> InferredRows:
@@ -198,6 +198,16 @@ def _particles(
     """Batches as single particles on the module's device."""
     for batch in _samples(trainer, adapter, loader):
         yield flatten_particles(batch).copy()
+
+
+def _finite(batch: ParticleBatch) -> ParticleBatch:
+    """The particles whose images are finite, as those are not that a run was told to skip."""
+    images = batch.get("images")
+    if images is None:
+        return batch
+    finite = images.isfinite().flatten(1).all(1)
+    tensors = cast(dict[str, Tensor], batch)
+    return cast(ParticleBatch, {name: value[finite] for name, value in tensors.items()})
 
 
 def _first(batch: ParticleBatch, count: int) -> ParticleBatch:

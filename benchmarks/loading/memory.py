@@ -1,57 +1,36 @@
 """Peak memory of training on a large stack against a small one.
 
-    python benchmarks/loading/memory.py [--sizes 200M 20G] [--steps 200]
+    python benchmarks/loading/memory.py [--sizes 200M 20G] [--steps 40]
 
 Each stack is sparse, one value in each image and holes elsewhere, so that 20 GiB need 1.3 GiB of
-the disk. Each size is trained on in a process of its own, whose maximum of resident memory is
-printed (Linux).
+the disk. Each size is trained on in a process of its own, whose peaks of memory are printed
+(Linux): anonymous memory, which is the process's, and pages of mapped files, which the operating
+system takes back when it needs them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
+import time
+import warnings
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from cryo_disentangle.particles import write_poses
-from cryo_disentangle.particles.mrc import _stack_header
-
-SIDE = 128
-
-TRAIN = """
-import sys, warnings
 import lightning as L
-from functools import partial
+import numpy as np
+from resident import ResidentPeaks
+
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.particles import ParticleData
+from cryo_disentangle.particles import ParticleData, write_poses
+from cryo_disentangle.particles.mrc import _stack_header
 
-warnings.filterwarnings("ignore")
-folder, steps = sys.argv[1], int(sys.argv[2])
-data = ParticleData(
-    folder + "/stack.mrcs", poses=folder + "/poses.pkl", batch_size=16, validation_fraction=0.01
-)
-model = HeterogeneousReconstruction(
-    data.box_size, 8,
-    encoder=partial(MLPEncoder, width=64, layers=1),
-    decoder=partial(ImplicitDecoder, width=16, layers=1),
-)
-trainer = L.Trainer(
-    accelerator="cpu", devices=1, max_steps=steps, limit_val_batches=10, val_check_interval=steps,
-    check_val_every_n_epoch=None, num_sanity_val_steps=0, logger=False,
-    enable_checkpointing=False, enable_progress_bar=False,
-    enable_model_summary=False,
-)
-trainer.fit(model, datamodule=data)
-# Not getrusage, whose maximum a child inherits from the process that started it.
-with open("/proc/self/status") as status:
-    print(int(status.read().split("VmHWM:")[1].split()[0]) / 1024)
-"""
+SIDE, BATCH = 128, 16
 
 
 def parse_size(text: str) -> int:
@@ -74,27 +53,69 @@ def write_sparse(folder: Path, size: int) -> int:
     return count
 
 
+def train(folder: Path, steps: int) -> None:
+    """Trains a small model and prints the peaks, and what metadata take."""
+    warnings.filterwarnings("ignore")
+    with ResidentPeaks() as peaks:
+        data = ParticleData(
+            folder / "stack.mrcs",
+            poses=folder / "poses.pkl",
+            batch_size=BATCH,
+            validation_fraction=0.01,
+        )
+        model = HeterogeneousReconstruction(
+            data.box_size,
+            8,
+            encoder=partial(MLPEncoder, width=64, layers=1),
+            decoder=partial(ImplicitDecoder, width=16, layers=1),
+        )
+        trainer = L.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_steps=steps,
+            limit_val_batches=2,
+            val_check_interval=steps,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, datamodule=data)
+    print(json.dumps([peaks.anonymous, peaks.mapped]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--sizes", nargs="+", default=["200M", "20G"])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--folder", type=Path, help="where the stacks are written for a while")
+    parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    print("| stack | images | peak of resident memory, MiB |\n|---|---|---|")
+    if args.train:
+        train(args.train, args.steps)
+        return
+    print("| stack | images | anonymous memory, MiB | mapped files, MiB | seconds |")
+    print("|---|---|---|---|---|")
     peaks = []
     for size in args.sizes:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            start = time.perf_counter()
             count = write_sparse(Path(folder), parse_size(size))
             done = subprocess.run(
-                [sys.executable, "-c", TRAIN, folder, str(args.steps)],
+                [sys.executable, __file__, "--train", folder, "--steps", str(args.steps)],
                 capture_output=True,
                 text=True,
                 check=False,
             )
+            seconds = time.perf_counter() - start
         if done.returncode:
             sys.exit(done.stderr)
-        peaks.append(float(done.stdout.split()[-1]))
-        print(f"| {size} | {count} | {peaks[-1]:.0f} |", flush=True)
-    print(f"\nlast over first: {peaks[-1] / peaks[0]:.3f}")
+        anonymous, mapped = json.loads(done.stdout.splitlines()[-1])
+        peaks.append(anonymous)
+        print(f"| {size} | {count} | {anonymous:.0f} | {mapped:.0f} | {seconds:.0f} |", flush=True)
+    print(f"\nanonymous memory, last over first: {peaks[-1] / peaks[0]:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,26 @@
 """Time and memory of opening many particles over many stacks.
 
-    python benchmarks/loading/tables.py [--rows 1000000] [--files 5000]
+    python benchmarks/loading/tables.py [--rows 1000000] [--files 5000] [--formats star cs]
 
-Writes a STAR file of RELION 3.1 with 20 columns and the (sparse) stacks that it names, opens it as
-training does in a process of its own, and prints rows a second and that process's peak of memory
-(Linux).
+Writes a STAR file of RELION 3.1 with 20 columns, or cryoSPARC's table, and the (sparse) stacks that
+it names, opens it as training does in a process of its own, and prints rows a second, by the clock
+and of the processor, and that process's peak of memory over what it had before (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
+from resident import ResidentPeaks
 
+from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.mrc import _stack_header
 
 SIDE = 8
@@ -25,30 +29,55 @@ LABELS += ("DefocusV", "DefocusAngle", "PhaseShift", "CoordinateX", "CoordinateY
 LABELS += ("CtfFigureOfMerit", "CtfMaxResolution", "NormCorrection", "MaxValueProbDistribution")
 LABELS += ("LogLikeliContribution", "NrOfSignificantSamples")
 
-OPEN = """
-import sys, time
-from cryo_disentangle.particles import ParticleStack
-import torch
+FIELDS = [
+    ("uid", "u8"),
+    ("blob/path", "S80"),
+    ("blob/idx", "u4"),
+    ("blob/shape", "u4", 2),
+    ("blob/psize_A", "f4"),
+    ("ctf/accel_kv", "f4"),
+    ("ctf/cs_mm", "f4"),
+    ("ctf/amp_contrast", "f4"),
+    ("ctf/df1_A", "f4"),
+    ("ctf/df2_A", "f4"),
+    ("ctf/df_angle_rad", "f4"),
+    ("ctf/phase_shift_rad", "f4"),
+    ("alignments3D/pose", "f4", 3),
+    ("alignments3D/shift", "f4", 2),
+]
 
-def peak():
-    # Not getrusage, whose maximum a child inherits from the process that started it.
-    with open("/proc/self/status") as status:
-        return int(status.read().split("VmHWM:")[1].split()[0]) / 1024
 
-before, start = peak(), time.perf_counter()
-stack = ParticleStack.open(sys.argv[1])
-print(len(stack), time.perf_counter() - start, peak() - before)
-"""
-
-
-def write_table(folder: Path, rows: int, files: int) -> Path:
-    """The table and its stacks."""
-    per_file = -(-rows // files)
+def write_stacks(folder: Path, per_file: int, files: int) -> None:
+    """Sparse stacks."""
     (folder / "stacks").mkdir()
     for number in range(files):
         with (folder / f"stacks/{number:06d}.mrcs").open("wb") as file:
             file.write(_stack_header(per_file, SIDE, 1.0))
             file.truncate(1024 + per_file * SIDE * SIDE * 4)
+
+
+def write_cs(folder: Path, rows: int, files: int) -> Path:
+    """The table of cryoSPARC."""
+    per_file, path = -(-rows // files), folder / "particles.cs"
+    table = np.empty(rows, dtype=FIELDS)
+    number, slot = np.divmod(np.arange(rows), per_file)
+    table["blob/path"] = [f"stacks/{i:06d}.mrcs" for i in number.tolist()]
+    table["blob/idx"], table["blob/shape"], table["blob/psize_A"] = slot, SIDE, 1.5
+    optics = {"accel_kv": 300, "cs_mm": 2.7, "amp_contrast": 0.1, "phase_shift_rad": 0}
+    for name, value in optics.items():
+        table[f"ctf/{name}"] = value
+    values = np.random.default_rng(0).uniform(0.1, 3, (rows, 8))
+    for column, name in enumerate(("ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad")):
+        table[name] = values[:, column] * 1e4
+    table["alignments3D/pose"], table["alignments3D/shift"] = values[:, 3:6], values[:, 6:]
+    with path.open("wb") as file:
+        np.save(file, table)
+    return path
+
+
+def write_star(folder: Path, rows: int, files: int) -> Path:
+    """The table of RELION."""
+    per_file = -(-rows // files)
     path = folder / "particles.star"
     rng = np.random.default_rng(0)
     with path.open("w") as file:
@@ -67,23 +96,51 @@ def write_table(folder: Path, rows: int, files: int) -> Path:
     return path
 
 
+def open_table(path: Path) -> None:
+    """Opens a table and prints what it cost."""
+    with ResidentPeaks() as before:
+        pass
+    start, processor = time.perf_counter(), time.process_time()
+    with ResidentPeaks() as peaks:
+        stack = ParticleStack.open(path)
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
+    mib = peaks.anonymous - before.anonymous, peaks.mapped - before.mapped
+    print(json.dumps([len(stack), seconds, processor, *mib]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, default=5000)
+    parser.add_argument("--formats", nargs="+", choices=["star", "cs"], default=["star", "cs"])
+    parser.add_argument("--folder", type=Path, help="where files are written for a while")
+    parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_table(Path(folder), args.rows, args.files)
-        size = path.stat().st_size
-        done = subprocess.run(
-            [sys.executable, "-c", OPEN, str(path)], capture_output=True, text=True, check=False
-        )
-    if done.returncode:
-        sys.exit(done.stderr)
-    rows, seconds, memory = (float(word) for word in done.stdout.split())
-    print(f"{rows:.0f} rows ({size / 2**20:.0f} MiB) over {args.files} stacks: {seconds:.1f} s,")
-    print(f"{rows / seconds:.0f} rows/s, {memory:.0f} MiB more at the peak,")
-    print(f"{memory * 2**20 / rows:.0f} bytes a row")
+    if args.open:
+        open_table(args.open)
+        return
+    titles = ["table", "rows", "stacks", "rows/s", "rows/s of the processor"]
+    titles += ["anonymous memory, bytes a row", "mapped files, bytes a row"]
+    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}", flush=True)
+    for name in args.formats:
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            write_stacks(Path(folder), -(-args.rows // args.files), args.files)
+            write = {"star": write_star, "cs": write_cs}[name]
+            path = write(Path(folder), args.rows, args.files)
+            size = path.stat().st_size / args.rows
+            done = subprocess.run(
+                [sys.executable, __file__, "--open", str(path)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode:
+            sys.exit(done.stderr)
+        rows, seconds, processor, anonymous, mapped = json.loads(done.stdout)
+        cells = [f".{name}, {size:.0f} bytes a row", f"{rows}", f"{args.files}"]
+        cells += [f"{rows / seconds:.0f}", f"{rows / processor:.0f}"]
+        cells += [f"{mib * 2**20 / rows:.0f}" for mib in (anonymous, mapped)]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, Literal, cast
 
@@ -59,7 +59,7 @@ class HeterogeneousReconstruction(L.LightningModule):
         encoder_reads_pose: Whether the encoder also reads the nine entries of the known rotation;
             its factory then gets the number of coefficients plus nine.
         penalties: Terms added to the loss, logged under their names. They compare particles, so a
-            batch of only one goes without.
+            batch of only one goes without; under DDP it is refused where one has parameters.
         kl_weight: Weight of the KL divergence, a number or a schedule; null is 1 / Z, cryoDRGN's.
         optimizer: Makes the optimiser from the parameters.
         lr_scheduler: Makes the learning-rate schedule from the optimiser; null is a constant rate.
@@ -409,6 +409,8 @@ class HeterogeneousReconstruction(L.LightningModule):
             for name, penalty in self.penalties.items():
                 terms[name] = penalty(self, batch, inference)
                 loss = loss + terms[name]
+        elif sample:
+            _refuse_unused(self.penalties)
         return {"loss": loss, **terms}
 
     def _render(self, conformation: Tensor, rotation: Tensor, disc: FourierDisc) -> Tensor:
@@ -473,6 +475,23 @@ def _render(
 def _compiled_render() -> Callable[[VolumeDecoder, Tensor, Tensor, FourierDisc], Tensor]:
     """The same, compiled; outside the module, whose copies and checkpoints then stay plain."""
     return torch.compile(_render)
+
+
+def _refuse_unused(penalties: nn.ModuleDict) -> None:
+    """Refuses to leave out penalties whose parameters other processes wait for."""
+    learned = [name for name, penalty in penalties.items() if any(_trained(penalty))]
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if learned and distributed and torch.distributed.get_world_size() > 1:
+        raise ValueError(
+            f"a batch of one particle leaves out penalties, for they compare particles, but with "
+            f"several processes the parameters of {', '.join(learned)} need a gradient at each "
+            "step: give a batch_size of at least 2"
+        )
+
+
+def _trained(module: nn.Module) -> Iterator[bool]:
+    """Whether each parameter is trained."""
+    return (parameter.requires_grad for parameter in module.parameters())
 
 
 def _rows_of_table(encoder: nn.Module, n_particles: int | None, reads_pose: bool) -> int:

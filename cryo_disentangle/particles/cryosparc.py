@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from cryo_disentangle.particles._files import MissingColumnError
 
 __all__ = ["CryosparcParticles"]
 
+_ROWS_PER_CHUNK = 10_000
+
 
 class CryosparcParticles:
-    """The table of a ``.cs`` file.
+    """The table of a ``.cs`` file, which is mapped: values are read when they are asked for.
 
     Args:
         path: The file.
@@ -29,10 +32,12 @@ class CryosparcParticles:
         if not self.path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         try:
-            with self.path.open("rb") as file:
-                table = np.load(file, allow_pickle=False)
+            # Mapped, so that columns nobody asks for cost no memory.
+            table = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise ValueError(f"{path}: not a readable .cs file: {error}") from error
+        if isinstance(table, np.lib.npyio.NpzFile):
+            table.close()
         if not isinstance(table, np.ndarray) or table.dtype.names is None or table.ndim != 1:
             found = f"dtype {table.dtype}" if isinstance(table, np.ndarray) else "an archive"
             raise ValueError(
@@ -75,11 +80,11 @@ class CryosparcParticles:
             raise ValueError(f"{self.path}, row {bad[0] + 1}: {field} is not finite")
         return values.astype(np.float64)
 
-    def paths(self) -> list[str]:
+    def paths(self) -> Iterator[str]:
         """Reads the stack of each particle.
 
         Returns:
-            ``blob/path`` without the mark ``>`` of imported files.
+            One text a row: ``blob/path`` without the mark ``>`` of imported files.
 
         Raises:
             MissingColumnError: If there is no such field.
@@ -88,7 +93,11 @@ class CryosparcParticles:
         values = self._field("blob/path")
         if values.dtype.kind not in "SU" or values.ndim != 1:
             raise ValueError(f"{self.path}: field blob/path must hold text, found {values.dtype}")
-        return [str(value).lstrip(">") for value in values.astype(str)]
+        return (
+            str(value).lstrip(">")
+            for start in range(0, len(values), _ROWS_PER_CHUNK)
+            for value in values[start : start + _ROWS_PER_CHUNK].astype(str)
+        )
 
     def _field(self, field: str) -> npt.NDArray[Any]:
         """The raw field, or a complaint that names it."""

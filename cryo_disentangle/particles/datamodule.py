@@ -103,6 +103,7 @@ class ParticleData(PreparedData):
         self.pairs = pairs
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.validation_fraction, self.shuffle_block = validation_fraction, shuffle_block
+        self._tolerant = False
         self._validation: npt.NDArray[np.int64] | None = None
 
     @cached_property
@@ -118,8 +119,15 @@ class ParticleData(PreparedData):
         )
 
     def image_source(self) -> ImageSource:
-        """The stack."""
-        return self.stack
+        """The stack; bad images are left out here and complained of where they are used."""
+        return self.stack.tolerant()
+
+    def tolerate_bad_images(self) -> None:
+        """Lets loaders made from now on deliver constant or non-finite images as NaN.
+
+        Without it they end with an error that names the image.
+        """
+        self._tolerant = True
 
     @property
     def box_size(self) -> int:
@@ -220,4 +228,5 @@ class ParticleData(PreparedData):
 
     def _dataset(self) -> ParticleDataset:
         """The particles with the normalisation at hand."""
-        return ParticleDataset(self.stack, self.preprocessing)
+        stack = self.stack.tolerant() if self._tolerant else self.stack
+        return ParticleDataset(stack, self.preprocessing)

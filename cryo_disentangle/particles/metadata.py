@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from cryo_disentangle.geometry import euler_zyz_to_rotation, rotation_vector_to_rotation
 from cryo_disentangle.particles._files import MissingColumnError
@@ -66,6 +67,7 @@ class CtfOverrides:
 
 
 _NO_OVERRIDES = CtfOverrides()
+_ROWS_PER_CHUNK = 2**18
 _DETECTOR = ("_rlnDetectorPixelSize", "_rlnMagnification")
 
 
@@ -79,6 +81,15 @@ def _overridden(
         return read()
     except MissingColumnError as error:
         raise MissingColumnError(f"{error}; {hint}") from None
+
+
+def _rotations(convert: Callable[[Tensor], Tensor], angles: Float64Array) -> Float64Array:
+    """Converts N parameters (N, 3) in chunks: at once takes several times the result's memory."""
+    rotation = np.empty((len(angles), 3, 3))
+    for start in range(0, len(angles), _ROWS_PER_CHUNK):
+        chunk = slice(start, start + _ROWS_PER_CHUNK)
+        rotation[chunk] = convert(torch.from_numpy(angles[chunk])).numpy()
+    return rotation
 
 
 def tells_pixel_size(table: StarParticles) -> bool:
@@ -107,7 +118,7 @@ def pixel_size_from_star(table: StarParticles) -> Float64Array:
         MissingColumnError: If neither is there.
     """
     if "_rlnImagePixelSize" not in table and tells_pixel_size(table):
-        detector, magnification = (table.numbers(label) for label in _DETECTOR)
+        detector, magnification = table.columns(_DETECTOR).T
         return detector * 1e4 / magnification
     return table.numbers("_rlnImagePixelSize")
 
@@ -133,12 +144,12 @@ def poses_from_star(
         ValueError: If a value is not a number.
     """
     table = path if isinstance(path, StarParticles) else StarParticles(path)
-    angles = [table.numbers(f"_rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
-    rotation = euler_zyz_to_rotation(torch.from_numpy(np.stack(angles, axis=1))).numpy()
+    angles = table.columns([f"_rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")])
+    rotation = _rotations(euler_zyz_to_rotation, angles)
     if "_rlnOriginX" in table or "_rlnOriginY" in table:
-        pixels = np.stack([table.numbers(f"_rlnOrigin{axis}") for axis in "XY"], axis=1)
+        pixels = table.columns([f"_rlnOrigin{axis}" for axis in "XY"])
     elif "_rlnOriginXAngst" in table or "_rlnOriginYAngst" in table:
-        angstroms = np.stack([table.numbers(f"_rlnOrigin{axis}Angst") for axis in "XY"], axis=1)
+        angstroms = table.columns([f"_rlnOrigin{axis}Angst" for axis in "XY"])
         scale = _overridden(
             pixel_size, len(table), lambda: pixel_size_from_star(table), "give the pixel size"
         )
@@ -184,14 +195,10 @@ def ctf_from_star(
             return np.zeros(len(table))
         return table.numbers(label)
 
-    box, pixel, *optics = (
-        _overridden(value, len(table), partial(read, label), f"give CtfOverrides({name}=...)")
-        for label, name, value in zip(
-            labels, CtfOverrides.__dataclass_fields__, astuple(overrides), strict=True
-        )
-    )
-    defocus = [table.numbers(f"_rlnDefocus{name}") for name in ("U", "V", "Angle")]
-    return check_ctf(np.stack([box, pixel, *defocus, *optics], axis=1), str(table.path))
+    readers = [partial(read, label) for label in labels]
+    ctf = _with_optics(len(table), overrides, readers)
+    ctf[:, 2:5] = table.columns([f"_rlnDefocus{name}" for name in ("U", "V", "Angle")])
+    return check_ctf(ctf, str(table.path))
 
 
 def poses_from_cryosparc(
@@ -218,10 +225,10 @@ def poses_from_cryosparc(
         ValueError: If a field is of another type.
     """
     table = path if isinstance(path, CryosparcParticles) else CryosparcParticles(path)
-    vectors = torch.from_numpy(table.numbers(f"{group}/pose", 3))
+    rotation = _rotations(rotation_vector_to_rotation, table.numbers(f"{group}/pose", 3))
     shift = table.numbers(f"{group}/shift", 2) * shift_scale
     box = float(table.numbers("blob/shape", 2)[0, 0]) if box_size is None else box_size
-    return FractionalPoses(rotation_vector_to_rotation(vectors).numpy(), shift / box)
+    return FractionalPoses(rotation, shift / box)
 
 
 def ctf_from_cryosparc(
@@ -249,18 +256,23 @@ def ctf_from_cryosparc(
         lambda: table.numbers("ctf/amp_contrast"),
         lambda: np.degrees(table.numbers("ctf/phase_shift_rad")),
     )
-    box, pixel, *optics = (
-        _overridden(value, len(table), read, f"give CtfOverrides({name}=...)")
-        for read, name, value in zip(
-            readers, CtfOverrides.__dataclass_fields__, astuple(overrides), strict=True
-        )
-    )
-    defocus = [
-        table.numbers("ctf/df1_A"),
-        table.numbers("ctf/df2_A"),
-        np.degrees(table.numbers("ctf/df_angle_rad")),
-    ]
-    return check_ctf(np.stack([box, pixel, *defocus, *optics], axis=1), str(table.path))
+    ctf = _with_optics(len(table), overrides, readers)
+    ctf[:, 2] = table.numbers("ctf/df1_A")
+    ctf[:, 3] = table.numbers("ctf/df2_A")
+    ctf[:, 4] = np.degrees(table.numbers("ctf/df_angle_rad"))
+    return check_ctf(ctf, str(table.path))
+
+
+def _with_optics(
+    count: int, overrides: CtfOverrides, readers: Sequence[Callable[[], Float64Array]]
+) -> npt.NDArray[np.float32]:
+    """CTF rows (N, 9) but for the defocus, from what takes the place of columns and the columns."""
+    # In the precision that is kept: in double, the temporaries would outweigh the result.
+    ctf = np.empty((count, 9), dtype=np.float32)
+    columns, names = (0, 1, 5, 6, 7, 8), CtfOverrides.__dataclass_fields__
+    for column, name, value, read in zip(columns, names, astuple(overrides), readers, strict=True):
+        ctf[:, column] = _overridden(value, count, read, f"give CtfOverrides({name}=...)")
+    return ctf
 
 
 def check_ctf(ctf: npt.NDArray[np.floating], source: str) -> npt.NDArray[np.float32]:

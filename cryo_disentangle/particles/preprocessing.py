@@ -235,7 +235,11 @@ def _sample(source: ImageSource) -> Iterator[Tensor]:
     first = source.read(rows[:1])
     step = max(1, _BLOCK_VALUES // first[0].size)
     for start in range(0, len(rows), step):
-        yield torch.from_numpy(source.read(rows[start : start + step]))
+        images = source.read(rows[start : start + step])
+        # A source that tolerates bad images delivers NaN in their place.
+        finite = np.isfinite(images).all(axis=(1, 2))
+        if finite.any():
+            yield torch.from_numpy(images[finite])
 
 
 def _statistics(chunks: Iterator[Tensor]) -> tuple[float, float]:
@@ -252,4 +256,6 @@ def _statistics(chunks: Iterator[Tensor]) -> tuple[float, float]:
         squares += float(variance) * size + difference**2 * count * size / total
         mean += difference * size / total
         count = total
+    if not count:
+        raise ValueError("all images that the normalisation is measured on are constant or NaN")
     return mean, (squares / (count - 1)) ** 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class ParticleStack:
             self.ctf = source.ctf[chosen]
         self.labels = ParticleLabels()
         self._source_pixel_size = source.pixel_size
+        self._tolerant = False
 
     @classmethod
     def open(
@@ -123,6 +125,15 @@ class ParticleStack:
         stack._warn_about_pixel_sizes()
         return stack
 
+    def tolerant(self) -> ParticleStack:
+        """Returns the same stack, which delivers an image that `read` refuses as NaN throughout.
+
+        What it delivers must be looked at before it is used, as `NonFiniteGuard` does.
+        """
+        other = copy.copy(self)
+        other._tolerant = True
+        return other
+
     def __len__(self) -> int:
         """Number of (selected) images."""
         return len(self._file)
@@ -155,7 +166,9 @@ class ParticleStack:
         low, high = images.min(axis=(1, 2)), images.max(axis=(1, 2))
         # NaN passes through minimum and maximum, and no comparison with it is true.
         bad_rows = np.flatnonzero(~(low < high) | ~np.isfinite(high) | ~np.isfinite(low))
-        if bad_rows.size:
+        if self._tolerant:
+            images[bad_rows] = np.nan
+        elif bad_rows.size:
             position = int(bad_rows[0])
             what = (
                 f"is constant ({low[position]:g})"

@@ -14,46 +14,41 @@ import numpy.typing as npt
 from gemmi import cif
 
 from cryo_disentangle.particles._files import MissingColumnError, replacing
+from cryo_disentangle.particles._star_syntax import Block, Loop, StarSyntaxError, read_rows, scan
 
 __all__ = ["StarParticles", "StarTable", "read_star", "write_star"]
 
 _ROWS_PER_CHUNK = 10_000
+_BYTES_PER_CHUNK = 2**20
 
 Column = Sequence[object] | npt.NDArray[np.generic]
 
 
 class StarTable:
-    """One table of a STAR file.
+    """One table of a STAR file; values are read from the file when they are asked for.
 
     Args:
-        block: Block that gemmi has read.
-        path: File it comes from, for messages.
+        block: Where its values lie.
+        path: File it comes from.
     """
 
-    def __init__(self, block: cif.Block, path: Path) -> None:
-        self.name = block.name.strip()
+    def __init__(self, block: Block, path: Path) -> None:
+        self.name = block.name
         self.path = path
-        self._block = block
-        self.labels: list[str] = []
-        for item in block:
-            if item.loop is not None:
-                self.labels.extend(item.loop.tags)
-            elif item.pair is not None:
-                self.labels.append(item.pair[0])
+        self._place = {
+            label: (loop, column)
+            for loop in block.loops
+            for column, label in enumerate(loop.labels)
+        }
+        self.labels: list[str] = list(self._place)
 
     def __len__(self) -> int:
         """Number of rows."""
-        return len(self._block.find_values(self.labels[0])) if self.labels else 0
+        return self._place[self.labels[0]][0].n_rows if self.labels else 0
 
     def __contains__(self, label: object) -> bool:
         """Whether there is a column of that label."""
-        return label in self.labels
-
-    def _column(self, label: str) -> cif.Column:
-        """The raw column, or a complaint that names table and file."""
-        if label not in self:
-            raise MissingColumnError(f"{self.path}: no column {label} in table data_{self.name}")
-        return self._block.find_values(label)
+        return label in self._place
 
     def strings(self, label: str) -> Iterator[str]:
         """Yields the values of a column, unquoted.
@@ -67,8 +62,11 @@ class StarTable:
         Raises:
             MissingColumnError: If there is no such column.
         """
-        for value in self._column(label):
-            yield cif.as_string(value) if value[0] in "'\";" else value
+        loop, column = self._find(label)
+        for (values,) in read_rows(self.path, loop, [column]):
+            for value in values:
+                text = value.decode(errors="surrogateescape")
+                yield cif.as_string(text) if text[0] in "'\";" else text
 
     def numbers(self, label: str) -> npt.NDArray[np.float64]:
         """Reads a column of numbers.
@@ -83,18 +81,57 @@ class StarTable:
             MissingColumnError: If there is no such column.
             ValueError: If a value is not a finite number.
         """
-        column = self._column(label)
-        values = np.fromiter((_number(text) for text in column), np.float64, count=len(column))
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise ValueError(
-                f"{self.path}, row {bad[0] + 1} of data_{self.name}: {label} is "
-                f"{column[int(bad[0])]!r}, expected a number"
-            )
-        return values
+        return self.columns([label])[:, 0]
+
+    def columns(self, labels: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Reads columns of numbers of one loop, going through the file once.
+
+        Args:
+            labels: For example ``_rlnDefocusU``, ``_rlnDefocusV``; at least one.
+
+        Returns:
+            Shape (N, len(labels)).
+
+        Raises:
+            MissingColumnError: If there is no such column.
+            ValueError: If a value is not a finite number, or the columns differ in length.
+        """
+        places = [self._find(label) for label in labels]
+        loop = places[0][0]
+        if any(other is not loop for other, _ in places):
+            return np.column_stack([self.numbers(label) for label in labels])
+        table = np.empty((loop.n_rows, len(labels)))
+        row = 0
+        for columns in read_rows(self.path, loop, [column for _, column in places]):
+            end = row + len(columns[0])
+            for i, values in enumerate(columns):
+                table[row:end, i] = _numbers(values)
+            bad = np.argwhere(~np.isfinite(table[row:end]))
+            if bad.size:
+                at, i = bad[0]
+                raise ValueError(
+                    f"{self.path}, row {row + at + 1} of data_{self.name}: {labels[i]} is "
+                    f"{columns[i][at].decode(errors='replace')!r}, expected a number"
+                )
+            row = end
+        return table
+
+    def _find(self, label: str) -> tuple[Loop, int]:
+        """Place of a column, or a complaint that names table and file."""
+        if label not in self._place:
+            raise MissingColumnError(f"{self.path}: no column {label} in table data_{self.name}")
+        return self._place[label]
 
 
-def _number(text: str) -> float:
+def _numbers(values: list[bytes]) -> npt.NDArray[np.float64]:
+    """Reads numbers; NaN where there is none."""
+    try:
+        return np.fromiter(map(float, values), np.float64, count=len(values))
+    except ValueError:
+        return np.fromiter(map(_number, values), np.float64, count=len(values))
+
+
+def _number(text: bytes) -> float:
     """Reads a number; NaN where there is none."""
     try:
         return float(text)
@@ -119,14 +156,24 @@ def read_star(path: str | Path) -> dict[str, StarTable]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        document = cif.read_file(str(path))
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a readable STAR file: {error}") from error
-    tables = [StarTable(block, path) for block in document]
+        blocks = scan(path)
+    except StarSyntaxError as error:
+        line = _line(path, error.position)
+        raise ValueError(f"{path}: not a readable STAR file: line {line}: {error}") from error
+    tables = [StarTable(block, path) for block in blocks]
     filled = {table.name: table for table in tables if len(table)}
     if not filled:
         raise ValueError(f"{path}: no table with rows")
     return filled
+
+
+def _line(path: Path, position: int) -> int:
+    """Number of the line, from 1, that a byte is in."""
+    with path.open("rb") as file:
+        return 1 + sum(
+            file.read(min(_BYTES_PER_CHUNK, position - start)).count(b"\n")
+            for start in range(0, position, _BYTES_PER_CHUNK)
+        )
 
 
 class StarParticles:
@@ -188,9 +235,27 @@ class StarParticles:
             MissingColumnError: If neither table has the label.
             ValueError: If a value is not a finite number.
         """
-        if self.optics is not None and self._group is not None and label in self.optics:
-            return self.optics.numbers(label)[self._group]
-        return self.particles.numbers(label)
+        return self.columns([label])[:, 0]
+
+    def columns(self, labels: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Reads several numbers per particle, going through the file once.
+
+        Args:
+            labels: For example ``_rlnAngleRot``, ``_rlnAngleTilt``; at least one.
+
+        Returns:
+            Shape (N, len(labels)).
+
+        Raises:
+            MissingColumnError: If neither table has a label.
+            ValueError: If a value is not a finite number.
+        """
+        optics, group = self.optics, self._group
+        if optics is None or group is None or not any(label in optics for label in labels):
+            return self.particles.columns(labels)
+        if all(label in optics for label in labels):
+            return optics.columns(labels)[group]
+        return np.column_stack([self.numbers(label) for label in labels])
 
 
 def _texts(values: Column) -> list[str]:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+import numpy as np
 import pytest
+import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cryo_disentangle.callbacks import NonFiniteGuard
+from cryo_disentangle.callbacks.adapters import ModelAdapter
+from cryo_disentangle.callbacks.run_particles import all_batches, infer_rows
+from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.types import ParticleBatch
+from tests import tiny
 from tests.callbacks import loops, watched
 from tests.small_model import COUNT, make_batch, make_model
 
@@ -92,6 +99,44 @@ def test_a_particle_is_left_out_and_counted() -> None:
     later = NonFiniteGuard(skip=True)
     later.load_state_dict(guard.state_dict())
     assert later.state_dict() == guard.state_dict()
+
+
+def spoilt_stack(folder: Path) -> ParticleData:
+    """A stack of 20 with two bad images for training, and one held out, in batches of 4."""
+    options = tiny.write_stack(folder, 20) | {"batch_size": 4}
+    data = ParticleData(**options)
+    training, held_out = data.split
+    images = np.memmap(options["particles"], np.float32, "r+", 1024, (20, tiny.BOX_SIZE**2))
+    images[training[5], 7], images[training[6]] = math.nan, 2.5
+    images[held_out[0], 3] = math.inf
+    images.flush()
+    return ParticleData(**options)
+
+
+def test_bad_images_in_files_are_skipped(tmp_path: Path) -> None:
+    data = spoilt_stack(tmp_path)
+    training, held_out = data.split
+    guard, model = NonFiniteGuard(skip=True), watched.make_model()
+    trainer = loops.make_trainer(guard, limit_val_batches=1.0, num_sanity_val_steps=0)
+    with pytest.warns(UserWarning, match="left out") as warned:
+        trainer.fit(model, datamodule=data)
+    assert guard.state_dict() == {"particles": 2 * trainer.current_epoch, "steps": 0}
+    told = " ".join(str(warning.message) for warning in warned)
+    for row in training[5:7]:
+        assert f"particle {row} (images, step" in told
+    assert f"held-out particle {held_out[0]} (images)" in told
+    assert all(bool(value.isfinite().all()) for value in model.parameters())
+    assert trainer.callback_metrics["val/loss"].isfinite()
+    with torch.no_grad():
+        seen = infer_rows(ModelAdapter().model(model), all_batches(trainer, ModelAdapter()))
+    assert set(seen.rows) == set(range(20)) - {*training[5:7], held_out[0]}
+
+
+def test_bad_images_in_files_are_named(tmp_path: Path) -> None:
+    data = spoilt_stack(tmp_path)
+    trainer = loops.make_trainer(NonFiniteGuard(), limit_val_batches=0)
+    with pytest.raises(ValueError, match=r"image \d+@.*stack\.mrcs (is constant|has values that)"):
+        trainer.fit(watched.make_model(), datamodule=data)
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])

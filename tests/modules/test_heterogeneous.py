@@ -186,6 +186,24 @@ def test_penalties_are_added_and_logged(logged: dict[str, Any]) -> None:
     assert any(p is penalized.penalties["spread"].weight for p in trained)
 
 
+def test_a_lone_particle_is_refused_where_processes_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch, logged: dict[str, Any]
+) -> None:
+    batch: Any = make_batch()
+    lone: Any = {key: value[:1] for key, value in batch.items()}
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    model = make_model(penalties={"spread": _Spread()})
+    with pytest.raises(
+        ValueError, match=r"parameters of spread need .* a batch_size of at least 2"
+    ):
+        model.training_step(lone, 0)
+    model.validation_step(lone, 0)
+    model.penalties["spread"].requires_grad_(False)
+    model.training_step(lone, 0)
+    assert "train/loss" in logged
+
+
 def test_validation_takes_the_posterior_mean(logged: dict[str, Any]) -> None:
     model, batch = make_model(), make_batch()
     torch.manual_seed(1)

@@ -142,7 +142,7 @@ def test_odd_cs_files_are_refused(tmp_path: Path) -> None:
         CryosparcParticles(path)
     with path.open("wb") as file:
         np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"x\.cs: not a readable \.cs file: .*allow_pickle"):
+    with pytest.raises(ValueError, match=r"x\.cs: not a readable \.cs file: .*Python objects"):
         CryosparcParticles(path)
     with path.open("wb") as file:
         np.save(file, np.zeros((4, 3)))

@@ -259,6 +259,9 @@ def test_spoilt_images_are_named(files: Files, value: float, message: str) -> No
     stack.read([0, 1, 2, 3, 5])
     with pytest.raises(ValueError, match=message):
         stack.read([3, 4])
+    tolerated = stack.tolerant().read([3, 4])
+    np.testing.assert_array_equal(tolerated[0], files.images[3])
+    assert np.isnan(tolerated[1]).all()
 
 
 def test_matrices_that_are_no_rotations_are_named(files: Files) -> None:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import starfile
 from gemmi import cif
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.particles import read_star, write_star
-from cryo_disentangle.particles.star import Column, StarParticles
+from cryo_disentangle.particles import _star_syntax, read_star, write_star
+from cryo_disentangle.particles.star import Column, StarParticles, StarTable
 from tests.helpers import shared
 
 _REAL = {
@@ -133,6 +133,7 @@ def test_a_table_without_a_loop_has_one_row(tmp_path: Path) -> None:
         ("data_a\n_x 1\ndata_a\n_x 2\n", r"x\.star: not a readable STAR file: .*duplicate"),
         ("", r"x\.star: no table with rows"),
         ("data_a\n", r"x\.star: no table with rows"),
+        ("data_a\nloop_\n_x\n", r"x\.star: no table with rows"),
     ],
 )
 def test_broken_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -183,3 +184,105 @@ def test_writer_refuses_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_written_file_is_valid_for_gemmi(tmp_path: Path) -> None:
     write_star(tmp_path / "x.star", {"a": {"_x": [1, "two words", "_tag"]}})
     assert cif.read_file(str(tmp_path / "x.star"))[0].name == "a"
+
+
+_PLAIN = st.text("abz019.-+@/\\[]()%*?_#;'\"$", min_size=1, max_size=8).filter(
+    lambda text: text[0] not in "_#;'\"$"
+)
+_QUOTED = st.builds(
+    lambda text, quote: f"{quote}{text.replace(quote, '')}{quote}",
+    st.text("ab _#;'\" data_loop_", max_size=8),
+    st.sampled_from("'\""),
+)
+_FIELD = st.text("ab \n#'\"_", max_size=8).map(lambda text: f"\n;{text}\n;")
+_VALUE = st.one_of(_PLAIN, _PLAIN, _QUOTED, _FIELD)
+_GAP = st.sampled_from([" ", "  ", "\t", "\n", " # it's a comment\n", "\n\n#\n", "\n "])
+
+
+@st.composite
+def _documents(draw: st.DrawFn) -> str:
+    text = draw(st.sampled_from(["", "# version 30001\n\n", "\n"]))
+    labels = (f"_l{number}" for number in range(1000))
+    for name in draw(st.lists(st.sampled_from(["", "a", "Optics", "data_"]), unique=True)):
+        text += draw(st.sampled_from(["data_", "DATA_"])) + name + draw(_GAP)
+        for width in draw(st.lists(st.integers(0, 3), max_size=3)):
+            if width == 0:
+                text += next(labels) + draw(_GAP) + draw(_VALUE) + draw(_GAP)
+                continue
+            text += draw(st.sampled_from(["loop_", "Loop_"])) + draw(_GAP)
+            text += "".join(next(labels) + draw(_GAP) for _ in range(width))
+            for _ in range(width * draw(st.integers(1, 4))):
+                text += draw(_VALUE) + draw(_GAP)
+            text += draw(st.sampled_from(["", "stop_\n"]))
+    return text.replace("\n", "\r\n") if draw(st.booleans()) else text
+
+
+@settings(max_examples=40, deadline=None)
+@given(_documents(), st.integers(1, 40))
+def test_tables_are_what_gemmi_reads(
+    tmp_path_factory: pytest.TempPathFactory, text: str, piece: int
+) -> None:
+    path = tmp_path_factory.mktemp("star") / "x.star"
+    path.write_bytes(text.encode())
+    theirs = cif.read_file(str(path))
+    # Pieces of a few bytes have every kind of seam that large ones have.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_star_syntax, "_PIECE", piece)
+        ours = _star_syntax.scan(path)
+        assert [block.name for block in ours] == [block.name.strip() for block in theirs]
+        for block, other in zip(ours, theirs, strict=True):
+            table = StarTable(block, path)
+            assert table.labels == [
+                label
+                for item in other
+                for label in (item.loop.tags if item.loop is not None else [item.pair[0]])
+            ]
+            for label in table.labels:
+                expected = [
+                    cif.as_string(value) if value[0] in "'\";" else value
+                    for value in other.find_values(label)
+                ]
+                assert list(table.strings(label)) == expected
+
+
+@given(_documents(), st.integers(0), st.sampled_from(["'", "data_a ", " _l0 ", " loop_ ", "\n;"]))
+@settings(max_examples=40, deadline=None)
+def test_what_gemmi_refuses_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, text: str, place: int, added: str
+) -> None:
+    place %= len(text) + 1
+    path = tmp_path_factory.mktemp("star") / "x.star"
+    path.write_bytes((text[:place] + added + text[place:]).encode())
+    try:
+        cif.read_file(str(path))
+    except (ValueError, RuntimeError):
+        with pytest.raises(ValueError, match=r"x\.star: (not a readable STAR|no table with rows)"):
+            read_star(path)
+
+
+def test_columns_are_read_at_once(tmp_path: Path) -> None:
+    path = _star(tmp_path / "x.star", "data_p\n_c 9\nloop_\n_a\n_b\n1 2\n3 4\nloop_\n_d\n5\n6\n")
+    table = read_star(path)["p"]
+    np.testing.assert_array_equal(table.columns(["_b", "_a"]), [[2, 1], [4, 3]])
+    np.testing.assert_array_equal(table.columns(["_d", "_a"]), [[5, 1], [6, 3]])
+    path.write_text("data_p\n_c 9\nloop_\n_a\n_b\n1 2\n")
+    with pytest.raises(ValueError, match=r"x\.star: has changed while it was read"):
+        table.numbers("_b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\0\0", r"line 1: expected block header \(data_\)"),
+        ("data_a\nloop_\n_x\n_y\n1 2\n3\n", r"line 7: wrong number of values .*: 3, .* its 2 l"),
+        ("data_a\n_x\n_y 1\n", "line 3: _x has no value"),
+        ("data_a\n_x 1 2\n", "line 2: a value without a label"),
+        ("data_a\n_x 'open\n", "line 2: unterminated '"),
+        ("data_a\n_x 1\nloop_\n_X\n2\n", "line 4: duplicate label _X"),
+        ("data_a\nloop_\n1\n", "line 3: a value without a label"),
+        ("data_a\nsave_frame\n", "line 2: 'save_frame' is not supported"),
+    ],
+)
+def test_the_line_of_broken_syntax_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"x\.star: not a readable STAR file: {message}"):
+        read_star(_star(tmp_path / "x.star", text))
