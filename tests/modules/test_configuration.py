@@ -57,6 +57,7 @@ _NETWORKS: dict[str, dict[str, Any]] = {
     "LatentTable": {},
     "InPlanePoseHead": {**_SMALL, "hypotheses": 2, "activation": "leaky_relu"},
     "PoseHead": {**_SMALL, "hypotheses": 3, "activation": "leaky_relu"},
+    "RenderedPosterior": {"grid": [-1.0, 1.0], "starts": 2, "newton_steps": 5},
 }
 
 
@@ -136,6 +137,14 @@ def test_warm_up_and_pose_reading() -> None:
     model = build(conformation_warmup=400, encoder_reads_pose=True)
     assert model.conformation_warmup == 400
     assert model.encoder_reads_pose
+
+
+def test_the_search_by_rendering() -> None:
+    options = _NETWORKS["RenderedPosterior"]
+    sizes = {"n_coefficients", "conformation_dim"}
+    assert {*options, *sizes} == options_of(encoders.RenderedPosterior)
+    encoder: Any = build(encoder=part("RenderedPosterior", options)).encoder
+    assert (len(encoder.points), encoder.starts, encoder.newton_steps) == (4, 2, 5)
 
 
 def test_no_part_is_forgotten() -> None:
