@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 __all__ = ["RenderedPosterior"]
 
-_DIFFERENCE = 0.05
+_DIFFERENCE = 0.01
 _LARGEST_STEP = 1.0
 _RENDERED_AT_ONCE = 2**24
 _NEWS = 0.05
