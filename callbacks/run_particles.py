@@ -206,6 +206,8 @@ def _finite(batch: ParticleBatch) -> ParticleBatch:
     if images is None:
         return batch
     finite = images.isfinite().flatten(1).all(1)
+    if bool(finite.all()):
+        return batch
     tensors = cast(dict[str, Tensor], batch)
     return cast(ParticleBatch, {name: value[finite] for name, value in tensors.items()})
 

@@ -19,6 +19,11 @@ __all__ = ["Cell", "Stack"]
 _SETTINGS, _RESULT = "cell.json", "result.json"
 
 
+def _stack_folder(out: Path, dataset: str, seed: int) -> Path:
+    """Where the particles of a data set and seed lie."""
+    return out / "data" / dataset / f"seed_{seed}"
+
+
 @dataclass(frozen=True)
 class Stack:
     """Particles of a data set, for one seed.
@@ -43,7 +48,7 @@ class Stack:
     @property
     def folder(self) -> Path:
         """Where it lies."""
-        return self.out / "data" / self.dataset / f"seed_{self.seed}"
+        return _stack_folder(self.out, self.dataset, self.seed)
 
     @property
     def log(self) -> Path:
@@ -123,7 +128,13 @@ class Cell:
     @property
     def stack(self) -> Path:
         """Folder of its particles."""
-        return self.out / "data" / self.dataset / f"seed_{self.seed}"
+        return _stack_folder(self.out, self.dataset, self.seed)
+
+    @property
+    def ctf(self) -> Path | None:
+        """CTF parameters of its particles; None for those made without."""
+        path = self.stack / "ctf.pkl"
+        return path if path.is_file() else None
 
     @property
     def log(self) -> Path:

@@ -183,8 +183,8 @@ def training_configuration(cell: Cell, number: int, folder: Path) -> dict[str, A
         "poses": str(stack / "poses.pkl"),
         "labels": str(stack / "truth.npz"),
     }
-    if (stack / "ctf.pkl").is_file():
-        files["ctf"] = str(stack / "ctf.pkl")
+    if cell.ctf is not None:
+        files["ctf"] = str(cell.ctf)
     if not cell.settings["sees_held_out"]:
         files["indices"] = str(_training_rows(cell))
     own = {

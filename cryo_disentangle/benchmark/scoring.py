@@ -155,12 +155,7 @@ def _finished(cell: Cell) -> FinishedRun:
     settings = cell.settings
     count = int(np.load(cell.stack / "truth.npz")["factors"].shape[0])
     if settings["kind"] == "cryodrgn":
-        ctf = cell.stack / "ctf.pkl"
-        files = DataFiles(
-            cell.stack / "particles.mrcs",
-            cell.stack / "poses.pkl",
-            ctf if ctf.is_file() else None,
-        )
+        files = DataFiles(cell.stack / "particles.mrcs", cell.stack / "poses.pkl", cell.ctf)
         return open_run(Path(settings["folder"]), None, files)
     if settings["kind"] == "latents":
         folder = Path(settings["folder"])
@@ -174,11 +169,10 @@ def _finished(cell: Cell) -> FinishedRun:
 
 def _open_stack(cell: Cell, preprocessing: Preprocessing | None) -> ParticleData:
     """All particles of the cell's stack."""
-    ctf = cell.stack / "ctf.pkl"
     return ParticleData(
         cell.stack / "particles.mrcs",
         poses=cell.stack / "poses.pkl",
-        ctf=ctf if ctf.is_file() else None,
+        ctf=cell.ctf,
         labels=cell.stack / "truth.npz",
         preprocessing=preprocessing,
         batch_size=_BATCH_SIZE,

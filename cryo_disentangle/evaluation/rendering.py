@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from cryo_disentangle.callbacks import adapt
 from cryo_disentangle.encoders import RenderedPosterior
-from cryo_disentangle.evaluation.runs import FinishedRun
+from cryo_disentangle.evaluation.runs import FinishedRun, Latents
 from cryo_disentangle.evaluation.streaming import Particles, show_progress
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.modules import HeterogeneousReconstruction
@@ -61,14 +62,14 @@ def infer_by_rendering(
     target = torch.device(device)
     particles = Particles(run, batch_size, target)
     rows = particles.sample(_SAMPLE)
-    model = None if run.stored is not None else adapt(module.to(target))
+    infer = adapt(module.to(target)).infer if run.stored is None else partial(_stored, run.stored)
     known: list[Inference] = []
     batches: list[ParticleBatch] = []
     with show_progress(console) as progress, evaluating(module), torch.no_grad():
         task = progress.add_task("Sampling conformations", total=len(rows))
         for batch in particles.batches(rows):
             batches.append(batch)
-            known.append(_stored(run, batch) if model is None else model.infer(batch))
+            known.append(infer(batch))
             progress.update(task, advance=len(batch["index"]))
     mean = torch.cat([inference.mean.float() for inference in known])
     log_variance = torch.cat([inference.log_variance.float() for inference in known])
@@ -91,12 +92,10 @@ def infer_by_rendering(
     return replace(run, module=rendering.eval(), stored=None, facts=facts)
 
 
-def _stored(run: FinishedRun, batch: ParticleBatch) -> Inference:
-    """What the run has stored of a batch."""
-    if run.stored is None:
-        raise ValueError(f"{run.folder}: no conformations are stored")
+def _stored(latents: Latents, batch: ParticleBatch) -> Inference:
+    """What a run has stored of a batch."""
     at = batch["index"].cpu().numpy()
-    mean = torch.from_numpy(run.stored.mean[at])
-    if run.stored.log_variance is None:
+    mean = torch.from_numpy(latents.mean[at])
+    if latents.log_variance is None:
         return Inference(mean, torch.full_like(mean, -torch.inf))
-    return Inference(mean, torch.from_numpy(run.stored.log_variance[at]))
+    return Inference(mean, torch.from_numpy(latents.log_variance[at]))
