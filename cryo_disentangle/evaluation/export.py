@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
 from pathlib import Path
 
 import lightning as L
@@ -11,6 +9,7 @@ import torch
 from rich.console import Console
 
 from cryo_disentangle.callbacks import adapt
+from cryo_disentangle.evaluation.history import epoch_means
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.interop import CryoDRGNWriter
@@ -87,15 +86,11 @@ def _optimizers(run: FinishedRun) -> list[torch.optim.Optimizer]:
 def _learning_curve(folder: Path, epochs: int) -> list[tuple[int, tuple[float, ...]]]:
     """Mean losses of the epochs done, from the newest ``metrics.csv``; none where there is none."""
     tables = sorted(folder.glob("metrics/version_*/metrics.csv"), key=lambda p: p.stat().st_mtime)
-    found: dict[int, list[list[float]]] = defaultdict(list)
-    for path in tables[-1:]:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if all(row.get(name) for name in _LOSSES):
-                    losses = [float(row[name]) for name in _LOSSES]
-                    found[int(row["epoch"]) + 1].append(losses)
+    if not tables:
+        return []
+    first, *others = (epoch_means(tables[-1], name) for name in _LOSSES)
     return [
-        (epoch, tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)))
-        for epoch, rows in sorted(found.items())
-        if epoch <= epochs
+        (epoch, (first[epoch], *(other[epoch] for other in others)))
+        for epoch in sorted(first)
+        if epoch <= epochs and all(epoch in other for other in others)
     ]

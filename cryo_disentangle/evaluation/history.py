@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cryo_disentangle.callbacks.pictures import draw_curves
 
-__all__ = ["draw_history"]
+__all__ = ["draw_history", "epoch_means"]
 
 # A line of cryoDRGN's run.log at the end of an epoch.
 _EPOCH = re.compile(r"=====> Epoch: (\d+) .*?total loss = ([-+.\deE]+)")
@@ -35,7 +35,7 @@ def draw_history(folder: Path) -> Figure | None:
     validation: dict[int, float] = {}
     for file in sorted(folder.glob("metrics/version_*/metrics.csv"), key=_age):
         for name, values in (("train/loss", training), ("val/loss", validation)):
-            values.update(_epoch_means(file, name))
+            values.update(epoch_means(file, name))
     log = folder / "run.log"
     if not training and log.is_file():
         text = log.read_text(encoding="utf-8", errors="replace")
@@ -51,8 +51,19 @@ def _age(file: Path) -> float:
     return file.stat().st_mtime
 
 
-def _epoch_means(file: Path, name: str) -> dict[int, float]:
-    """Mean of a column over each epoch, counted from 1."""
+def epoch_means(file: Path, name: str) -> dict[int, float]:
+    """Averages a column of a run's ``metrics.csv`` over each epoch.
+
+    Args:
+        file: The table.
+        name: Name of the column.
+
+    Returns:
+        Means by epoch, counted from 1; epochs without a value are left out.
+
+    Raises:
+        ValueError: If a row has no epoch or no number.
+    """
     found: dict[int, list[float]] = defaultdict(list)
     with file.open(newline="", encoding="utf-8") as lines:
         for number, row in enumerate(csv.DictReader(lines), start=2):
