@@ -13,7 +13,7 @@ from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.opening import open_run
 from cryo_disentangle.evaluation.rendering import infer_by_rendering
-from cryo_disentangle.evaluation.report import evaluated_epoch, write_report
+from cryo_disentangle.evaluation.report import is_evaluated, write_report
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 
 __all__ = ["evaluate_command", "export_command", "report_command"]
@@ -77,13 +77,15 @@ def report_command(words: Sequence[str]) -> None:
     parser = _parser(
         "report",
         "Draws one HTML page of a finished run from what `evaluate` has found; evaluates first, as "
-        "`evaluate` does by default, where it has not looked at this epoch.",
+        "`evaluate` does by default, where it has not looked at this epoch, or not with the inference that is asked for.",
     )
     _add_out(parser)
+    parser.set_defaults(inference=None)  # what has been looked at, however
     options = parser.parse_args(words)
     folder = options.out or options.run / "evaluation"
     run = open_run(options.run, options.epoch, _files(vars(options)))
-    if evaluated_epoch(folder) == run.epoch:
+    asked = {None: None, "run": run.renders, "rendering": True}[options.inference]
+    if is_evaluated(folder, run.epoch, rendered=asked):
         Console().print(f"Report: {write_report(folder)}", markup=False, soft_wrap=True)
     else:
         evaluate_command(words)

@@ -16,27 +16,31 @@ from cryo_disentangle.evaluation.scores import Score
 from cryo_disentangle.evaluation.words import judge, next_steps
 from cryo_disentangle.particles import replacing
 
-__all__ = ["evaluated_epoch", "write_report"]
+__all__ = ["is_evaluated", "write_report"]
 
 _FLAGS = ("folder", "epoch", "cryodrgn", "rendered")
 
 
-def evaluated_epoch(folder: Path) -> int | None:
-    """Tells of which epoch an evaluation is.
+def is_evaluated(folder: Path, epoch: int, *, rendered: bool | None = None) -> bool:
+    """Tells whether an evaluation of this epoch is there.
 
     Args:
-        folder: Where ``cryo-disentangle evaluate`` has written.
+        folder: Where ``cryo-disentangle evaluate`` may have written.
+        epoch: The epoch.
+        rendered: Whether its latents are to have been found by rendering; None is either way.
 
     Returns:
-        The epoch; None where there is no evaluation that a report could be drawn from.
+        False also where there is an evaluation that a report can't be drawn from.
 
     Raises:
         ValueError: If its ``metrics.json`` is damaged.
     """
     if not (folder / "metrics.json").is_file():
-        return None
+        return False
     run = _read(folder / "metrics.json")["run"]
-    return int(run["epoch"]) if set(_FLAGS) <= run.keys() else None
+    if not set(_FLAGS) <= run.keys() or run["epoch"] != epoch:
+        return False
+    return rendered is None or run["rendered"] == rendered
 
 
 def write_report(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from cryo_disentangle.benchmark.executors import ArrayExecutor
 from cryo_disentangle.benchmark.jobs import JobError, Launcher
 from cryo_disentangle.particles import write_latents
 from cryo_disentangle.simulation.command import main as simulate
+from tests import tiny
 from tests.benchmark.conftest import write
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "benchmark"
@@ -88,6 +89,30 @@ def test_a_folder_of_latents_is_a_method(
     cli.main([*words, "--set", "held_out=60", "--rerun", "--processes", "1"])
     assert launched[4:] == cells
     assert "the last 60 particles" in (out / "leaderboard.html").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_folder_of_cryodrgn_is_a_method(
+    settings: dict[str, Any], tmp_path: Path, launched: list[str]
+) -> None:
+    settings["methods"] = {"theirs": {"kind": "cryodrgn", "folder": "theirs"}}
+    out, place = tmp_path / "out", tmp_path / "theirs/arms/seed_0"
+    words = ["benchmark", "--config", str(write(tmp_path, settings)), "--out", str(out)]
+    cli.main([*words, "--data-only"])
+    stack = out / "data/arms/seed_0"
+    data = {"particles": str(stack / "particles.mrcs"), "poses": str(stack / "poses.pkl")}
+    config = tiny.write_config(tmp_path, data | {"batch_size": 10})
+    tiny.succeed("fit", "--config", config, "--trainer.max_epochs", "1")
+    with pytest.raises(SystemExit, match=r"seed_0: no such folder; theirs needs one"):
+        cli.main(words)
+    place.mkdir(parents=True)
+    with pytest.raises(SystemExit, match="a run of cryoDRGN expected, found no weights"):
+        cli.main(words)
+    cli.main(["export", str(tmp_path / "run"), "--out", str(place)])
+    cli.main([*words, "--processes", "1"])
+    assert launched == ["simulate", "score theirs/arms/seed_0"]
+    scored = {row["metric"] for row in csv.DictReader((out / "results.csv").open())}
+    assert {"disentanglement/mcc_pearson", "rotation/rotation_normalized"} <= scored
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -116,6 +116,10 @@ def test_report_evaluates_first(
     (tmp_path / "metrics.json").write_text(json.dumps({"run": older} | empty))
     report_command(words)
     assert asked == [words, words]
+    now = {"run": older | {"epoch": open_run(finished / "run").epoch}} | empty
+    (tmp_path / "metrics.json").write_text(json.dumps(now))
+    report_command([*words, "--inference", "rendering"])
+    assert asked[2:] == [[*words, "--inference", "rendering"]]
 
 
 def test_report_of_damaged_metrics(finished: Path, tmp_path: Path) -> None:
