@@ -54,7 +54,7 @@ from cryo_disentangle.structures import Hinge
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
 from harness import HeldOut, Method, arguments, run, two_arms_in_plane
 
-_SIDE, _PIXEL_SIZE, _MIXING = 32, 4.25, LinearMixing(2, 45.0)
+_SIDE, _PIXEL_SIZE, MIXING = 32, 4.25, LinearMixing(2, 45.0)
 _ARMS = {"first": list(range(20, 40)), "second": list(range(40, 60))}
 # The less noise, the narrower the posterior and its false maxima: starts must be closer, and more.
 _GRID = {1.0: [-1.6, -0.8, 0.0, 0.8, 1.6], 10.0: np.arange(-2.0, 2.1, 0.5).tolist()}
@@ -71,7 +71,7 @@ def two_arms_so3(snr: float) -> Simulation:
         TwoArms(),
         UniformFactors(2, -1.0, 1.0),
         microscope,
-        mixing=_MIXING,
+        mixing=MIXING,
         n_images=50_000,
         box_size=_SIDE,
         pixel_size=_PIXEL_SIZE,
@@ -158,7 +158,7 @@ def _by_rendering(
     )
 
 
-def _angles(
+def angles(
     model: HeterogeneousReconstruction, held_out: HeldOut, mixing: LinearMixing
 ) -> dict[str, float]:
     """MCC of z with the hinges' angles."""
@@ -166,17 +166,20 @@ def _angles(
     return {"mcc_hinges": float(mcc(z, mixing.mix(held_out.factors)))}
 
 
+def in_plane_method(name: str, decoder: Callable[[int, int], torch.nn.Module]) -> Method:
+    """An encoder and this decoder, of in-plane poses."""
+    steps = 1500
+    make = partial(_amortised, snr=_SNR["in_plane"], steps=steps, width=256, radius=10)
+    return Method(name, partial(make, decoder=decoder), steps)
+
+
 def methods(setting: str, molecule: TwoArms) -> list[Method]:
     """What is compared in a setting."""
     snr = _SNR[setting]
     given, learned = atomic(molecule, given=True), atomic(molecule, given=False)
     if setting == "in_plane":
-        steps = 1500
-        plain = partial(_amortised, snr=snr, steps=steps, width=256, radius=10)
-        return [
-            Method("atomic, hinges given", partial(plain, decoder=given), steps),
-            Method("atomic, hinges learned", partial(plain, decoder=learned), steps),
-        ]
+        decoders = {"atomic, hinges given": given, "atomic, hinges learned": learned}
+        return [in_plane_method(name, decoder) for name, decoder in decoders.items()]
     if setting in ("so3", "so3_snr10"):
         steps = 300
         rendering = partial(_by_rendering, snr=snr, steps=steps)
@@ -197,14 +200,14 @@ def main() -> None:
     """Trains and prints the tables."""
     options = arguments(__doc__, list(_SNR))
     for setting in options.setting:
-        in_plane = two_arms_in_plane(UniformFactors(2, -1.0, 1.0), _SNR["in_plane"], _MIXING)
+        in_plane = two_arms_in_plane(UniformFactors(2, -1.0, 1.0), _SNR["in_plane"], MIXING)
         simulation = in_plane if setting == "in_plane" else two_arms_so3(_SNR[setting])
         run(
             f"identifiability_{setting}",
             simulation,
             methods(setting, simulation.molecule),  # type: ignore[arg-type]
             options,
-            diagnose=partial(_angles, mixing=_MIXING),
+            diagnose=partial(angles, mixing=MIXING),
         )
 
 

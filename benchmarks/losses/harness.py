@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -185,6 +186,18 @@ class HeldOut:
                 rotations.append(inference.pose.rotation)
         return torch.cat(means), torch.cat(rotations) if rotations else None, torch.cat(kls)
 
+    def latents(self, model: HeterogeneousReconstruction) -> dict[str, npt.NDArray[np.floating]]:
+        """Of the particles as they are: z, the factors, the true in-plane angle, temperatures."""
+        batch = cast(dict[str, Tensor], self.batches["own"])
+        columns = {
+            "z": self.infer(model, "own")[0],
+            "factors": self.factors,
+            "angle": _in_plane_angle(self.rotation),
+        }
+        if "temperature" in batch:
+            columns["temperature"] = batch["temperature"]
+        return {name: column.numpy() for name, column in columns.items()}
+
 
 def _in_plane_angle(rotation: Tensor) -> Tensor:
     return torch.atan2(rotation[:, 1, 0], rotation[:, 0, 0])
@@ -293,14 +306,21 @@ def two_arms_in_plane(
     )
 
 
-def arguments(description: str | None, settings: Sequence[str] = ()) -> argparse.Namespace:
+def arguments(
+    description: str | None,
+    settings: Sequence[str] = (),
+    *,
+    seeds: int = 5,
+    out: Path = Path(__file__).parent / "results",
+) -> argparse.Namespace:
     """Options of every experiment, and which of its settings to run."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scratch", type=Path, required=True, help="Folder for stacks.")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=out, help="Folder for tables.")
+    parser.add_argument("--seeds", type=int, default=seeds, help="How many.")
+    parser.add_argument("--first-seed", type=int, default=0, help="For a second process.")
     if settings:
         parser.add_argument("--setting", nargs="+", choices=settings, default=list(settings))
     return parser.parse_args()
@@ -313,23 +333,33 @@ def run(
     options: argparse.Namespace,
     restarts: int = 1,
     diagnose: Callable[[HeterogeneousReconstruction, HeldOut], dict[str, float]] | None = None,
+    *,
+    keep_latents: bool = False,
 ) -> None:
     """Trains every method for every seed, appends rows as they come, and prints the table.
 
     Rows that are there are not trained again. Another seed is another stack as well. ``diagnose``
-    adds columns.
+    adds columns. With ``keep_latents`` the first seed's held-out latents are written to the scratch
+    folder, for pictures, and trained for again where they are missing.
     """
     path = options.out / f"{title}.csv"
     done = {(row["method"], row["seed"]) for row in read(path)}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         other = replace(simulation, seed=simulation.seed + 1000 * seed)
-        folder = write_once(other, options.scratch / f"{title}_{seed}")
         for method in methods:
-            if (method.name, str(seed)) in done:
+            latents = latents_of(options.scratch, title, method.name)
+            draws = keep_latents and seed == 0 and not latents.exists()
+            known = (method.name, str(seed)) in done
+            if known and not draws:
                 continue
+            folder = write_once(other, options.scratch / f"{title}_{seed}")
             starts = [100 * seed + k for k in range(restarts)]
             model, data, rows = train(folder, method, starts)
             held_out = HeldOut(other, data)
+            if draws:
+                np.savez(latents, **held_out.latents(model))
+            if known:
+                continue
             rows |= scores(model, held_out)
             if diagnose is not None:
                 rows |= diagnose(model, held_out)
@@ -337,6 +367,11 @@ def run(
             shown = {key: round(value, 4) for key, value in rows.items()}
             print(method.name, seed, json.dumps(shown), flush=True)
     print(summarize(path))
+
+
+def latents_of(scratch: Path, title: str, method: str) -> Path:
+    """Where the latents of a method's first seed lie."""
+    return scratch / f"{title}_{method.replace(' ', '_')}.npz"
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -51,23 +51,24 @@ def _make(
     )
 
 
+SIMULATION = two_arms_in_plane(UniformFactors(2, -1.0, 1.0), snr=10.0, heavy_body=True)
+METHODS = [
+    Method(
+        name,
+        partial(_make, hypotheses=hypotheses, warmup=warmup, intervene=intervene),
+        _STEPS,
+    )
+    for name, hypotheses, warmup, intervene in [
+        ("PoseVAE", 4, 300, True),
+        ("VAE", 1, 0, False),
+        ("four hypotheses alone", 4, 0, False),
+    ]
+]
+
+
 def main() -> None:
     """Trains and prints the table."""
-    options = arguments(__doc__)
-    simulation = two_arms_in_plane(UniformFactors(2, -1.0, 1.0), snr=10.0, heavy_body=True)
-    methods = [
-        Method(
-            name,
-            partial(_make, hypotheses=hypotheses, warmup=warmup, intervene=intervene),
-            _STEPS,
-        )
-        for name, hypotheses, warmup, intervene in [
-            ("PoseVAE", 4, 300, True),
-            ("VAE", 1, 0, False),
-            ("four hypotheses alone", 4, 0, False),
-        ]
-    ]
-    run("in_plane", simulation, methods, options, restarts=2)
+    run("in_plane", SIMULATION, METHODS, arguments(__doc__), restarts=2)
 
 
 if __name__ == "__main__":

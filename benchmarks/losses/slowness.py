@@ -28,17 +28,20 @@ from cryo_disentangle.simulation import LaplacePairs, LinearMixing
 _STEPS = 4000
 
 
-def _make(data: ParticleData, *, slow: bool) -> HeterogeneousReconstruction:
+def make(
+    data: ParticleData, *, slow: bool, steps: int = _STEPS, width: int = 256
+) -> HeterogeneousReconstruction:
+    """SlowVAE, or the same model with a standard normal prior."""
     prior: ConformationPrior = LaplaceTransition(2.0, 10.0) if slow else StandardNormal()
     return HeterogeneousReconstruction(
         data.box_size,
         conformation_dim=2,
-        encoder=partial(MLPEncoder, width=256, layers=3),
+        encoder=partial(MLPEncoder, width=width, layers=3),
         decoder=BasisDecoder,
         prior=prior,
-        kl_weight=LinearSchedule(0.2, 4.0, last_step=_STEPS * 6 // 10, first_step=_STEPS * 3 // 10),
+        kl_weight=LinearSchedule(0.2, 4.0, last_step=steps * 6 // 10, first_step=steps * 3 // 10),
         optimizer=partial(torch.optim.Adam, lr=2e-3),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-3, total_steps=_STEPS),
+        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-3, total_steps=steps),
         lr_interval="step",
     )
 
@@ -50,7 +53,7 @@ def main() -> None:
     methods = [
         Method(
             name,
-            partial(_make, slow=slow),
+            partial(make, slow=slow),
             _STEPS,
             pairs=True,
             batch_size=32,

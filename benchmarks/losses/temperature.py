@@ -13,7 +13,7 @@ training on one core. Rows go to results/temperature_*.csv; those that are there
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -33,7 +33,7 @@ from cryo_disentangle.priors import (
     temperature_identifiability,
 )
 from cryo_disentangle.protocols import ConformationPrior
-from cryo_disentangle.simulation import LinearMixing
+from cryo_disentangle.simulation import LinearMixing, Simulation
 from cryo_disentangle.simulation import TemperatureNormal as NormalAtTemperatures
 
 _STEPS = 4000
@@ -46,6 +46,10 @@ _COMPARED = {
 }
 
 
+def _levels(setting: str) -> tuple[float, ...]:
+    return _LEVELS["2" if setting == "2" else "5"]
+
+
 def _priors(levels: tuple[float, ...]) -> dict[str, Callable[[], ConformationPrior]]:
     low, high = levels[0], levels[-1]
     return {
@@ -56,9 +60,10 @@ def _priors(levels: tuple[float, ...]) -> dict[str, Callable[[], ConformationPri
     }
 
 
-def _make(
+def make(
     data: ParticleData, *, prior: Callable[[], ConformationPrior]
 ) -> HeterogeneousReconstruction:
+    """A model with a prior that may know the temperature."""
     return HeterogeneousReconstruction(
         data.box_size,
         conformation_dim=2,
@@ -72,30 +77,41 @@ def _make(
     )
 
 
-def _told_apart(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, float]:
+def told_apart(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, float]:
+    """What the check of identifiability says of the latents."""
     kelvin = held_out.batches["own"]["temperature"]
     found = temperature_identifiability(held_out.infer(model, "own")[0], kelvin)
     return {"told apart": float(found.distinct[0, 1]), "separation": float(found.separation[0, 1])}
+
+
+def simulation(setting: str) -> Simulation:
+    """What is looked at in a setting."""
+    levels = _levels(setting)
+    if setting == "harmonic":
+        scales = [[0.5 * (kelvin / 300) ** 0.5] * 2 for kelvin in levels]
+    else:
+        scales = [[0.1 + 0.4 * (kelvin - 100) / 200, 0.3] for kelvin in levels]
+    process = NormalAtTemperatures(levels, scales)
+    return two_arms_in_plane(process, snr=10.0, mixing=LinearMixing(2, 45.0))
+
+
+def methods(setting: str, names: Sequence[str]) -> list[Method]:
+    """Trainings with priors of these names."""
+    priors = _priors(_levels(setting))
+    return [Method(name, partial(make, prior=priors[name]), _STEPS) for name in names]
 
 
 def main() -> None:
     """Trains and prints the tables."""
     options = arguments(__doc__, settings=("5", "2", "harmonic"))
     for setting in options.setting:
-        levels = _LEVELS["2" if setting == "2" else "5"]
-        if setting == "harmonic":
-            scales = [[0.5 * (kelvin / 300) ** 0.5] * 2 for kelvin in levels]
-        else:
-            scales = [[0.1 + 0.4 * (kelvin - 100) / 200, 0.3] for kelvin in levels]
-        process = NormalAtTemperatures(levels, scales)
-        mixing = LinearMixing(2, 45.0)
-        simulation = two_arms_in_plane(process, snr=10.0, mixing=mixing)
-        methods = [
-            Method(name, partial(_make, prior=prior), _STEPS)
-            for name, prior in _priors(levels).items()
-            if name in _COMPARED[setting]
-        ]
-        run(f"temperature_{setting}", simulation, methods, options, diagnose=_told_apart)
+        run(
+            f"temperature_{setting}",
+            simulation(setting),
+            methods(setting, _COMPARED[setting]),
+            options,
+            diagnose=told_apart,
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""What the figures share: scores of seeds as points, latents as scatters, tests over pairs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import bootstrap, wilcoxon
+
+sys.path.append(str(Path(__file__).parents[1] / "losses"))
+from harness import arguments
+
+FloatArray = npt.NDArray[np.floating]
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")  # Okabe and Ito 2008
+_POINTS = 2000
+
+
+def options(description: str | None, seeds: int) -> Any:  # noqa: ANN401 - a Namespace
+    """Options of a figure, whose tables go to this folder's results."""
+    found = arguments(description, seeds=seeds, out=Path(__file__).parent / "results")
+    found.scratch.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def column(rows: Sequence[dict[str, Any]], method: str, name: str) -> FloatArray:
+    """A method's values in the order of seeds."""
+    mine = sorted((row for row in rows if row["method"] == method), key=lambda r: int(r["seed"]))
+    return np.array([float(row[name]) for row in mine])
+
+
+def median_with_interval(values: FloatArray) -> tuple[float, float, float]:
+    """Median over seeds and its 95 % bootstrap interval."""
+    found = bootstrap((values,), np.median, method="percentile", rng=0).confidence_interval
+    return float(np.median(values)), float(found.low), float(found.high)
+
+
+def draw_seeds(
+    axes: Axes, rows: Sequence[dict[str, Any]], methods: Sequence[str], name: str, title: str
+) -> None:
+    """A point a seed, the median and its interval beside them."""
+    for place, method in enumerate(methods):
+        values = column(rows, method, name)
+        median, low, high = median_with_interval(values)
+        spread = np.linspace(-0.15, 0.15, len(values))
+        axes.plot(place + spread, values, ".", color=COLOURS[place], alpha=0.6)
+        axes.errorbar(
+            place + 0.28,
+            median,
+            [[median - low], [high - median]],
+            fmt="_",
+            color="black",
+            markersize=10,
+            capsize=3,
+        )
+    axes.set_xticks(range(len(methods)), methods)
+    axes.set_xlim(-0.5, len(methods) - 0.4)
+    axes.set_title(title, fontsize=10)
+
+
+def draw_scatter(
+    axes: Axes, z: FloatArray, colour: FloatArray, title: str, *, cyclic: bool = False
+) -> None:
+    """The first two coordinates of z, coloured by a factor or an angle."""
+    axes.scatter(
+        z[:_POINTS, 0],
+        z[:_POINTS, 1],
+        c=colour[:_POINTS],
+        s=3,
+        cmap="twilight" if cyclic else "viridis",
+        rasterized=True,
+    )
+    axes.set(xlabel="z1", ylabel="z2")
+    axes.set_title(title, fontsize=10)
+
+
+def compare(
+    rows: Sequence[dict[str, Any]],
+    better: str,
+    worse: str,
+    measures: dict[str, tuple[str, int]],
+) -> str:
+    """Markdown: medians of two methods, and Wilcoxon's paired test that the first is better.
+
+    Args:
+        rows: Of a table.
+        better: The method that is expected to be better.
+        worse: The other.
+        measures: Column: what to call it, and 1 where more is better, -1 where less is.
+
+    Returns:
+        A row a measure.
+    """
+    lines = [
+        f"| measure | {better} | {worse} | seeds in which it is better | p, one-sided |",
+        "|---|---|---|---|---|",
+    ]
+    for name, (called, sign) in measures.items():
+        one, other = column(rows, better, name), column(rows, worse, name)
+        shown = [
+            "{:.3f} ({:.3f}-{:.3f})".format(*median_with_interval(values))
+            for values in (one, other)
+        ]
+        difference = sign * (one - other)
+        chance = float(wilcoxon(difference, alternative="greater").pvalue)
+        wins = f"{int((difference > 0).sum())} of {len(difference)}"
+        lines.append(f"| {called} | {shown[0]} | {shown[1]} | {wins} | {chance:.2g} |")
+    return "\n".join(lines)
+
+
+def save(figure: Figure, name: str, folder: Path) -> None:
+    """Writes the figure beside its table and says where."""
+    path = folder / f"{name}.png"
+    figure.savefig(path, dpi=120)
+    print(path)
+
+
+def panels(rows: int, columns: int, size: float = 2.6) -> tuple[Figure, list[list[Axes]]]:
+    """An empty figure of panels."""
+    figure = Figure(figsize=(size * columns, size * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False).tolist()
