@@ -77,7 +77,8 @@ def report_command(words: Sequence[str]) -> None:
     parser = _parser(
         "report",
         "Draws one HTML page of a finished run from what `evaluate` has found; evaluates first, as "
-        "`evaluate` does by default, where it has not looked at this epoch, or not with the inference that is asked for.",
+        "`evaluate` does by default, where it has not looked at this epoch, or not with the "
+        "inference that is asked for.",
     )
     _add_out(parser)
     parser.set_defaults(inference=None)  # what has been looked at, however
