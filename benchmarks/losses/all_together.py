@@ -45,7 +45,9 @@ def _make(
         penalties=penalties,
         # A tenth of slowness.py's: beside the heavy body arms make little of an image's variance,
         # and a divergence of that weight switched one coordinate off.
-        kl_weight=LinearSchedule(0.05, 0.5, last_step=_STEPS * 6 // 10, first_step=_STEPS * 3 // 10),
+        kl_weight=LinearSchedule(
+            0.05, 0.5, last_step=_STEPS * 6 // 10, first_step=_STEPS * 3 // 10
+        ),
         encoder_radius=9,
         optimizer=partial(torch.optim.Adam, lr=2e-3),
         lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-3, total_steps=_STEPS),
