@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -27,6 +28,7 @@ pytestmark = [
 ]
 
 QUICK = {
+    "simulate": ["--n_images", "80", "--box_size", "16", "--pixel_size", "8.5"],
     "fit": ["--config", "quick.yaml"],
     "evaluate": ["--resamples", "0", "--sample", "24", "--device", "cpu"],
     "predict": ["--prediction.kmeans", "2"],
@@ -58,20 +60,29 @@ def read(page: str) -> str:
     return (ROOT / "docs" / page).read_text()
 
 
-def run_page(page: str) -> None:
-    """Runs commands and Python in the order of the page."""
-    names: dict[str, Any] = {}
+def run_page(page: str, **names: object) -> None:
+    """Runs commands and Python in the order of the page; Python knows these names."""
     for language, block in re.findall(r"^```(sh|python)\n(.*?)^```", read(page), re.M | re.S):
         if language == "python":
             exec(compile(block, page, "exec"), names)
             continue
-        for line in block.splitlines():
-            name, *words = shlex.split(line)
-            assert name == "cryo-disentangle"
-            main([*words, *QUICK[words[0]]])
+        for line in block.replace("\\\n", "").splitlines():
+            for command in line.split("&&"):
+                run_command(shlex.split(command, comments=True))
 
 
-def test_particles_of_relion(capsys: pytest.CaptureFixture[str]) -> None:
+def run_command(words: list[str]) -> None:
+    """Runs one of ours, here; what sets up, and what tests/test_two_nodes.py runs, is left out."""
+    if words[:2] == ["sbatch", "configs/cluster/slurm.sh"]:
+        words[:2] = ["cryo-disentangle", "fit"]
+    if not words or words[0] in {"python3", ".", "pip", "python", "NODES=2"}:
+        return
+    assert words[0] == "cryo-disentangle"
+    main([*words[1:], *QUICK[words[1]]])
+
+
+def write_relion() -> None:
+    """Writes a small stack as RELION names it, ``particles.star``."""
     files = tiny.write_stack(Path("stack"))
     stack = ParticleStack.open(files["particles"], poses=files["poses"], ctf=files["ctf"])
     assert stack.rotation is not None
@@ -84,6 +95,32 @@ def test_particles_of_relion(capsys: pytest.CaptureFixture[str]) -> None:
         translation_px=stack.translation,
         ctf=stack.ctf,
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*tensorboard:UserWarning")
+def test_the_front_page(tmp_path: Path) -> None:
+    write_relion()
+    golden_run(tmp_path).rename("WORKDIR")
+    factors = np.random.default_rng(0).uniform(-1, 1, (500, 2))
+    run_page(
+        "../README.md",
+        my_infer=lambda module, batch: module.infer(batch),
+        my_generate=lambda module, *parts: module.generate(*parts),
+        z=factors @ [[1.0, 0.5], [0.0, 1.0]],
+        factors=factors,
+    )
+    assert all(Path(name).is_dir() for name in ("runs/two_arm", "runs/mine/prediction", "exported"))
+
+
+@pytest.mark.parametrize("page", ["simulation.md", "cluster.md"])
+def test_short_pages(page: str) -> None:
+    write_relion()
+    Path("run.yaml").symlink_to(ROOT / "configs/particles.yaml")
+    run_page(page)
+
+
+def test_particles_of_relion(capsys: pytest.CaptureFixture[str]) -> None:
+    write_relion()
     run_page("particles.md")
     assert "z is" in capsys.readouterr().out
     assert len(list(Path("runs/mine/prediction/volumes").glob("*.mrc"))) == 2
