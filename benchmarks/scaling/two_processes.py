@@ -2,11 +2,12 @@
 
     python benchmarks/scaling/two_processes.py [--box-size 64] [--width 256] [--steps 30]
 
-Runs itself three times: one process, then two under torchrun, each with a batch of 8 in every
-process, timed over all but the first steps of a Trainer; then one process with the batches of
-both. Batches are made beforehand and are in memory; the posterior's mean is decoded, so that a
-step is the same whoever takes it; cores are one for each process. The weights of two processes are
-compared with those of one process that saw both batches at once. Run it on an idle machine.
+Runs itself with one batch size in every process, timed over all but the first steps: one
+process; two under torchrun; two that know nothing of each other, which is what the machine's two
+cores can give at most; and one with the batches of both. The first three are repeated in turn, the
+medians count. Batches are made beforehand and are in memory; the posterior's mean is decoded, so
+that a step is the same whoever takes it. The weights of two processes are compared with those of
+one that saw both batches at once, after 10 steps. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,7 +38,7 @@ from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.types import ParticleBatch
 
-BATCH, ZDIM, LAYERS, WARMUP = 8, 8, 3, 3
+ZDIM, LAYERS, WARMUP, COMPARED = 8, 3, 3, 10
 
 
 class MeanReconstruction(HeterogeneousReconstruction):
@@ -48,15 +50,16 @@ class MeanReconstruction(HeterogeneousReconstruction):
 
 
 class Clock(Callback):
-    """Times all but the first steps."""
+    """Times all but the first steps, and keeps the weights after some."""
 
     def __init__(self) -> None:
         self._start, self.seconds = 0.0, 0.0
+        self.weights = torch.empty(0)
 
     def on_train_batch_end(
         self,
         trainer: L.Trainer,
-        pl_module: L.LightningModule,  # noqa: ARG002
+        pl_module: L.LightningModule,
         outputs: Any,  # noqa: ANN401, ARG002
         batch: Any,  # noqa: ANN401, ARG002
         batch_idx: int,  # noqa: ARG002
@@ -64,24 +67,27 @@ class Clock(Callback):
         """Reads the clock."""
         if trainer.global_step == WARMUP:
             self._start = time.perf_counter()
+        if trainer.global_step == COMPARED:
+            self.weights = torch.cat([p.detach().flatten() for p in pl_module.parameters()])
         self.seconds = time.perf_counter() - self._start
 
 
-def make_batches(box_size: int, steps: int, parts: list[int]) -> list[ParticleBatch]:
+def make_batches(args: argparse.Namespace, parts: list[int]) -> list[ParticleBatch]:
     """The same batches for everybody: of each step the parts that are asked for."""
+    box_size, batch = args.box_size, args.batch
     batches = []
-    for step in range(steps):
+    for step in range(args.steps):
         drawn = []
         for part in parts:
             generator = torch.Generator().manual_seed(2 * step + part)
             row = torch.tensor([box_size, 3.0, 15000.0, 14500.0, 30.0, 300.0, 2.7, 0.1, 0.0])
             drawn.append(
                 {
-                    "images": torch.randn(BATCH, box_size + 1, box_size + 1, generator=generator),
-                    "rotation": random_rotations(BATCH, generator=generator),
-                    "translation": torch.randn(BATCH, 2, generator=generator),
-                    "ctf": row.repeat(BATCH, 1),
-                    "index": torch.arange(BATCH),
+                    "images": torch.randn(batch, box_size + 1, box_size + 1, generator=generator),
+                    "rotation": random_rotations(batch, generator=generator),
+                    "translation": torch.randn(batch, 2, generator=generator),
+                    "ctf": row.repeat(batch, 1),
+                    "index": torch.arange(batch),
                 }
             )
         batches.append({key: torch.cat([each[key] for each in drawn]) for key in drawn[0]})
@@ -92,7 +98,7 @@ def train(args: argparse.Namespace, role: str) -> dict[str, Any]:
     """What one process of a role measures, and its weights."""
     torch.set_num_threads(1)
     rank = int(os.environ.get("RANK", "0"))
-    parts = {"one": [0], "two": [rank], "whole": [0, 1]}[role]
+    parts = {"one": [0], "two": [rank], "apart": [rank], "whole": [0, 1]}[role]
     torch.manual_seed(0)
     model = MeanReconstruction(
         args.box_size,
@@ -116,23 +122,28 @@ def train(args: argparse.Namespace, role: str) -> dict[str, Any]:
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    batches = make_batches(args.box_size, args.steps, parts)
+    batches = make_batches(args, parts)
     trainer.fit(model, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
     return {
-        "rate": BATCH * (args.steps - WARMUP) / clock.seconds,
-        "weights": torch.cat([p.detach().flatten() for p in model.parameters()]),
+        "rate": args.batch * (args.steps - WARMUP) / clock.seconds,
+        "weights": clock.weights,
     }
 
 
 def measure(args: argparse.Namespace, role: str, folder: Path) -> list[dict[str, Any]]:
     """Runs this script in a role; returns what its processes found."""
-    processes = 2 if role == "two" else 1
-    command = [sys.executable]
-    if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += [__file__, f"--box-size={args.box_size}", f"--width={args.width}"]
-    command += [f"--steps={args.steps}", f"--role={role}", f"--folder={folder}"]
-    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
+    words = [__file__, f"--box-size={args.box_size}", f"--width={args.width}"]
+    words += [f"--batch={args.batch}", f"--steps={args.steps}"]
+    words += [f"--role={role}", f"--folder={folder}"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *(launcher if role == "two" else []), *words]
+    started = [
+        subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1", "RANK": str(rank)})
+        for rank in range(2 if role == "apart" else 1)
+    ]
+    if any(process.wait() for process in started):
+        raise SystemExit(f"{role}: a process failed")
+    processes = 2 if role in ("two", "apart") else 1
     return [torch.load(folder / f"{role}{rank}.pt") for rank in range(processes)]
 
 
@@ -140,30 +151,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--box-size", type=int, default=64)
     parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=8, help="of each process")
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--role", choices=["one", "two", "whole"], help=argparse.SUPPRESS)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--role", choices=["one", "two", "apart", "whole"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.steps <= WARMUP:
-        parser.error(f"--steps must be more than the {WARMUP} to warm up")
+    if args.steps < COMPARED:
+        parser.error(f"--steps must be at least {COMPARED}")
     if args.role:
         warnings.simplefilter("ignore")
         logging.disable()
         name = f"{args.role}{os.environ.get('RANK', '0')}.pt"
         torch.save(train(args, args.role), args.folder / name)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        found = {role: measure(args, role, Path(folder)) for role in ("one", "two", "whole")}
-    one, two = found["one"][0]["rate"], sum(part["rate"] for part in found["two"])
-    first, second = (part["weights"] for part in found["two"])
-    weights = found["whole"][0]["weights"]
-    print(f"torch {torch.__version__}, D = {args.box_size}, width {args.width}, batch {BATCH}\n")
-    print("| 1 x 1 thread, images/s | 2 x 1 thread, images/s | ratio |", end="")
-    print(" ranks differ by | weights differ from one process's by | after steps |")
-    print("|---|---|---|---|---|---|")
-    between, from_one = (float((first - other).abs().max()) for other in (second, weights))
-    print(f"| {one:.2f} | {two:.2f} | {two / one:.2f} | {between:.1e} |", end="")
-    print(f" {from_one:.1e} | {args.steps} |")
+    rates: dict[str, list[float]] = {"one": [], "two": [], "apart": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for _ in range(args.repeats):
+            for role, found in rates.items():
+                found.append(sum(part["rate"] for part in measure(args, role, folder)))
+        first, second = (torch.load(folder / f"two{rank}.pt")["weights"] for rank in range(2))
+        whole = measure(args, "whole", folder)[0]["weights"]
+    one, two, apart = (statistics.median(found) for found in rates.values())
+    between, from_one = (float((first - other).abs().max()) for other in (second, whole))
+    print(f"torch {torch.__version__}, D = {args.box_size}, width {args.width}, ", end="")
+    print(f"batch {args.batch} in each process, {args.repeats} repeats of {args.steps} steps\n")
+    print("| one process, images/s | two | ratio | two that exchange nothing | ratio |", end="")
+    print(f" ranks differ by | weights after {COMPARED} steps differ from one process's by |")
+    print("|---|---|---|---|---|---|---|")
+    print(f"| {one:.2f} | {two:.2f} | {two / one:.2f} | {apart:.2f} | {apart / one:.2f} |", end="")
+    print(f" {between:.1e} | {from_one:.1e} |")
 
 
 if __name__ == "__main__":
