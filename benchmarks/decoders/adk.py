@@ -58,7 +58,7 @@ from cryo_disentangle.simulation import (
 from cryo_disentangle.types import ParticleBatch
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
-from harness import HeldOut, Method, run, write_once
+from harness import HeldOut, Method, parser, run, write_once
 
 Decoder = Callable[[int, int], nn.Module]
 
@@ -208,19 +208,13 @@ def recipes(molecule: AdenylateKinase, pixel_size: float) -> dict[str, Recipe]:
 
 def main() -> None:
     """Trains and prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scratch", type=Path, required=True, help="Folder for stacks.")
-    parser.add_argument("--poses", type=Path, required=True, help="Real poses and CTF, .npz.")
-    parser.add_argument("--views", default="quat_xyzw_10076", help="Key of the quaternions.")
-    parser.add_argument("--ctf", default="ctf_10076", help="Key of the CTF rows.")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--seconds", type=float, default=60.0, help="Time of a training.")
-    parser.add_argument("--n-images", type=int, default=50_000)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--methods", nargs="+", help="Which of the methods; all of them.")
-    options = parser.parse_args()
+    made = parser(__doc__, seeds=1, out=Path(__file__).parent / "results")
+    made.add_argument("--poses", type=Path, required=True, help="Real poses and CTF, .npz.")
+    made.add_argument("--views", default="quat_xyzw_10076", help="Key of the quaternions.")
+    made.add_argument("--ctf", default="ctf_10076", help="Key of the CTF rows.")
+    made.add_argument("--seconds", type=float, default=60.0, help="Time of a training.")
+    made.add_argument("--n-images", type=int, default=50_000)
+    options = made.parse_args()
     molecule = AdenylateKinase()
     microscope = Microscope(
         ViewsFromFile(options.poses, options.views),

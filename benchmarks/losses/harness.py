@@ -306,24 +306,30 @@ def two_arms_in_plane(
     )
 
 
-def arguments(
-    description: str | None,
-    settings: Sequence[str] = (),
-    *,
-    seeds: int = 5,
-    out: Path = Path(__file__).parent / "results",
-) -> argparse.Namespace:
-    """Options of every experiment, and which of its settings to run."""
-    parser = argparse.ArgumentParser(
+_RESULTS = Path(__file__).parent / "results"
+
+
+def parser(
+    description: str | None, *, seeds: int = 5, out: Path = _RESULTS
+) -> argparse.ArgumentParser:
+    """Options of every experiment."""
+    made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scratch", type=Path, required=True, help="Folder for stacks.")
-    parser.add_argument("--out", type=Path, default=out, help="Folder for tables.")
-    parser.add_argument("--seeds", type=int, default=seeds, help="How many.")
-    parser.add_argument("--first-seed", type=int, default=0, help="For a second process.")
+    made.add_argument("--scratch", type=Path, required=True, help="Folder for stacks.")
+    made.add_argument("--out", type=Path, default=out, help="Folder for tables.")
+    made.add_argument("--seeds", type=int, default=seeds, help="How many.")
+    made.add_argument("--first-seed", type=int, default=0, help="For a second process.")
+    made.add_argument("--methods", nargs="+", help="Only these.")
+    return made
+
+
+def arguments(description: str | None, settings: Sequence[str] = ()) -> argparse.Namespace:
+    """Options of an experiment, and which of its settings to run."""
+    made = parser(description)
     if settings:
-        parser.add_argument("--setting", nargs="+", choices=settings, default=list(settings))
-    return parser.parse_args()
+        made.add_argument("--setting", nargs="+", choices=settings, default=list(settings))
+    return made.parse_args()
 
 
 def run(
@@ -350,7 +356,8 @@ def run(
             latents = latents_of(options.scratch, title, method.name)
             draws = keep_latents and seed == 0 and not latents.exists()
             known = (method.name, str(seed)) in done
-            if known and not draws:
+            skipped = options.methods is not None and method.name not in options.methods
+            if skipped or (known and not draws):
                 continue
             folder = write_once(other, options.scratch / f"{title}_{seed}")
             starts = [100 * seed + k for k in range(restarts)]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy.stats import bootstrap, wilcoxon
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
-from harness import arguments
+from harness import parser
 
 FloatArray = npt.NDArray[np.floating]
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")  # Okabe and Ito 2008
@@ -23,7 +23,8 @@ _POINTS = 2000
 
 def options(description: str | None, seeds: int) -> Any:  # noqa: ANN401 - a Namespace
     """Options of a figure, whose tables go to this folder's results."""
-    found = arguments(description, seeds=seeds, out=Path(__file__).parent / "results")
+    made = parser(description, seeds=seeds, out=Path(__file__).parent / "results")
+    found = made.parse_args()
     found.scratch.mkdir(parents=True, exist_ok=True)
     return found
 
