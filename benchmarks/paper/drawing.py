@@ -64,6 +64,17 @@ def draw_seeds(
     axes.set_title(title, fontsize=10)
 
 
+def draw_measures(
+    axes: Sequence[Axes],
+    rows: Sequence[dict[str, Any]],
+    methods: Sequence[str],
+    measures: dict[str, tuple[str, int]],
+) -> None:
+    """A panel a measure, named as in `compare`."""
+    for panel, (name, (called, _)) in zip(axes, measures.items(), strict=False):
+        draw_seeds(panel, rows, methods, name, called)
+
+
 def draw_scatter(
     axes: Axes, z: FloatArray, colour: FloatArray, title: str, *, cyclic: bool = False
 ) -> None:

@@ -10,7 +10,7 @@ results/figure3.csv, a row each as it comes, and figure3.png. Rows that are ther
 from __future__ import annotations
 
 import numpy as np
-from drawing import compare, draw_scatter, draw_seeds, options, panels, save
+from drawing import compare, draw_scatter, draw_measures, options, panels, save
 from harness import latents_of, read, run
 from in_plane import METHODS, SIMULATION
 
@@ -34,8 +34,7 @@ def main() -> None:
     rows = read(chosen.out / "figure3.csv")
     print(compare(rows, "PoseVAE", "VAE", _MEASURES))
     figure, axes = panels(3, 4)
-    for place, (name, (called, _)) in enumerate(_MEASURES.items()):
-        draw_seeds(axes[place // 4][place % 4], rows, _METHODS, name, called)
+    draw_measures([*axes[0], *axes[1]], rows, _METHODS, _MEASURES)
     axes[1][3].set_axis_off()
     for place, method in enumerate(_METHODS):
         found = np.load(latents_of(chosen.scratch, "figure3", method))

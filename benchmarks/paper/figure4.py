@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from drawing import compare, draw_seeds, options, panels, save
+from drawing import compare, draw_measures, draw_seeds, options, panels, save
 from harness import HeldOut, Method, read, run, two_arms_in_plane
 from slowness import make
 
@@ -60,8 +60,7 @@ def main() -> None:
     rows = read(chosen.out / "figure4.csv")
     print(compare(rows, "SlowVAE", "VAE", _MEASURES))
     figure, axes = panels(2, 4)
-    for place, (name, (called, _)) in enumerate(_MEASURES.items()):
-        draw_seeds(axes[place // 4][place % 4], rows, _METHODS, name, called)
+    draw_measures([*axes[0], *axes[1]], rows, _METHODS, _MEASURES)
     draw_seeds(axes[1][3], rows, _METHODS, "reconstruction", "reconstruction (less is better)")
     save(figure, "figure4", chosen.out)
 
