@@ -10,7 +10,7 @@ results/figure3.csv, a row each as it comes, and figure3.png. Rows that are ther
 from __future__ import annotations
 
 import numpy as np
-from drawing import compare, draw_scatter, draw_measures, options, panels, save
+from drawing import compare, draw_measures, draw_scatter, options, panels, save
 from harness import latents_of, read, run
 from in_plane import METHODS, SIMULATION
 
