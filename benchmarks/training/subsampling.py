@@ -1,12 +1,13 @@
 """Held-out reconstruction per wall time, with and without a random subset of coefficients.
 
-    python benchmarks/training/subsampling.py [--shares 1 0.25 0.1] [--seconds 600] [--seeds 0 1 2]
+    python benchmarks/training/subsampling.py [--ways 1 0.25 0.25bf16] [--seconds 600] [--seeds 0 1 2]
 
-Three blobs, one of which moves, seen from everywhere with CTF and noise (signal-to-noise 0.1). Each
-share trains the same model (implicit decoder and encoder, width 256) from the same weights for so
-many seconds of training; validation does not count. Printed is the held-out reconstruction, over
+Three blobs, one of which moves, seen from everywhere with CTF and noise (signal-to-noise 0.1). A way
+is a share of the coefficients, in single precision or as Lightning's ``bf16-mixed``. Each trains the
+same model (implicit decoder and encoder, width 256) from the same weights for so many seconds of
+training; validation, in single precision, does not count. Printed is the held-out reconstruction, over
 all coefficients and at the posterior means, less that of the true noise-free images, at times that
-grow by the root of 2; then how much sooner each share reached what the first one ended with.
+grow by the root of 2; then how much sooner each way reached what the first one ended with.
 """
 
 from __future__ import annotations
@@ -80,19 +81,20 @@ def held_out_excess(
 
 
 def train(
-    share: float, seed: int, seconds: float, box_size: int, data: tuple[ParticleBatch, Tensor]
+    way: str, seed: int, seconds: float, box_size: int, data: tuple[ParticleBatch, Tensor]
 ) -> tuple[Curve, float]:
     """Held-out reconstruction at seconds of training, and images a second."""
     particles, clean = data
     total, n_held_out = len(particles["index"]), len(clean)
     held_out = taken(particles, torch.arange(total - n_held_out, total))
     torch.manual_seed(seed)
+    share, mixed = way.removesuffix("bf16"), way.endswith("bf16")
     model = HeterogeneousReconstruction(
         box_size,
         ZDIM,
         encoder=partial(MLPEncoder, width=256, layers=3),
         decoder=partial(ImplicitDecoder, width=256, layers=3),
-        coefficient_share=share,
+        coefficient_share=float(share),
     )
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trainable, lr=1e-4, fused=True)
@@ -102,7 +104,9 @@ def train(
         rows = torch.randint(total - n_held_out, (BATCH,))
         start = time.perf_counter()
         optimizer.zero_grad()
-        model._terms(taken(particles, rows), sample=True)["loss"].backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = model._terms(taken(particles, rows), sample=True)["loss"]
+        loss.backward()
         optimizer.step()
         used, steps = used + time.perf_counter() - start, steps + 1
         if used >= due:
@@ -128,7 +132,7 @@ def reached(curve: Curve, level: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--box-size", type=int, default=64)
-    parser.add_argument("--shares", type=float, nargs="+", default=[1.0, 0.25, 0.1])
+    parser.add_argument("--ways", nargs="+", default=["1", "0.25", "0.25bf16"])
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--particles", type=int, default=10000)
@@ -138,25 +142,26 @@ def main() -> None:
     clean = data[1].square().mean()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, D = {args.box_size},")
     print(f"{args.particles} particles, mean square of the clean transforms {float(clean):.3g}\n")
-    print("| share | seed | images/s | held-out excess at seconds of training |", flush=True)
+    print("| way | seed | images/s | held-out excess at seconds of training |", flush=True)
     print("|---|---|---|---|", flush=True)
-    curves: dict[float, list[Curve]] = {share: [] for share in args.shares}
-    # Seeds outside, so that a change of the machine's speed concerns all shares.
+    curves: dict[str, list[Curve]] = {way: [] for way in args.ways}
+    # Seeds outside, so that a change of the machine's speed concerns all ways.
     for seed in args.seeds:
-        for share in args.shares:
-            curve, rate = train(share, seed, args.seconds, args.box_size, data)
-            curves[share].append(curve)
+        for way in args.ways:
+            curve, rate = train(way, seed, args.seconds, args.box_size, data)
+            curves[way].append(curve)
             text = ", ".join(f"{at:.0f}: {value:.3g}" for at, value in curve)
-            print(f"| {share:g} | {seed} | {rate:.1f} | {text} |", flush=True)
-    levels = [curve[-1][1] for curve in curves[args.shares[0]]]
-    print(f"\n| share | sooner than {args.shares[0]:g}, median (each seed) |\n|---|---|")
-    for share, found in curves.items():
+            print(f"| {way} | {seed} | {rate:.1f} | {text} |", flush=True)
+    first = curves[args.ways[0]]
+    levels = [curve[-1][1] for curve in first]
+    print(f"\n| way | sooner than {args.ways[0]}, median (each seed) |\n|---|---|")
+    for way, found in curves.items():
         ratios = [
-            first[-1][0] / reached(curve, level)
-            for first, curve, level in zip(curves[args.shares[0]], found, levels, strict=True)
+            whole[-1][0] / reached(curve, level)
+            for whole, curve, level in zip(first, found, levels, strict=True)
         ]
         each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"| {share:g} | {statistics.median(ratios):.2f} ({each}) |")
+        print(f"| {way} | {statistics.median(ratios):.2f} ({each}) |")
 
 
 if __name__ == "__main__":
