@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
+import pytest
 
 from tests import tiny
 
@@ -37,3 +41,54 @@ def test_two_processes() -> None:
     cells = said.splitlines()[-1].split("|")
     assert float(cells[6]) == 0
     assert float(cells[7]) < 1e-5
+
+
+_SEVEN = [
+    "beta_vae",
+    "factor_vae",
+    "mig",
+    "mcc_pearson",
+    "dci_disentanglement",
+    "modularity",
+    "sap",
+]
+_FIGURES = {
+    "figure2": {
+        "figure2": (["VAE"], [f"{a} {b}" for a in ("negentropy", "mcc") for b in ("PCA", "ICA")])
+    },
+    "figure3": {
+        "figure3": (
+            ["VAE", "PoseVAE"],
+            ["reconstruction", "kl", "eq2_z", "eq2_pose", "mcc_all", "mcc", "leak"],
+        )
+    },
+    "figure4": {"figure4": (["VAE", "SlowVAE"], [*_SEVEN, "reconstruction"])},
+    "figure5a": {
+        "figure5a": (["vanilla", "Boltzmann"], ["mcc", "separation"]),
+        "figure5a_harmonic": (["Boltzmann"], ["mcc", "separation"]),
+    },
+    "figure5b": {"figure5b": (["basis", "hinges learned", "hinges given"], ["mcc_hinges"])},
+}
+
+
+@pytest.mark.parametrize("name", _FIGURES)
+def test_figures_are_drawn_of_what_is_there(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for title, (methods, columns) in _FIGURES[name].items():
+        with (tmp_path / f"{title}.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["method", "seed", "commit", *columns])
+            for method in methods:
+                values = rng.uniform(size=(2, len(columns))).tolist()
+                table.writerows([method, seed, "none", *row] for seed, row in enumerate(values))
+        for method in methods:
+            np.savez(
+                tmp_path / f"{title}_{method.replace(' ', '_')}.npz",
+                z=rng.normal(size=(200, 8 if name == "figure2" else 2)).astype(np.float32),
+                factors=rng.normal(size=(200, 2)),
+                angle=rng.uniform(-3, 3, 200),
+                temperature=np.repeat([100.0, 200.0], 100),
+            )
+    said = run(f"paper/{name}.py", f"--scratch={tmp_path}", f"--out={tmp_path}", "--seeds=2")
+    assert said.splitlines()[-1] == str(tmp_path / f"{name}.png")
+    assert (tmp_path / f"{name}.png").stat().st_size > 20_000

@@ -30,7 +30,7 @@ def _draw_spreads(axes: Axes, found: dict[str, FloatArray], title: str) -> None:
         spread = np.array([found[name][found["temperature"] == kelvin].std(0) for kelvin in levels])
         order = np.argsort(spread[-1] / spread[0])
         for place, k in enumerate(order):
-            label = f"{'true factor' if name == 'factors' else 'z'}"
+            label = "true factor" if name == "factors" else "z"
             axes.plot(levels, spread[:, k] / spread[0, k], style, color=COLOURS[place], label=label)
     axes.set(xlabel="temperature, K", ylabel="spread over that at 100 K")
     axes.legend(fontsize=7)
