@@ -1,13 +1,13 @@
 """Held-out reconstruction per wall time, with and without a random subset of coefficients.
 
-    python benchmarks/training/subsampling.py [--ways 1 0.25 0.25bf16] [--seconds 600] [--seeds 0 1 2]
+    python benchmarks/training/subsampling.py [--ways 1 0.25 0.25bf16] [--seconds 600]
 
-Three blobs, one of which moves, seen from everywhere with CTF and noise (signal-to-noise 0.1). A way
-is a share of the coefficients, in single precision or as Lightning's ``bf16-mixed``. Each trains the
-same model (implicit decoder and encoder, width 256) from the same weights for so many seconds of
-training; validation, in single precision, does not count. Printed is the held-out reconstruction, over
-all coefficients and at the posterior means, less that of the true noise-free images, at times that
-grow by the root of 2; then how much sooner each way reached what the first one ended with.
+Three blobs, one of which moves, seen from everywhere with CTF and noise (signal-to-noise 0.1). A
+way is a share of the coefficients, in single precision or as Lightning's ``bf16-mixed``. Each trains
+the same model (implicit decoder and encoder, width 256) from the same weights for so many seconds;
+validation, in single precision, does not count. Printed is the held-out reconstruction, over all
+coefficients and at the posterior means, less that of the true noise-free images, at times that grow
+by the root of 2; then how much sooner each way reached what the first one ended with.
 """
 
 from __future__ import annotations
