@@ -3,7 +3,7 @@
     python benchmarks/training/subsampling.py [--ways 1 0.25 0.25bf16] [--seconds 600]
 
 Three blobs, one of which moves, seen from everywhere with CTF and noise (signal-to-noise 0.1). A
-way is a share of the coefficients, in single precision or as Lightning's ``bf16-mixed``. Each trains
+way is a share of the coefficients, in single precision or Lightning's ``bf16-mixed``. Each trains
 the same model (implicit decoder and encoder, width 256) from the same weights for so many seconds;
 validation, in single precision, does not count. Printed is the held-out reconstruction, over all
 coefficients and at the posterior means, less that of the true noise-free images, at times that grow
