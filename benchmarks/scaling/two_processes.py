@@ -6,8 +6,9 @@ Runs itself with one batch size in every process, timed over all but the first s
 process; two under torchrun; two that know nothing of each other, which is what the machine's two
 cores can give at most; and one with the batches of both. The first three are repeated in turn, the
 medians count. Batches are made beforehand and are in memory; the posterior's mean is decoded, so
-that a step is the same whoever takes it. The weights of two processes are compared with those of
-one that saw both batches at once, after 10 steps. Run it on an idle machine.
+that a step is the same whoever takes it. Each process has a core of its own (Linux). The weights of
+two processes are compared with those of one that saw both batches at once, after 10 steps. Run it
+on an idle machine.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ def train(args: argparse.Namespace, role: str) -> dict[str, Any]:
     """What one process of a role measures, and its weights."""
     torch.set_num_threads(1)
     rank = int(os.environ.get("RANK", "0"))
+    # Processes that wait for each other pay for every move of either to another core.
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
     parts = {"one": [0], "two": [rank], "apart": [rank], "whole": [0, 1]}[role]
     torch.manual_seed(0)
     model = MeanReconstruction(
