@@ -100,7 +100,8 @@ def train(args: argparse.Namespace, role: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     rank = int(os.environ.get("RANK", "0"))
     # Processes that wait for each other pay for every move of either to another core.
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[rank % len(cores)]})
     parts = {"one": [0], "two": [rank], "apart": [rank], "whole": [0, 1]}[role]
     torch.manual_seed(0)
     model = MeanReconstruction(
