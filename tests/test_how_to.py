@@ -47,6 +47,8 @@ def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "max_epochs": 1,
         "accelerator": "cpu",
         "devices": 1,
+        # A process group would outlive the test; tests/test_ddp.py runs several processes.
+        "strategy": "auto",
         "callbacks": [],
         "enable_progress_bar": False,
         "enable_model_summary": False,
