@@ -40,7 +40,7 @@ from cryo_disentangle.simulation import (
 )
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
-from harness import HeldOut, Method, arguments, run
+from harness import HeldOut, Method, arguments, one_cycle, run
 
 _PATHS = ["dims1", "dims2", "gbis_tmd"]
 _SIDE, _PIXEL_SIZE, _SNR, _SPREAD = 32, 3.2, 1.0, 0.02
@@ -65,9 +65,7 @@ def _make(data: ParticleData, *, coordinates: int) -> HeterogeneousReconstructio
         kl_weight=exact_kl_weight(_SNR),
         decoder=decoder,
         pixel_size=data.pixel_size,
-        optimizer=partial(torch.optim.Adam, lr=_RATE),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=_RATE, total_steps=_STEPS),
-        lr_interval="step",
+        **one_cycle(_STEPS, _RATE),
     )
 
 

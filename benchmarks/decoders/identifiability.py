@@ -52,7 +52,7 @@ from cryo_disentangle.simulation import (
 from cryo_disentangle.structures import Hinge
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
-from harness import HeldOut, Method, arguments, run, two_arms_in_plane
+from harness import HeldOut, Method, arguments, one_cycle, run, two_arms_in_plane
 
 _SIDE, _PIXEL_SIZE, MIXING = 32, 4.25, LinearMixing(2, 45.0)
 _ARMS = {"first": list(range(20, 40)), "second": list(range(40, 60))}
@@ -135,9 +135,7 @@ def _amortised(
         encoder_radius=radius,
         penalties=penalties,
         kl_weight=weight,
-        optimizer=partial(torch.optim.Adam, lr=2e-3),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-3, total_steps=steps),
-        lr_interval="step",
+        **one_cycle(steps),
     )
 
 
@@ -152,9 +150,7 @@ def _by_rendering(
         pixel_size=data.pixel_size,
         kl_weight=exact_kl_weight(snr),
         decoder=decoder,
-        optimizer=partial(torch.optim.Adam, lr=2e-2),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-2, total_steps=steps),
-        lr_interval="step",
+        **one_cycle(steps, 2e-2),
     )
 
 

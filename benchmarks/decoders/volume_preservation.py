@@ -27,7 +27,16 @@ from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.simulation import UniformFactors
 
 path.append(str(Path(__file__).parents[1] / "losses"))
-from harness import HeldOut, Method, machine, scores, train, two_arms_in_plane, write_once
+from harness import (
+    HeldOut,
+    Method,
+    machine,
+    one_cycle,
+    scores,
+    train,
+    two_arms_in_plane,
+    write_once,
+)
 
 
 def make(data: ParticleData, *, steps: int, still: bool) -> HeterogeneousReconstruction:
@@ -39,9 +48,7 @@ def make(data: ParticleData, *, steps: int, still: bool) -> HeterogeneousReconst
         decoder=FlowDecoder,
         kl_weight=0.2,
         conformation_warmup=steps if still else 0,
-        optimizer=partial(torch.optim.Adam, lr=2e-3),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-3, total_steps=steps),
-        lr_interval="step",
+        **one_cycle(steps),
     )
 
 

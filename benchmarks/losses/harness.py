@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -73,6 +74,16 @@ class Method:
     steps: int
     pairs: bool = False
     batch_size: int = 64
+
+
+def one_cycle(steps: int, rate: float = 2e-3) -> dict[str, Any]:
+    """How models here are optimised: Adam, whose learning rate rises to ``rate`` and falls."""
+    schedule = torch.optim.lr_scheduler.OneCycleLR
+    return {
+        "optimizer": partial(torch.optim.Adam, lr=rate),
+        "lr_scheduler": partial(schedule, max_lr=rate, total_steps=steps),
+        "lr_interval": "step",
+    }
 
 
 def write_once(simulation: Simulation, folder: Path) -> Path:

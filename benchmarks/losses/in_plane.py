@@ -12,25 +12,35 @@ as it comes; those that are there are kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-import torch
-from harness import Method, arguments, run, two_arms_in_plane
+from harness import Method, arguments, one_cycle, run, two_arms_in_plane
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import InPlanePoseHead, MLPEncoder
-from cryo_disentangle.losses import LinearSchedule, PoseIntervention, UniformPoses
+from cryo_disentangle.losses import LinearSchedule, PoseIntervention, Schedule, UniformPoses
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
-from cryo_disentangle.protocols import Penalty
+from cryo_disentangle.priors import StandardNormal
+from cryo_disentangle.protocols import ConformationPrior, Penalty
 from cryo_disentangle.simulation import UniformFactors
 
 _STEPS = 2000
+_KL_WEIGHT = LinearSchedule(2.0, 0.2, last_step=1000, first_step=300)
 
 
-def _make(
-    data: ParticleData, *, hypotheses: int, warmup: int, intervene: bool
+def make(
+    data: ParticleData,
+    *,
+    hypotheses: int,
+    warmup: int,
+    intervene: bool,
+    prior: Callable[[], ConformationPrior] = StandardNormal,
+    kl_weight: Schedule = _KL_WEIGHT,
+    steps: int = _STEPS,
 ) -> HeterogeneousReconstruction:
+    """A model that infers in-plane poses."""
     # Interventions teach the pose head; of the conformation they ask little, since squared
     # distances shrink it.
     pose = PoseIntervention(5e-4, UniformPoses("so2"), pose_weight=60.0, fraction=0.25)
@@ -40,14 +50,13 @@ def _make(
         conformation_dim=2,
         encoder=partial(MLPEncoder, width=256, layers=3),
         decoder=BasisDecoder,
+        prior=prior(),
         pose_head=partial(InPlanePoseHead, hypotheses=hypotheses),
         conformation_warmup=warmup,
         penalties=penalties,
-        kl_weight=LinearSchedule(2.0, 0.2, last_step=1000, first_step=300),
+        kl_weight=kl_weight,
         encoder_radius=9,
-        optimizer=partial(torch.optim.Adam, lr=2e-3),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-3, total_steps=_STEPS),
-        lr_interval="step",
+        **one_cycle(steps),
     )
 
 
@@ -55,7 +64,7 @@ SIMULATION = two_arms_in_plane(UniformFactors(2, -1.0, 1.0), snr=10.0, heavy_bod
 METHODS = [
     Method(
         name,
-        partial(_make, hypotheses=hypotheses, warmup=warmup, intervene=intervene),
+        partial(make, hypotheses=hypotheses, warmup=warmup, intervene=intervene),
         _STEPS,
     )
     for name, hypotheses, warmup, intervene in [

@@ -17,8 +17,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import torch
-from harness import Method, arguments, run
+from harness import Method, arguments, one_cycle, run
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import MLPEncoder, RenderedPosterior
@@ -73,10 +72,8 @@ def _make(
         conformation_warmup=0 if encodes else 100,
         penalties=penalties,
         kl_weight=LinearSchedule(2 * weight, weight / 2, last_step=half),
-        optimizer=partial(torch.optim.Adam, lr=rate),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=rate, total_steps=steps),
-        lr_interval="step",
         pixel_size=data.pixel_size,
+        **one_cycle(steps, rate),
     )
 
 

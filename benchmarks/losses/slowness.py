@@ -11,10 +11,10 @@ it comes; those that are there are kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-import torch
-from harness import Method, arguments, run, two_arms_in_plane
+from harness import Method, arguments, one_cycle, run, two_arms_in_plane
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import MLPEncoder
@@ -28,21 +28,24 @@ from cryo_disentangle.simulation import LaplacePairs, LinearMixing
 _STEPS = 4000
 
 
+PRIORS: dict[str, Callable[[], ConformationPrior]] = {
+    "SlowVAE": partial(LaplaceTransition, 2.0, 10.0),
+    "vanilla": StandardNormal,
+}
+
+
 def make(
-    data: ParticleData, *, slow: bool, steps: int = _STEPS, width: int = 256
+    data: ParticleData, *, prior: Callable[[], ConformationPrior], steps: int
 ) -> HeterogeneousReconstruction:
-    """SlowVAE, or the same model with a standard normal prior."""
-    prior: ConformationPrior = LaplaceTransition(2.0, 10.0) if slow else StandardNormal()
+    """A model of known poses, the weight of whose prior grows."""
     return HeterogeneousReconstruction(
         data.box_size,
         conformation_dim=2,
-        encoder=partial(MLPEncoder, width=width, layers=3),
+        encoder=partial(MLPEncoder, width=256, layers=3),
         decoder=BasisDecoder,
-        prior=prior,
+        prior=prior(),
         kl_weight=LinearSchedule(0.2, 4.0, last_step=steps * 6 // 10, first_step=steps * 3 // 10),
-        optimizer=partial(torch.optim.Adam, lr=2e-3),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-3, total_steps=steps),
-        lr_interval="step",
+        **one_cycle(steps),
     )
 
 
@@ -53,12 +56,12 @@ def main() -> None:
     methods = [
         Method(
             name,
-            partial(make, slow=slow),
+            partial(make, prior=prior, steps=_STEPS),
             _STEPS,
             pairs=True,
             batch_size=32,
         )
-        for name, slow in [("SlowVAE", True), ("vanilla", False)]
+        for name, prior in PRIORS.items()
     ]
     run("slowness", simulation, methods, options)
 

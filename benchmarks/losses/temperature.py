@@ -16,14 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch
 from harness import HeldOut, Method, arguments, run, two_arms_in_plane
+from slowness import make
 
-from cryo_disentangle.decoders import BasisDecoder
-from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.losses import LinearSchedule
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.priors import (
     ArrheniusLaw,
     Boltzmann,
@@ -60,23 +56,6 @@ def _priors(levels: tuple[float, ...]) -> dict[str, Callable[[], ConformationPri
     }
 
 
-def make(
-    data: ParticleData, *, prior: Callable[[], ConformationPrior]
-) -> HeterogeneousReconstruction:
-    """A model with a prior that may know the temperature."""
-    return HeterogeneousReconstruction(
-        data.box_size,
-        conformation_dim=2,
-        encoder=partial(MLPEncoder, width=256, layers=3),
-        decoder=BasisDecoder,
-        prior=prior(),
-        kl_weight=LinearSchedule(0.2, 4.0, last_step=_STEPS * 6 // 10, first_step=_STEPS * 3 // 10),
-        optimizer=partial(torch.optim.Adam, lr=2e-3),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-3, total_steps=_STEPS),
-        lr_interval="step",
-    )
-
-
 def told_apart(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, float]:
     """What the check of identifiability says of the latents."""
     kelvin = held_out.batches["own"]["temperature"]
@@ -98,7 +77,7 @@ def simulation(setting: str) -> Simulation:
 def methods(setting: str, names: Sequence[str]) -> list[Method]:
     """Trainings with priors of these names."""
     priors = _priors(_levels(setting))
-    return [Method(name, partial(make, prior=priors[name]), _STEPS) for name in names]
+    return [Method(name, partial(make, prior=priors[name], steps=_STEPS), _STEPS) for name in names]
 
 
 def main() -> None:

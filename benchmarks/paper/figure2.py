@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 from drawing import COLOURS, compare, draw_seeds, options, panels, save
-from harness import HeldOut, Method, latents_of, read, run, two_arms_in_plane
+from harness import HeldOut, Method, latents_of, one_cycle, read, run, two_arms_in_plane
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import MLPEncoder
@@ -38,9 +38,7 @@ def _make(data: ParticleData) -> HeterogeneousReconstruction:
         encoder=partial(MLPEncoder, width=256, layers=3),
         decoder=BasisDecoder,
         kl_weight=0.2,
-        optimizer=partial(torch.optim.Adam, lr=2e-3),
-        lr_scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2e-3, total_steps=_STEPS),
-        lr_interval="step",
+        **one_cycle(_STEPS),
     )
 
 

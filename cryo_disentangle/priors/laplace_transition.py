@@ -128,7 +128,8 @@ class LaplaceTransition(nn.Module, ConformationPrior):
             Nats, shape (B, 2): a row sums to the divergence of the pair.
 
         Raises:
-            ValueError: If the particles are no pairs, or the frames are not in the order of time.
+            ValueError: If the particles are no pairs, or, on a CPU, the frames are not in the order
+                of time.
         """
         mean, log_variance = inference.mean, inference.log_variance
         rate = self._rates(mean, batch)
