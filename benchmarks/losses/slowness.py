@@ -49,20 +49,16 @@ def make(
     )
 
 
+def method(name: str, prior: Callable[[], ConformationPrior], steps: int) -> Method:
+    """Its training on pairs of frames."""
+    return Method(name, partial(make, prior=prior, steps=steps), steps, pairs=True, batch_size=32)
+
+
 def main() -> None:
     """Trains and prints the table."""
     options = arguments(__doc__)
     simulation = two_arms_in_plane(LaplacePairs(), snr=10.0, mixing=LinearMixing(2, 45.0))
-    methods = [
-        Method(
-            name,
-            partial(make, prior=prior, steps=_STEPS),
-            _STEPS,
-            pairs=True,
-            batch_size=32,
-        )
-        for name, prior in PRIORS.items()
-    ]
+    methods = [method(name, prior, _STEPS) for name, prior in PRIORS.items()]
     run("slowness", simulation, methods, options)
 
 

@@ -12,11 +12,9 @@ are kept.
 
 from __future__ import annotations
 
-from functools import partial
-
 from drawing import compare, draw_measures, draw_seeds, options, panels, save
-from harness import HeldOut, Method, read, run, two_arms_in_plane
-from slowness import PRIORS, make
+from harness import HeldOut, read, run, two_arms_in_plane
+from slowness import PRIORS, method
 
 from cryo_disentangle.metrics import disentanglement_metrics
 from cryo_disentangle.modules import HeterogeneousReconstruction
@@ -46,16 +44,7 @@ def main() -> None:
     simulation = two_arms_in_plane(
         LaplacePairs(), snr=10.0, mixing=LinearMixing(2, 45.0), box_size=16
     )
-    methods = [
-        Method(
-            name,
-            partial(make, prior=prior, steps=_STEPS),
-            _STEPS,
-            pairs=True,
-            batch_size=32,
-        )
-        for name, prior in _PRIORS.items()
-    ]
+    methods = [method(name, prior, _STEPS) for name, prior in _PRIORS.items()]
     run("figure4", simulation, methods, chosen, diagnose=_seven)
     rows = read(chosen.out / "figure4.csv")
     print(compare(rows, "SlowVAE", "VAE", _MEASURES))
