@@ -21,7 +21,7 @@ from cryo_disentangle.benchmark.configuration import Benchmark, read_benchmark
 from cryo_disentangle.benchmark.executors import ArrayExecutor, Executor, ProcessExecutor
 from cryo_disentangle.benchmark.jobs import Job
 from cryo_disentangle.benchmark.leaderboard import Findings, draw_leaderboard, write_summary
-from cryo_disentangle.benchmark.planning import Plan, make_plan, make_stacks
+from cryo_disentangle.benchmark.planning import Plan, choose_cells, make_plan, make_stacks
 from cryo_disentangle.benchmark.tables import collect, write_results
 from cryo_disentangle.evaluation.streaming import show_progress
 from cryo_disentangle.particles import replacing
@@ -47,13 +47,15 @@ def benchmark_command(words: Sequence[str]) -> None:
     executor = _executor(options)
     if options.data_only:
         with _alone(options.out):
-            stacks = _open_stacks(make_stacks(benchmark, options.out), rerun=options.rerun)
+            stacks = make_stacks(benchmark, options.out, options.datasets)
+            stacks = _open_stacks(stacks, rerun=options.rerun)
             failures = _run(executor, stacks, console, "Simulating")
         _leave(failures, len(stacks))
         return
     plan = make_plan(benchmark, options.out)
+    chosen = choose_cells(benchmark, plan, options.datasets, options.methods)
     with _alone(options.out):
-        failures = _run_plan(plan, executor, console, rerun=options.rerun)
+        failures = _run_plan(chosen, executor, console, rerun=options.rerun)
         folder = options.out
         found = _findings(benchmark, plan, failures)
         _write_tables(found, folder)
@@ -62,7 +64,7 @@ def benchmark_command(words: Sequence[str]) -> None:
         markup=False,
         soft_wrap=True,
     )
-    _leave(failures, len(plan.cells))
+    _leave(failures, len(chosen.cells))
 
 
 def _parser() -> ArgumentParser:
@@ -73,6 +75,10 @@ def _parser() -> ArgumentParser:
         "ranks them. What is finished is not run again, so the same command goes on after a break.",
         formatter_class=ArgumentDefaultsHelpFormatter,
     )
+    for what in ("datasets", "methods"):
+        parser.add_argument(
+            f"--{what}", nargs="+", metavar="NAME", help=f"run these {what} alone, and tell of all"
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--config", type=Path, required=True, help="YAML file of the benchmark")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder to run in")

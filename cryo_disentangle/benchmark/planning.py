@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from cryo_disentangle.benchmark.latents import find_latents, read_stored
 from cryo_disentangle.evaluation.cryodrgn_runs import is_cryodrgn_run
 from cryo_disentangle.evaluation.training_runs import check_configuration
 
-__all__ = ["Plan", "make_plan", "make_stacks"]
+__all__ = ["Plan", "choose_cells", "make_plan", "make_stacks"]
 
 
 class Plan(NamedTuple):
@@ -70,19 +71,71 @@ def make_plan(benchmark: Benchmark, out: Path) -> Plan:
     return Plan(make_stacks(benchmark, out), list(first.values()), readings)
 
 
-def make_stacks(benchmark: Benchmark, out: Path) -> list[Stack]:
-    """Lists the particles of all data sets and seeds.
+def choose_cells(
+    benchmark: Benchmark,
+    plan: Plan,
+    datasets: Collection[str] | None,
+    methods: Collection[str] | None,
+) -> Plan:
+    """Leaves out data sets and methods that are not to be run now.
+
+    Args:
+        benchmark: The benchmark.
+        plan: The whole of it.
+        datasets: Data sets to keep, all by default.
+        methods: Methods to keep, all by default; a method whose latents one of them reads is
+            kept, too.
+
+    Returns:
+        The part of the plan.
+
+    Raises:
+        ValueError: If a name is none of the benchmark's.
+    """
+    _refuse_strangers("--datasets", datasets, benchmark.datasets)
+    _refuse_strangers("--methods", methods, benchmark.methods)
+
+    def kept(cell: Cell) -> bool:
+        return (datasets is None or cell.dataset in datasets) and (
+            methods is None or cell.method in methods
+        )
+
+    readings = [cell for cell in plan.readings if kept(cell)]
+    read = {cell.at(cell.settings["of"]) for cell in readings}
+    first = [cell for cell in plan.first if kept(cell) or cell.folder in read]
+    return Plan(plan.stacks, first, readings)
+
+
+def _refuse_strangers(
+    option: str, names: Collection[str] | None, known: Mapping[str, object]
+) -> None:
+    """Refuses names that the benchmark has not."""
+    for name in names or ():
+        if name not in known:
+            raise ValueError(f"{option}: the benchmark has {', '.join(known)}, found {name!r}")
+
+
+def make_stacks(
+    benchmark: Benchmark, out: Path, datasets: Collection[str] | None = None
+) -> list[Stack]:
+    """Lists the particles of data sets, of all seeds.
 
     Args:
         benchmark: The benchmark.
         out: Folder to run it in.
+        datasets: Data sets, all by default.
 
     Returns:
         The stacks, in the order of the file.
+
+    Raises:
+        ValueError: If a name is none of the benchmark's.
     """
+    _refuse_strangers("--datasets", datasets, benchmark.datasets)
     return [
         Stack(dataset.name, seed, out.resolve(), dataset.with_seed(seed))
         for dataset in benchmark.datasets.values()
+        if datasets is None or dataset.name in datasets
         for seed in benchmark.seeds
     ]
 

@@ -92,6 +92,32 @@ def test_a_folder_of_latents_is_a_method(
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_part_is_run_and_all_that_is_finished_is_told(
+    settings: dict[str, Any], tmp_path: Path, launched: list[str]
+) -> None:
+    settings["datasets"]["others"] = settings["datasets"]["arms"]
+    settings["methods"] |= {
+        "truth": {"kind": "latents", "folder": "others/truth", "on": ["arms"]},
+        "ICA": {"kind": "ica", "of": "truth"},
+    }
+    out = tmp_path / "out"
+    words = ["benchmark", "--config", str(write(tmp_path, settings)), "--out", str(out)]
+    cli.main([*words, "--data-only", "--datasets", "arms"])
+    assert launched == ["simulate"]
+    truth = np.load(out / "data/arms/seed_0/truth.npz")["factors"]
+    place = tmp_path / "others/truth/arms/seed_0"
+    place.mkdir(parents=True)
+    write_latents(place / "z.pkl", truth)
+    cli.main([*words, "--methods", "ICA", "--processes", "1"])
+    assert launched[1:] == ["score truth/arms/seed_0", "score ICA/arms/seed_0"]
+    cli.main([*words, "--methods", "truth", "--datasets", "arms", "others"])
+    assert len(launched) == 3
+    summary = (out / "summary.md").read_text()
+    assert "2 of 6 finished" in summary
+    assert "## others\n\nNothing is finished." in summary
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_folder_of_cryodrgn_is_a_method(
     settings: dict[str, Any], tmp_path: Path, launched: list[str]
 ) -> None:
@@ -154,6 +180,9 @@ def test_two_processes_never_share_a_folder(
     [
         (["--processes", "0"], "must be above 0"),
         (["--slurm", "timeout_min"], "--slurm: KEY=VALUE expected, found 'timeout_min'"),
+        (["--datasets", "legs"], "--datasets: the benchmark has arms, found 'legs'"),
+        (["--data-only", "--datasets", "legs"], "the benchmark has arms, found 'legs'"),
+        (["--methods", "PCA", "cca"], "--methods: the benchmark has vanilla, PCA, found 'cca'"),
         (["--config", "absent.yaml"], r"absent\.yaml: no such file"),
     ],
 )
