@@ -35,7 +35,11 @@ PRIORS: dict[str, Callable[[], ConformationPrior]] = {
 
 
 def make(
-    data: ParticleData, *, prior: Callable[[], ConformationPrior], steps: int
+    data: ParticleData,
+    *,
+    prior: Callable[[], ConformationPrior],
+    steps: int,
+    weights: tuple[float, float],
 ) -> HeterogeneousReconstruction:
     """A model of known poses, the weight of whose prior grows."""
     return HeterogeneousReconstruction(
@@ -44,14 +48,20 @@ def make(
         encoder=partial(MLPEncoder, width=256, layers=3),
         decoder=BasisDecoder,
         prior=prior(),
-        kl_weight=LinearSchedule(0.2, 4.0, last_step=steps * 6 // 10, first_step=steps * 3 // 10),
+        kl_weight=LinearSchedule(*weights, last_step=steps * 6 // 10, first_step=steps * 3 // 10),
         **one_cycle(steps),
     )
 
 
-def method(name: str, prior: Callable[[], ConformationPrior], steps: int) -> Method:
-    """Its training on pairs of frames."""
-    return Method(name, partial(make, prior=prior, steps=steps), steps, pairs=True, batch_size=32)
+def method(
+    name: str,
+    prior: Callable[[], ConformationPrior],
+    steps: int,
+    weights: tuple[float, float] = (0.2, 4.0),
+) -> Method:
+    """Its training on pairs of frames, with the divergence's first and last weight."""
+    made = partial(make, prior=prior, steps=steps, weights=weights)
+    return Method(name, made, steps, pairs=True, batch_size=32)
 
 
 def main() -> None:
