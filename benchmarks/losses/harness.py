@@ -359,6 +359,10 @@ def run(
     adds columns. With ``keep_latents`` the first seed's held-out latents are written to the scratch
     folder, for pictures, and trained for again where they are missing.
     """
+    names = [method.name for method in methods]
+    if options.methods is not None and not set(names) & set(options.methods):
+        print(f"{title}: none of --methods is here; it has {', '.join(names)}")
+        return
     path = options.out / f"{title}.csv"
     done = {(row["method"], row["seed"]) for row in read(path)}
     for seed in range(options.first_seed, options.first_seed + options.seeds):

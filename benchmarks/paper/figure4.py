@@ -14,7 +14,7 @@ that are there are kept.
 from __future__ import annotations
 
 from drawing import compare, draw_measures, draw_seeds, options, panels, save
-from harness import HeldOut, read, run, two_arms_in_plane
+from harness import HeldOut, Method, read, run, two_arms_in_plane
 from slowness import PRIORS, method
 
 from cryo_disentangle.metrics import disentanglement_metrics
@@ -24,6 +24,7 @@ from cryo_disentangle.simulation import LaplacePairs, LinearMixing
 _STEPS = 4000
 _WEIGHTS = (0.05, 2.0)
 _PRIORS = {"VAE": PRIORS["vanilla"], "SlowVAE": PRIORS["SlowVAE"]}
+SIMULATION = two_arms_in_plane(LaplacePairs(), snr=40.0, mixing=LinearMixing(2, 45.0), box_size=16)
 _MEASURES = {
     "beta_vae": ("BetaVAE score", 1),
     "factor_vae": ("FactorVAE score", 1),
@@ -35,6 +36,19 @@ _MEASURES = {
 }
 
 
+def trained(name: str, steps: int) -> Method:
+    """A model's training.
+
+    Args:
+        name: VAE or SlowVAE.
+        steps: Optimiser steps.
+
+    Returns:
+        How it is made and trained.
+    """
+    return method(name, _PRIORS[name], steps, _WEIGHTS)
+
+
 def _seven(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, float]:
     found = disentanglement_metrics(held_out.infer(model, "own")[0], held_out.factors)
     return {name: float(found[name]) for name in _MEASURES}
@@ -43,11 +57,8 @@ def _seven(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, f
 def main() -> None:
     """Trains, prints the comparison and draws the figure."""
     chosen = options(__doc__, seeds=50)
-    simulation = two_arms_in_plane(
-        LaplacePairs(), snr=40.0, mixing=LinearMixing(2, 45.0), box_size=16
-    )
-    methods = [method(name, prior, _STEPS, _WEIGHTS) for name, prior in _PRIORS.items()]
-    run("figure4", simulation, methods, chosen, diagnose=_seven)
+    methods = [trained(name, _STEPS) for name in _PRIORS]
+    run("figure4", SIMULATION, methods, chosen, diagnose=_seven)
     rows = read(chosen.out / "figure4.csv")
     print(compare(rows, "SlowVAE", "VAE", _MEASURES))
     figure, axes = panels(2, 4)
