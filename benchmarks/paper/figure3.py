@@ -18,8 +18,8 @@ _METHODS = ("VAE", "PoseVAE")
 _MEASURES = {
     "reconstruction": ("reconstruction, held out", -1),
     "kl": ("KL, nats", -1),
-    "eq2_z": ("Eq. 2, z, of strangers' value", -1),
-    "eq2_pose": ("Eq. 2, pose, of strangers' value", -1),
+    "eq2_z": ("Eq. 2, z, relative", -1),
+    "eq2_pose": ("Eq. 2, pose, relative", -1),
     "mcc_all": ("MCC, z and pose", 1),
     "mcc": ("MCC, z alone", 1),
     "leak": ("R² of z from the pose", -1),
