@@ -26,7 +26,7 @@ from cryo_disentangle.protocols import ConformationPrior
 from cryo_disentangle.simulation import LaplacePairs, LinearMixing
 
 _STEPS = 4000
-_WEIGHTS = (0.2, 4.0)
+WEIGHTS = (0.2, 4.0)
 
 PRIORS: dict[str, Callable[[], ConformationPrior]] = {
     "SlowVAE": partial(LaplaceTransition, 2.0, 10.0),
@@ -39,7 +39,7 @@ def make(
     *,
     prior: Callable[[], ConformationPrior],
     steps: int,
-    weights: tuple[float, float] = _WEIGHTS,
+    weights: tuple[float, float] = WEIGHTS,
 ) -> HeterogeneousReconstruction:
     """A model of known poses, the weight of whose prior grows."""
     return HeterogeneousReconstruction(
@@ -57,7 +57,7 @@ def method(
     name: str,
     prior: Callable[[], ConformationPrior],
     steps: int,
-    weights: tuple[float, float] = _WEIGHTS,
+    weights: tuple[float, float] = WEIGHTS,
 ) -> Method:
     """Its training on pairs of frames, with the divergence's first and last weight."""
     made = partial(make, prior=prior, steps=steps, weights=weights)

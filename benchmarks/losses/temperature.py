@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from harness import HeldOut, Method, arguments, run, two_arms_in_plane
-from slowness import make
+from slowness import WEIGHTS, make
 
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.priors import (
@@ -63,7 +63,7 @@ def told_apart(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[st
     return {"told apart": float(found.distinct[0, 1]), "separation": float(found.separation[0, 1])}
 
 
-def simulation(setting: str) -> Simulation:
+def simulation(setting: str, *, snr: float = 10.0, box_size: int = 32) -> Simulation:
     """What is looked at in a setting."""
     levels = _levels(setting)
     if setting == "harmonic":
@@ -71,13 +71,16 @@ def simulation(setting: str) -> Simulation:
     else:
         scales = [[0.1 + 0.4 * (kelvin - 100) / 200, 0.3] for kelvin in levels]
     process = NormalAtTemperatures(levels, scales)
-    return two_arms_in_plane(process, snr=10.0, mixing=LinearMixing(2, 45.0))
+    return two_arms_in_plane(process, snr, LinearMixing(2, 45.0), box_size=box_size)
 
 
-def methods(setting: str, names: Sequence[str]) -> list[Method]:
-    """Trainings with priors of these names."""
+def methods(
+    setting: str, names: Sequence[str], weights: tuple[float, float] = WEIGHTS
+) -> list[Method]:
+    """Trainings with priors of these names and the divergence's first and last weight."""
     priors = _priors(_levels(setting))
-    return [Method(name, partial(make, prior=priors[name], steps=_STEPS), _STEPS) for name in names]
+    made = partial(make, steps=_STEPS, weights=weights)
+    return [Method(name, partial(made, prior=priors[name]), _STEPS) for name in names]
 
 
 def main() -> None:

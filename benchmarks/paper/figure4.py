@@ -13,6 +13,8 @@ that are there are kept.
 
 from __future__ import annotations
 
+from typing import Any
+
 from drawing import compare, draw_measures, draw_seeds, options, panels, save
 from harness import HeldOut, Method, read, run, two_arms_in_plane
 from slowness import PRIORS, method
@@ -22,7 +24,8 @@ from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.simulation import LaplacePairs, LinearMixing
 
 _STEPS = 4000
-_WEIGHTS = (0.05, 2.0)
+BINNED: dict[str, Any] = {"snr": 40.0, "box_size": 16}
+WEIGHTS = (0.05, 2.0)
 _PRIORS = {"VAE": PRIORS["vanilla"], "SlowVAE": PRIORS["SlowVAE"]}
 SIMULATION = two_arms_in_plane(LaplacePairs(), snr=40.0, mixing=LinearMixing(2, 45.0), box_size=16)
 _MEASURES = {
@@ -46,7 +49,7 @@ def trained(name: str, steps: int) -> Method:
     Returns:
         How it is made and trained.
     """
-    return method(name, _PRIORS[name], steps, _WEIGHTS)
+    return method(name, _PRIORS[name], steps, WEIGHTS)
 
 
 def _seven(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, float]:
