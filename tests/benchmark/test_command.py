@@ -220,7 +220,7 @@ def test_the_small_benchmark_runs(tmp_path: Path, capfd: pytest.CaptureFixture[s
     changes = {
         "seeds": "[0]",
         "held_out": "100",
-        "defaults.simulate": "{n_images: 300, box_size: 16, pixel_size: 8.5}",
+        "defaults.simulate.n_images": "300",
         "defaults.trainer.max_steps": "10",
         "methods": "{SlowVAE: {restarts: 1}}",
     }
