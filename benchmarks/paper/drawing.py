@@ -59,7 +59,7 @@ def draw_seeds(
             markersize=10,
             capsize=3,
         )
-    axes.set_xticks(range(len(methods)), methods)
+    axes.set_xticks(range(len(methods)), [name.replace(" ", "\n") for name in methods])
     axes.set_xlim(-0.5, len(methods) - 0.4)
     axes.set_title(title, fontsize=10)
 
