@@ -74,7 +74,7 @@ class AtomicDecoder(nn.Module):
         self,
         box_size: int,
         conformation_dim: int,
-        structure: Path | Atoms,
+        structure: Atoms | Path,
         motion: Callable[[Tensor, int], nn.Module],
         pixel_size: float,
         selection: str | None = None,

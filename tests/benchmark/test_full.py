@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from cryo_disentangle import cli
 from cryo_disentangle.benchmark.cells import Cell
 from cryo_disentangle.benchmark.configuration import read_benchmark
 from cryo_disentangle.benchmark.jobs import training_configuration
 from cryo_disentangle.benchmark.planning import Plan, make_plan
 from cryo_disentangle.evaluation.runs import DataFiles
-from cryo_disentangle.evaluation.training_runs import build
+from cryo_disentangle.evaluation.training_runs import build, open_training_run
 from cryo_disentangle.simulation.command import make_simulation
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "benchmark"
@@ -51,6 +53,26 @@ def test_every_training_of_the_full_benchmark_can_begin(dataset: str, plan: Plan
     assert len(cells) >= 4
     for cell in cells:
         _begin(cell)
+
+
+def test_what_a_training_leaves_is_opened_again(plan: Plan) -> None:
+    (stack,) = (stack for stack in plan.stacks if stack.dataset == "two_arms_mixed")
+    if not stack.folder.exists():
+        make_simulation(stack.settings).write(stack.folder)
+    cells = [cell for cell in plan.first if cell.dataset == "two_arms_mixed"]
+    names = [cell.method for cell in cells]
+    assert {"atomic", "rendered", "auto-decoder", "PoseVAE"} <= set(names)
+    for cell in cells:
+        folder = cell.folder / "opened"
+        configuration = training_configuration(cell, 0, folder)
+        configuration["trainer"] |= {"max_steps": 1, "accelerator": "cpu"}
+        configuration["data"]["init_args"]["batch_size"] = 4
+        folder.mkdir(parents=True)
+        path = folder / "given.yaml"
+        path.write_text(yaml.safe_dump(configuration))
+        cli.main(["fit", "--config", str(path)])
+        run = open_training_run(folder)
+        assert run.epoch == 1, cell.name
 
 
 def _begin(cell: Cell) -> None:
