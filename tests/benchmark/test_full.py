@@ -55,6 +55,7 @@ def test_every_training_of_the_full_benchmark_can_begin(dataset: str, plan: Plan
         _begin(cell)
 
 
+@pytest.mark.filterwarnings("ignore")  # Lightning's and jsonargparse's, which users see too
 def test_what_a_training_leaves_is_opened_again(plan: Plan) -> None:
     (stack,) = (stack for stack in plan.stacks if stack.dataset == "two_arms_mixed")
     if not stack.folder.exists():
@@ -64,10 +65,10 @@ def test_what_a_training_leaves_is_opened_again(plan: Plan) -> None:
     assert {"atomic", "rendered", "auto-decoder", "PoseVAE"} <= set(names)
     for cell in cells:
         folder = cell.folder / "opened"
+        folder.mkdir(parents=True)
         configuration = training_configuration(cell, 0, folder)
         configuration["trainer"] |= {"max_steps": 1, "accelerator": "cpu"}
         configuration["data"]["init_args"]["batch_size"] = 4
-        folder.mkdir(parents=True)
         path = folder / "given.yaml"
         path.write_text(yaml.safe_dump(configuration))
         cli.main(["fit", "--config", str(path)])
