@@ -249,7 +249,8 @@ def _median(median: Median | None) -> str:
 def _draw_points(found: Findings) -> PagePicture:
     """A point for each cell, methods below each other, a panel for each data set."""
     methods = list(dict.fromkeys(entry.method for entry in found.entries))
-    datasets = found.datasets
+    begun = {entry.dataset for entry in found.entries}
+    datasets = [name for name in found.datasets if name in begun]
     figure = Figure(
         figsize=(7.0, len(datasets) * (0.7 + 0.28 * len(methods))), layout="constrained"
     )
