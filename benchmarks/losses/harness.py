@@ -359,20 +359,20 @@ def run(
     adds columns. With ``keep_latents`` the first seed's held-out latents are written to the scratch
     folder, for pictures, and trained for again where they are missing.
     """
-    names = [method.name for method in methods]
-    if options.methods is not None and not set(names) & set(options.methods):
-        print(f"{title}: none of --methods is here; it has {', '.join(names)}")
+    chosen = [m for m in methods if options.methods is None or m.name in options.methods]
+    if not chosen:
+        names = ", ".join(method.name for method in methods)
+        print(f"{title}: none of --methods is here; it has {names}")
         return
     path = options.out / f"{title}.csv"
     done = {(row["method"], row["seed"]) for row in read(path)}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         other = replace(simulation, seed=simulation.seed + 1000 * seed)
-        for method in methods:
+        for method in chosen:
             latents = latents_of(options.scratch, title, method.name)
             draws = keep_latents and seed == 0 and not latents.exists()
             known = (method.name, str(seed)) in done
-            skipped = options.methods is not None and method.name not in options.methods
-            if skipped or (known and not draws):
+            if known and not draws:
                 continue
             folder = write_once(other, options.scratch / f"{title}_{seed}")
             starts = [100 * seed + k for k in range(restarts)]

@@ -39,7 +39,7 @@ def make(
     *,
     prior: Callable[[], ConformationPrior],
     steps: int,
-    weights: tuple[float, float] = WEIGHTS,
+    weights: tuple[float, float],
 ) -> HeterogeneousReconstruction:
     """A model of known poses, the weight of whose prior grows."""
     return HeterogeneousReconstruction(

@@ -25,7 +25,7 @@ from cryo_disentangle.simulation import LaplacePairs, LinearMixing
 
 _STEPS = 4000
 BINNED: dict[str, Any] = {"snr": 40.0, "box_size": 16}
-WEIGHTS = (0.05, 2.0)
+_WEIGHTS = (0.05, 2.0)
 _PRIORS = {"VAE": PRIORS["vanilla"], "SlowVAE": PRIORS["SlowVAE"]}
 SIMULATION = two_arms_in_plane(LaplacePairs(), snr=40.0, mixing=LinearMixing(2, 45.0), box_size=16)
 _MEASURES = {
@@ -49,7 +49,7 @@ def trained(name: str, steps: int) -> Method:
     Returns:
         How it is made and trained.
     """
-    return method(name, _PRIORS[name], steps, WEIGHTS)
+    return method(name, _PRIORS[name], steps, _WEIGHTS)
 
 
 def _seven(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, float]:

@@ -82,9 +82,9 @@ def choose_cells(
     Args:
         benchmark: The benchmark.
         plan: The whole of it.
-        datasets: Data sets to keep, all by default.
-        methods: Methods to keep, all by default; a method whose latents one of them reads is
-            kept, too.
+        datasets: Data sets to keep; None is all.
+        methods: Methods to keep; None is all. A method whose latents one of them reads is kept,
+            too.
 
     Returns:
         The part of the plan.

@@ -74,6 +74,7 @@ class AtomicDecoder(nn.Module):
         self,
         box_size: int,
         conformation_dim: int,
+        # Tried in this order, so a function that makes atoms is saved as one and not as a path.
         structure: Atoms | Path,
         motion: Callable[[Tensor, int], nn.Module],
         pixel_size: float,

@@ -47,9 +47,7 @@ def test_all_data_sets_and_methods_are_there(plan: Plan) -> None:
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_training_of_the_full_benchmark_can_begin(dataset: str, plan: Plan) -> None:
-    (stack,) = (stack for stack in plan.stacks if stack.dataset == dataset)
-    make_simulation(stack.settings).write(stack.folder)
-    cells = [cell for cell in plan.first if cell.dataset == dataset]
+    cells = _with_particles(plan, dataset)
     assert len(cells) >= 4
     for cell in cells:
         _begin(cell)
@@ -57,12 +55,8 @@ def test_every_training_of_the_full_benchmark_can_begin(dataset: str, plan: Plan
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's and jsonargparse's, which users see too
 def test_what_a_training_leaves_is_opened_again(plan: Plan) -> None:
-    (stack,) = (stack for stack in plan.stacks if stack.dataset == "two_arms_mixed")
-    if not stack.folder.exists():
-        make_simulation(stack.settings).write(stack.folder)
-    cells = [cell for cell in plan.first if cell.dataset == "two_arms_mixed"]
-    names = [cell.method for cell in cells]
-    assert {"atomic", "rendered", "auto-decoder", "PoseVAE"} <= set(names)
+    cells = _with_particles(plan, "two_arms_mixed")
+    assert {"atomic", "rendered", "auto-decoder", "PoseVAE"} <= {cell.method for cell in cells}
     for cell in cells:
         folder = cell.folder / "opened"
         folder.mkdir(parents=True)
@@ -74,6 +68,14 @@ def test_what_a_training_leaves_is_opened_again(plan: Plan) -> None:
         cli.main(["fit", "--config", str(path)])
         run = open_training_run(folder)
         assert run.epoch == 1, cell.name
+
+
+def _with_particles(plan: Plan, dataset: str) -> list[Cell]:
+    """Cells that are trained on a data set, whose particles are there."""
+    (stack,) = (stack for stack in plan.stacks if stack.dataset == dataset)
+    if not stack.folder.exists():
+        make_simulation(stack.settings).write(stack.folder)
+    return [cell for cell in plan.first if cell.dataset == dataset]
 
 
 def _begin(cell: Cell) -> None:
