@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from cryo_disentangle.particles import replacing
+from cryo_disentangle.files import replacing
 
 __all__ = ["AtomicCheckpointIO"]
 

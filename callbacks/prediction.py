@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from cryo_disentangle.particles import replacing, write_latents, write_poses, write_volume
+from cryo_disentangle.files import replacing, write_volume
+from cryo_disentangle.particles import write_latents, write_poses
 
 __all__ = ["EvaluatesVolumes", "PredictionWriter", "representative_latents"]
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from cryo_disentangle.callbacks import pictures
 from cryo_disentangle.callbacks.identifiability import judge_identifiability
 from cryo_disentangle.callbacks.prediction import EvaluatesVolumes, representative_latents
+from cryo_disentangle.files import read_mrc_header, read_volume, replacing
 from cryo_disentangle.imaging import (
     desymmetrize,
     fourier_shell_correlation,
@@ -29,7 +30,6 @@ from cryo_disentangle.imaging import (
     resolution_at,
     shift_hartley,
 )
-from cryo_disentangle.particles import read_mrc_header, read_volume, replacing
 from cryo_disentangle.protocols import LatentImageModel
 from cryo_disentangle.types import ParticleBatch, Pose, flatten_particles
 

@@ -15,8 +15,8 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from matplotlib.figure import Figure
 
 from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.files import replacing
 from cryo_disentangle.metrics.particle_rows import evaluating
-from cryo_disentangle.particles import replacing
 
 __all__ = ["EpochCallback"]
 

@@ -18,8 +18,8 @@ from cryo_disentangle.callbacks.latent_pictures import draw_traversals
 from cryo_disentangle.callbacks.prediction import EvaluatesVolumes
 from cryo_disentangle.callbacks.run_particles import held_out_batches, infer_rows
 from cryo_disentangle.callbacks.soft import EpochCallback
+from cryo_disentangle.files import replacing, write_volume
 from cryo_disentangle.imaging import desymmetrize, inverse_hartley2
-from cryo_disentangle.particles import replacing, write_volume
 from cryo_disentangle.types import ParticleBatch, Pose
 
 __all__ = [

@@ -35,6 +35,7 @@ from cryo_disentangle.callbacks import (
 )
 from cryo_disentangle.evaluation.command import evaluate_command, export_command, report_command
 from cryo_disentangle.evaluation.linking import link_data_to_model
+from cryo_disentangle.files import replacing
 from cryo_disentangle.simulation.command import main as simulate
 
 __all__ = ["main"]
@@ -56,7 +57,7 @@ class _SaveConfig(SaveConfigCallback):
         if stage == "fit" and trainer.is_global_zero:
             folder = Path(trainer.default_root_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            with particles.replacing(folder / self.config_filename) as temporary:
+            with replacing(folder / self.config_filename) as temporary:
                 self.parser.save(self.config, str(temporary), skip_none=False, overwrite=True)
 
 

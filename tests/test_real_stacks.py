@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryo_disentangle.particles import read_latents, read_volume
+from cryo_disentangle.files import read_volume
+from cryo_disentangle.particles import read_latents
 from tests.helpers import shared
 
 DATA = "data/cryodrgn_tests"

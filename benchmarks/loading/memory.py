@@ -26,9 +26,9 @@ from resident import ResidentPeaks
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
+from cryo_disentangle.files.stacks import stack_header
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData, write_poses
-from cryo_disentangle.particles.mrc import _stack_header
 
 SIDE, BATCH = 128, 16
 
@@ -43,7 +43,7 @@ def write_sparse(folder: Path, size: int) -> int:
     image_bytes = SIDE * SIDE * 4
     count = size // image_bytes
     with (folder / "stack.mrcs").open("wb") as file:
-        file.write(_stack_header(count, SIDE, 1.0))
+        file.write(stack_header(count, SIDE, 1.0))
         file.truncate(1024 + count * image_bytes)
         for image in range(count):
             file.seek(1024 + image * image_bytes)

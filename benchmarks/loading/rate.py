@@ -26,11 +26,11 @@ import torch
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
+from cryo_disentangle.files import MrcsWriter
 from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import (
     BlockShuffledEpochs,
-    MrcsWriter,
     ParticleDataset,
     ParticleStack,
     ShuffledEpochs,

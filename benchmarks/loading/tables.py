@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from resident import ResidentPeaks
 
+from cryo_disentangle.files.stacks import stack_header
 from cryo_disentangle.particles import ParticleStack
-from cryo_disentangle.particles.mrc import _stack_header
 
 SIDE = 8
 LABELS = ("AngleRot", "AngleTilt", "AnglePsi", "OriginXAngst", "OriginYAngst", "DefocusU")
@@ -52,7 +52,7 @@ def write_stacks(folder: Path, per_file: int, files: int) -> None:
     (folder / "stacks").mkdir()
     for number in range(files):
         with (folder / f"stacks/{number:06d}.mrcs").open("wb") as file:
-            file.write(_stack_header(per_file, SIDE, 1.0))
+            file.write(stack_header(per_file, SIDE, 1.0))
             file.truncate(1024 + per_file * SIDE * SIDE * 4)
 
 

@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cryo_disentangle.files import read_volume
 from cryo_disentangle.imaging import fourier_shell_correlation
-from cryo_disentangle.particles import read_volume
 from cryo_disentangle.simulation import (
     AdenylateKinase,
     ContrastTransferRange,

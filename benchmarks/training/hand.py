@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cryo_disentangle.files import read_volume
 from cryo_disentangle.imaging import fourier_shell_correlation
-from cryo_disentangle.particles import read_volume
 
 CONFIG = Path(__file__).parents[2] / "configs" / "hand.yaml"
 

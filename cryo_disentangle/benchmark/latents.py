@@ -11,8 +11,9 @@ import torch
 
 from cryo_disentangle.evaluation.readings import fit_independent
 from cryo_disentangle.evaluation.runs import Latents
+from cryo_disentangle.files import replacing
 from cryo_disentangle.networks import LinearReadout
-from cryo_disentangle.particles import read_latents, replacing
+from cryo_disentangle.particles import read_latents
 
 __all__ = ["find_latents", "read_linearly", "read_stored", "write_stored"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from cryo_disentangle.decoders._side import volume_side
 from cryo_disentangle.decoders.convection import OVERSAMPLING, interpolate, project_lattice
 from cryo_disentangle.decoders.solenoidal import MARGIN, carry, curl, free_nodes
+from cryo_disentangle.files import read_volume
 from cryo_disentangle.imaging import FourierDisc, hartley2, hartley3, inverse_hartley3
 from cryo_disentangle.networks import ResidualMLP
 
@@ -289,7 +289,7 @@ def _squared_radius(side: int, device: torch.device | None = None) -> Tensor:
 
 def _read_mask(path: str | Path, side: int) -> Tensor:
     """Where a mask is positive."""
-    values = mrcfile.read(path)
+    values, _ = read_volume(path)
     if values.shape != (side,) * 3:
         raise ValueError(
             f"{path}: a mask of shape {(side,) * 3} expected, as the images, found {values.shape}"

@@ -26,9 +26,10 @@ from cryo_disentangle.evaluation.streaming import AllRows, Particles, infer_all,
 from cryo_disentangle.evaluation.tables import group_reasons, headlines
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
 from cryo_disentangle.evaluation.words import Judgement, judge
+from cryo_disentangle.files import replacing
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
-from cryo_disentangle.particles import PreparedData, read_labels, replacing
+from cryo_disentangle.particles import PreparedData, read_labels
 
 __all__ = ["Evaluation", "evaluate"]
 

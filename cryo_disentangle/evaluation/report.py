@@ -14,7 +14,7 @@ from cryo_disentangle.evaluation.figures import CAPTIONS
 from cryo_disentangle.evaluation.page import PageContent, PagePicture, draw_page
 from cryo_disentangle.evaluation.scores import Score
 from cryo_disentangle.evaluation.words import judge, next_steps
-from cryo_disentangle.particles import replacing
+from cryo_disentangle.files import replacing
 
 __all__ = ["is_evaluated", "write_report"]
 

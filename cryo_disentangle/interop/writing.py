@@ -14,6 +14,7 @@ import torch
 import yaml
 from torch import nn
 
+from cryo_disentangle.files import replacing
 from cryo_disentangle.interop.networks import cryodrgn_model_args, cryodrgn_weights
 from cryo_disentangle.particles import (
     HartleyPreprocessing,
@@ -21,7 +22,6 @@ from cryo_disentangle.particles import (
     ParticleStack,
     read_indices,
     read_poses,
-    replacing,
     write_ctf,
     write_indices,
     write_latents,

@@ -6,7 +6,7 @@ cryoDRGN's pickles. Nothing is half-written, nothing unpickles code, and memory 
 the number of images.
 """
 
-from cryo_disentangle.particles._files import replacing
+from cryo_disentangle.files import MrcsWriter, read_volume, write_volume
 from cryo_disentangle.particles.blocks import BlockShuffledEpochs
 from cryo_disentangle.particles.datamodule import ParticleData
 from cryo_disentangle.particles.dataset import BatchedDataset, ParticleDataset, collated
@@ -21,7 +21,6 @@ from cryo_disentangle.particles.metadata import (
     poses_from_cryosparc,
     poses_from_star,
 )
-from cryo_disentangle.particles.mrc import MrcsWriter, read_mrc_header, read_volume, write_volume
 from cryo_disentangle.particles.pairs import (
     PairedDataset,
     earlier_frames,
@@ -29,7 +28,6 @@ from cryo_disentangle.particles.pairs import (
     split_trajectories,
 )
 from cryo_disentangle.particles.pickles import (
-    load_pickles,
     read_ctf,
     read_indices,
     read_latents,
@@ -55,7 +53,6 @@ from cryo_disentangle.particles.sampling import (
     split_indices,
 )
 from cryo_disentangle.particles.stack import ParticleStack
-from cryo_disentangle.particles.star import read_star, write_star
 
 __all__ = [
     "split_trajectories",
@@ -86,23 +83,18 @@ __all__ = [
     "ctf_from_cryosparc",
     "ctf_from_star",
     "evaluation_loader",
-    "load_pickles",
     "poses_from_cryosparc",
     "poses_from_star",
     "read_ctf",
     "read_indices",
     "read_latents",
-    "read_mrc_header",
     "read_poses",
-    "read_star",
     "read_volume",
-    "replacing",
     "split_indices",
     "write_ctf",
     "write_indices",
     "write_latents",
     "write_particles_star",
     "write_poses",
-    "write_star",
     "write_volume",
 ]

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cryo_disentangle.files import Column, write_star
 from cryo_disentangle.geometry import rotation_to_euler_zyz
 from cryo_disentangle.particles.metadata import check_ctf
-from cryo_disentangle.particles.star import Column, write_star
 
 __all__ = ["write_particles_star"]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cryo_disentangle.files import MissingColumnError
 from cryo_disentangle.geometry import euler_zyz_to_rotation, rotation_vector_to_rotation
-from cryo_disentangle.particles._files import MissingColumnError
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
 from cryo_disentangle.particles.star import StarParticles
 

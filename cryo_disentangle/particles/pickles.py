@@ -1,19 +1,16 @@
-"""cryoDRGN's pickles (poses, CTF, indices, latents), read without running anybody's code."""
+"""cryoDRGN's pickles: poses, CTF, indices and latents."""
 
 from __future__ import annotations
 
-import io
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.particles._files import replacing
+from cryo_disentangle.files import load_pickles, write_pickles
 
 __all__ = [
-    "load_pickles",
     "read_ctf",
     "read_indices",
     "read_latents",
@@ -24,66 +21,7 @@ __all__ = [
     "write_poses",
 ]
 
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    *(
-        (f"numpy.{core}.{module}", name)
-        for core in ("core", "_core")
-        for module, name in (
-            ("multiarray", "_reconstruct"),
-            ("multiarray", "scalar"),
-            ("numeric", "_frombuffer"),
-        )
-    ),
-}
-_CORE = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
-_PROTOCOL = 4
-
 FloatArray = npt.NDArray[np.floating[Any]]
-
-
-class _NumpyUnpickler(pickle.Unpickler):
-    """Builds numpy arrays, tuples, lists, dictionaries, text and numbers, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(
-                f"it wants to import {module}.{name}, and only numpy arrays are read from pickles"
-            )
-        # numpy renamed `core` in 2.0 and warns at the old name.
-        _, core, submodule = module.rpartition("core.")
-        return super().find_class(f"{_CORE}.{submodule}" if core else module, name)
-
-
-def load_pickles(path: str | Path) -> list[Any]:
-    """Reads all pickles of a file, one after the other.
-
-    Args:
-        path: File of one or more pickles of numpy arrays, tuples, lists, dictionaries and numbers.
-
-    Returns:
-        The objects, in order.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, or a pickle wants to import anything but numpy's arrays.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    stream = io.BytesIO(path.read_bytes())
-    size = stream.getbuffer().nbytes
-    objects = []
-    # A damaged pickle can raise nearly any exception.
-    try:
-        while stream.tell() < size:
-            objects.append(_NumpyUnpickler(stream).load())
-    except Exception as error:
-        raise ValueError(f"{path}: refused as a pickle: {error}") from error
-    if not objects:
-        raise ValueError(f"{path}: refused as a pickle: the file is empty")
-    return objects
 
 
 def _numeric(value: object, path: str | Path, what: str) -> npt.NDArray[Any]:
@@ -216,13 +154,6 @@ def read_latents(path: str | Path) -> tuple[FloatArray, FloatArray | None]:
     return arrays[0], arrays[1] if len(arrays) > 1 else None
 
 
-def _dump(path: str | Path, *objects: object) -> None:
-    """Writes pickles one after the other."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        for value in objects:
-            pickle.dump(value, file, protocol=_PROTOCOL)
-
-
 def write_poses(
     path: str | Path,
     rotation: npt.ArrayLike,
@@ -245,7 +176,7 @@ def write_poses(
     if matrices.ndim != 3 or matrices.shape[1:] != (3, 3):
         raise ValueError(f"{path}: rotations must have shape (N, 3, 3), found {matrices.shape}")
     if translation_px is None:
-        _dump(path, matrices)
+        write_pickles(path, matrices)
         return
     shifts = np.asarray(translation_px, dtype=np.float64)
     if shifts.shape != (len(matrices), 2):
@@ -259,7 +190,7 @@ def write_poses(
             f"{path}, row {far[0] + 1}: translation {shifts[far[0]].tolist()} px exceeds the box "
             f"of {box_size} px"
         )
-    _dump(path, (matrices, fraction))
+    write_pickles(path, (matrices, fraction))
 
 
 def write_ctf(path: str | Path, ctf: npt.ArrayLike) -> None:
@@ -275,7 +206,7 @@ def write_ctf(path: str | Path, ctf: npt.ArrayLike) -> None:
     rows = np.asarray(ctf, dtype=np.float32)
     if rows.ndim != 2 or rows.shape[1] != 9:
         raise ValueError(f"{path}: CTF must have shape (N, 9), found {rows.shape}")
-    _dump(path, rows)
+    write_pickles(path, rows)
 
 
 def write_indices(path: str | Path, indices: npt.ArrayLike) -> None:
@@ -285,7 +216,7 @@ def write_indices(path: str | Path, indices: npt.ArrayLike) -> None:
         path: Pickle to write.
         indices: 0-based, shape (N,).
     """
-    _dump(path, np.asarray(indices, dtype=np.int64))
+    write_pickles(path, np.asarray(indices, dtype=np.int64))
 
 
 def write_latents(
@@ -299,4 +230,4 @@ def write_latents(
         log_variance: Shape (N, Z), or None.
     """
     arrays = [mean] if log_variance is None else [mean, log_variance]
-    _dump(path, *(np.asarray(array, dtype=np.float32) for array in arrays))
+    write_pickles(path, *(np.asarray(array, dtype=np.float32) for array in arrays))

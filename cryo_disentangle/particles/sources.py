@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.particles._files import locate
+from cryo_disentangle.files import MrcHeader, read_mrc_header
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
+from cryo_disentangle.particles.locating import locate
 from cryo_disentangle.particles.mapped import MappedImages
 from cryo_disentangle.particles.metadata import (
     CtfOverrides,
@@ -24,7 +25,6 @@ from cryo_disentangle.particles.metadata import (
     poses_from_star,
     tells_pixel_size,
 )
-from cryo_disentangle.particles.mrc import MrcHeader, read_mrc_header
 from cryo_disentangle.particles.star import StarParticles
 
 __all__ = ["ParticleSource", "open_source"]

@@ -14,13 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from cryo_disentangle.particles import (
-    MrcsWriter,
-    replacing,
-    write_ctf,
-    write_particles_star,
-    write_poses,
-)
+from cryo_disentangle.files import MrcsWriter, replacing
+from cryo_disentangle.particles import write_ctf, write_particles_star, write_poses
 from cryo_disentangle.simulation.configuration import dump_yaml, molecule_yaml, to_configuration
 from cryo_disentangle.simulation.contact_sheet import draw_contact_sheet
 from cryo_disentangle.simulation.particles import Particles

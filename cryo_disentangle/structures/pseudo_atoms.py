@@ -6,13 +6,13 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from cryo_disentangle.files import read_volume
 from cryo_disentangle.imaging import hartley3, inverse_hartley3
 from cryo_disentangle.structures.atoms import Atoms
 
@@ -53,28 +53,14 @@ def read_pseudo_atoms(
         FileNotFoundError: If there is no such file.
         ValueError: If it is no map, without a pixel size, or `fit_pseudo_atoms` refuses it.
     """
-    file = Path(file)
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file")
-    try:
-        with mrcfile.open(file) as mrc:
-            values = np.array(mrc.data, dtype=np.float32)
-            pixel_size = float(mrc.voxel_size.x)
-            axes = tuple(int(mrc.header[name]) for name in ("mapc", "mapr", "maps"))
-    except ValueError as error:
-        raise ValueError(f"{file}: not a readable map: {error}") from error
-    if values.ndim != 3 or axes != (1, 2, 3):
-        raise ValueError(
-            f"{file}: a volume with columns along x, rows along y and sections along z is needed, "
-            f"found {values.ndim} axes in the order {axes}"
-        )
-    if not pixel_size > 0:
+    values, pixel_size = read_volume(file)
+    if pixel_size is None:
         raise ValueError(f"{file}: the header has no pixel size")
     try:
         atoms = fit_pseudo_atoms(torch.from_numpy(values), pixel_size, count, threshold, steps)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    return replace(atoms, file=file)
+    return replace(atoms, file=Path(file))
 
 
 def fit_pseudo_atoms(

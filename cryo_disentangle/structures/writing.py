@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import gemmi
 import numpy as np
 import numpy.typing as npt
 
+from cryo_disentangle.files import replacing
 from cryo_disentangle.structures.atoms import Atoms
 
 __all__ = ["write_structures"]
@@ -38,8 +38,6 @@ def write_structures(file: Path, atoms: Atoms, positions: npt.NDArray[np.floatin
             f"positions of {len(atoms)} atoms must have shape (S, {len(atoms)}, 3), "
             f"found {positions.shape}"
         )
-    if not file.resolve().parent.is_dir():
-        raise FileNotFoundError(f"cannot write {file.name}: its folder does not exist")
     longest = max(map(len, atoms.chain))
     if file.suffix == ".pdb" and longest > 2:
         raise ValueError(
@@ -51,16 +49,11 @@ def write_structures(file: Path, atoms: Atoms, positions: npt.NDArray[np.floatin
         structure.add_model(_model(number, atoms, conformation))
     structure.setup_entities()
     structure.assign_label_seq_id()
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
+    with replacing(file) as temporary:
         if file.suffix == ".pdb":
             structure.write_pdb(str(temporary))
         else:
             structure.make_mmcif_document().write_file(str(temporary))
-        os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _model(number: int, atoms: Atoms, positions: npt.NDArray[np.floating]) -> gemmi.Model:

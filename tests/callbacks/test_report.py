@@ -15,8 +15,9 @@ import torch
 from cryo_disentangle.callbacks import RunReport
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
+from cryo_disentangle.files import write_volume
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.particles import ParticleData, write_volume
+from cryo_disentangle.particles import ParticleData
 from tests import tiny
 from tests.callbacks import watched
 

@@ -20,7 +20,7 @@ from cryo_disentangle.callbacks.traversals import (
     chimerax_script,
     traversal_latents,
 )
-from cryo_disentangle.particles import read_volume
+from cryo_disentangle.files import read_volume
 from tests import tiny
 from tests.callbacks import foreign, watched
 

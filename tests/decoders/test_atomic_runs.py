@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from cryo_disentangle import cli
-from cryo_disentangle.particles import read_volume
+from cryo_disentangle.files import read_volume
 from cryo_disentangle.structures import Atoms, write_structures
 from tests import tiny
 

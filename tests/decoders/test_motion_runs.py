@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from cryo_disentangle import cli
-from cryo_disentangle.particles import write_volume
+from cryo_disentangle.files import write_volume
 from tests import tiny
 
 # Lightning's and jsonargparse's hints about workers and deprecated ways.

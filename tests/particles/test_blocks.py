@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryo_disentangle.files import MrcsWriter
 from cryo_disentangle.particles import (
     BlockShuffledEpochs,
-    MrcsWriter,
     ParticleData,
     ParticleDataset,
     ParticleLoader,

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cryo_disentangle.particles import MrcsWriter
+from cryo_disentangle.files import MrcsWriter, read_mrc_header
 from cryo_disentangle.particles.mapped import _MAX_OPEN, MappedImages
-from cryo_disentangle.particles.mrc import read_mrc_header
 
 
 def _stacks(folder: Path, count: int) -> MappedImages:
@@ -61,11 +60,11 @@ import sys
 import numpy as np
 import torch
 from cryo_disentangle.particles import ParticleDataset, ParticleStack
-from cryo_disentangle.particles.mrc import _stack_header
+from cryo_disentangle.files.stacks import stack_header
 
 path, count, side, step = sys.argv[1], 330_000, 64, 330
 with open(path, "wb") as file:
-    file.write(_stack_header(count, side, 1.0))
+    file.write(stack_header(count, side, 1.0))
     file.truncate(1024 + count * side * side * 4)
     for image in range(0, count, step):
         file.seek(1024 + image * side * side * 4)

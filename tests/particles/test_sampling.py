@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryo_disentangle.files import MrcsWriter
 from cryo_disentangle.particles import (
     BatchesInOrder,
     InOrder,
-    MrcsWriter,
     ParticleDataset,
     ParticleLoader,
     ParticleStack,

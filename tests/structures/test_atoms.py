@@ -97,7 +97,7 @@ def test_what_cannot_be_written_is_refused(file: Path, tmp_path: Path) -> None:
         write_structures(tmp_path / "moved.xyz", atoms, positions)
     with pytest.raises(ValueError, match=r"must have shape \(S, 7, 3\), found \(7, 3\)"):
         write_structures(tmp_path / "moved.cif", atoms, positions[0])
-    with pytest.raises(FileNotFoundError, match=r"cannot write moved\.cif: its folder does not"):
+    with pytest.raises(FileNotFoundError, match=r"cannot write moved\.cif: folder .* does not"):
         write_structures(tmp_path / "none/moved.cif", atoms, positions)
     long = replace(atoms, chain=np.full(7, "ABC"))
     with pytest.raises(ValueError, match=r"at most 2 letters, found 3; write \.cif"):

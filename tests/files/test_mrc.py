@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import mrcfile
@@ -10,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mrcfile.dtypes import HEADER_DTYPE
 
-from cryo_disentangle.particles import MrcsWriter, read_volume, write_volume
-from cryo_disentangle.particles.mrc import read_mrc_header
+from cryo_disentangle.files import MrcsWriter, read_mrc_header, read_volume, write_volume
 from tests.helpers import shared
 
 
@@ -173,6 +173,29 @@ def test_volume_round_trip(tmp_path: Path) -> None:
         assert file.voxel_size.tolist() == pytest.approx((2.5, 2.5, 2.5))
         assert file.header.rms == pytest.approx(volume.std(), rel=1e-5)
     assert mrcfile.validate(path)
+
+
+@pytest.mark.parametrize("axes", list(permutations((1, 2, 3))))
+def test_any_order_of_axes_gives_the_same_map(tmp_path: Path, axes: tuple[int, ...]) -> None:
+    volume = np.random.default_rng(0).standard_normal((4, 6, 8), dtype=np.float32)
+    with mrcfile.new(tmp_path / "x.mrc") as file:
+        # Sections, rows and columns run along MAPS, MAPR and MAPC.
+        file.set_data(np.ascontiguousarray(volume.transpose([3 - axis for axis in axes[::-1]])))
+        file.header.mapc, file.header.mapr, file.header.maps = axes
+    np.testing.assert_array_equal(read_volume(tmp_path / "x.mrc")[0], volume)
+
+
+def test_damaged_axes_are_refused_and_those_of_old_writers_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.mrc"
+    write_volume(path, np.zeros((4, 4, 4)), 1.0)
+    raw = bytearray(path.read_bytes())
+    raw[64:76] = np.array([1, 2, 2], dtype="<i4").tobytes()
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"x\.mrc: .*axes .* are \(1, 2, 2\), expected 1, 2 and 3"):
+        read_volume(path)
+    raw[64:76] = bytes(12)
+    path.write_bytes(raw)
+    assert read_volume(path)[0].shape == (4, 4, 4)
 
 
 def test_real_volume_survives(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Paths in and out: nothing half-written, and data files found where people keep them."""
+"""Files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["MissingColumnError", "locate", "replacing", "require_folder"]
+__all__ = ["MissingColumnError", "replacing", "require_folder"]
 
 
 class MissingColumnError(ValueError):
@@ -53,27 +53,3 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def locate(name: str, folder: Path, mentioned: str) -> Path:
-    """Finds a data file named by a table, by cryoDRGN's rules.
-
-    Args:
-        name: Path as the table has it.
-        folder: Where to look if it is not found as it is.
-        mentioned: Table and row, for the message.
-
-    Returns:
-        ``name`` itself if it exists, else ``folder / name``, else ``folder`` / its last part.
-
-    Raises:
-        FileNotFoundError: If none of them exists.
-    """
-    candidates = [Path(name), folder / name, folder / Path(name).name]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(
-        f"{mentioned} names {name}, found neither as it is nor in {folder} (datadir), "
-        f"with or without its folders"
-    )

@@ -1,0 +1,85 @@
+"""Pickles of arrays and numbers, read without running anybody's code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cryo_disentangle.files.paths import replacing
+
+__all__ = ["load_pickles", "write_pickles"]
+
+_ALLOWED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *(
+        (f"numpy.{core}.{module}", name)
+        for core in ("core", "_core")
+        for module, name in (
+            ("multiarray", "_reconstruct"),
+            ("multiarray", "scalar"),
+            ("numeric", "_frombuffer"),
+        )
+    ),
+}
+_CORE = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+_PROTOCOL = 4
+
+
+class _NumpyUnpickler(pickle.Unpickler):
+    """Builds numpy arrays, tuples, lists, dictionaries, text and numbers, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(
+                f"it wants to import {module}.{name}, and only numpy arrays are read from pickles"
+            )
+        # numpy renamed `core` in 2.0 and warns at the old name.
+        _, core, submodule = module.rpartition("core.")
+        return super().find_class(f"{_CORE}.{submodule}" if core else module, name)
+
+
+def load_pickles(path: str | Path) -> list[Any]:
+    """Reads all pickles of a file, one after the other.
+
+    Args:
+        path: File of one or more pickles of numpy arrays, tuples, lists, dictionaries and numbers.
+
+    Returns:
+        The objects, in order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, or a pickle wants to import anything but numpy's arrays.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    stream = io.BytesIO(path.read_bytes())
+    size = stream.getbuffer().nbytes
+    objects = []
+    # A damaged pickle can raise nearly any exception.
+    try:
+        while stream.tell() < size:
+            objects.append(_NumpyUnpickler(stream).load())
+    except Exception as error:
+        raise ValueError(f"{path}: refused as a pickle: {error}") from error
+    if not objects:
+        raise ValueError(f"{path}: refused as a pickle: the file is empty")
+    return objects
+
+
+def write_pickles(path: str | Path, *objects: object) -> None:
+    """Writes pickles one after the other, as `load_pickles` reads them.
+
+    Args:
+        path: File to write.
+        *objects: What to pickle.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for value in objects:
+            pickle.dump(value, file, protocol=_PROTOCOL)
