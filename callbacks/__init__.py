@@ -1,6 +1,6 @@
 """Callbacks: what watches and steers a running Trainer."""
 
-from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, adapt
+from cryo_disentangle.adapters import AdaptedModel, ModelAdapter, adapt
 from cryo_disentangle.callbacks.checkpoint_files import AtomicCheckpointIO
 from cryo_disentangle.callbacks.export import CryoDRGNExport
 from cryo_disentangle.callbacks.identifiability import IdentifiabilityCheck

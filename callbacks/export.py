@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
-from cryo_disentangle.callbacks.run_particles import all_batches, infer_rows
-from cryo_disentangle.callbacks.soft import EpochCallback
+from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.epoch_callback import EpochCallback
+from cryo_disentangle.callbacks.run_particles import all_batches
 from cryo_disentangle.interop import CryoDRGNWriter
+from cryo_disentangle.judgement import infer_rows
 
 __all__ = ["CryoDRGNExport"]
 

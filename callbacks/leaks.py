@@ -8,9 +8,9 @@ from typing import Any
 import lightning as L
 
 from cryo_disentangle import metrics
-from cryo_disentangle.callbacks.adapters import AdaptedModel
-from cryo_disentangle.callbacks.held_out import HeldOutSource
+from cryo_disentangle.adapters import AdaptedModel
 from cryo_disentangle.callbacks.metric_callback import MetricCallback
+from cryo_disentangle.held_out.particles import HeldOutSource
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric
 from cryo_disentangle.particles import Preprocessing
 from cryo_disentangle.types import ParticleBatch

@@ -16,9 +16,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
-from cryo_disentangle.callbacks.held_out import HeldOutParticles, HeldOutSource
-from cryo_disentangle.callbacks.metric_table import MetricTable
+from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.held_out.particles import HeldOutParticles, HeldOutSource
+from cryo_disentangle.judgement.score_table import MetricTable
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
 from cryo_disentangle.particles import Preprocessing
 from cryo_disentangle.types import ParticleBatch, flatten_particles

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle import metrics
-from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
-from cryo_disentangle.callbacks.held_out import HeldOutSource
+from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.metric_callback import MetricCallback
+from cryo_disentangle.held_out.particles import HeldOutSource
 from cryo_disentangle.metrics.base import CodesMetric
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric
 from cryo_disentangle.particles import Preprocessing

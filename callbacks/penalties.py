@@ -14,7 +14,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.losses import (
     ConformationIntervention,
     PoseIntervention,

@@ -4,74 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Callback
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from cryo_disentangle.files import replacing, write_volume
 from cryo_disentangle.particles import write_latents, write_poses
+from cryo_disentangle.protocols import EvaluatesVolumes
+from cryo_disentangle.traversals import representative_latents
 
-__all__ = ["EvaluatesVolumes", "PredictionWriter", "representative_latents"]
-
-
-@runtime_checkable
-class EvaluatesVolumes(Protocol):
-    """A model whose conformations can be written as volumes.
-
-    Attributes:
-        box_size: Side in pixels.
-        pixel_size: Å per pixel.
-    """
-
-    box_size: int
-    pixel_size: float
-
-    def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
-        """Evaluates the density of one conformation on a grid.
-
-        Args:
-            conformation: Shape (Z,).
-            box_size: Side D of the grid in pixels; None is the model's.
-
-        Returns:
-            Density, shape (D, D, D), axes z, y, x.
-        """
-        ...
-
-
-def representative_latents(
-    latents: npt.NDArray[np.float32], count: int, seed: int = 0
-) -> npt.NDArray[np.float32]:
-    """Chooses particles that represent all: those nearest to the centres of k-means clusters.
-
-    Args:
-        latents: Shape (N, Z).
-        count: How many; at most N.
-        seed: Seed of k-means.
-
-    Returns:
-        Rows of ``latents``, shape (count, Z), ordered along the first principal axis.
-
-    Raises:
-        ValueError: If there are fewer latents than asked for.
-    """
-    if not 1 <= count <= len(latents):
-        raise ValueError(f"between 1 and {len(latents)} volumes can be chosen, found {count}")
-    centres = KMeans(count, n_init=1, random_state=seed).fit(latents).cluster_centers_
-    # One row at a time: all distances at once would take as much memory as a million volumes.
-    nearest = [int(np.square(latents - centre).sum(axis=1).argmin()) for centre in centres]
-    chosen = latents[nearest]
-    spread = chosen - chosen.mean(axis=0)
-    axis = np.linalg.svd(spread, full_matrices=False)[2][0]
-    # An axis has two directions and rounding would choose: its largest component points upwards.
-    axis *= np.sign(axis[np.abs(axis).argmax()])
-    return chosen[np.argsort(spread @ axis, kind="stable")]
+__all__ = ["PredictionWriter"]
 
 
 class PredictionWriter(Callback):

@@ -18,9 +18,7 @@ from rich.table import Table
 from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
-from cryo_disentangle.callbacks import pictures
-from cryo_disentangle.callbacks.identifiability import judge_identifiability
-from cryo_disentangle.callbacks.prediction import EvaluatesVolumes, representative_latents
+from cryo_disentangle import drawing
 from cryo_disentangle.files import read_mrc_header, read_volume, replacing
 from cryo_disentangle.imaging import (
     desymmetrize,
@@ -30,7 +28,9 @@ from cryo_disentangle.imaging import (
     resolution_at,
     shift_hartley,
 )
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.judgement.identifiability import judge_identifiability
+from cryo_disentangle.protocols import EvaluatesVolumes, LatentImageModel
+from cryo_disentangle.traversals import representative_latents
 from cryo_disentangle.types import ParticleBatch, Pose, flatten_particles
 
 __all__ = ["RunReport"]
@@ -152,7 +152,7 @@ class RunReport(Callback):
             if f"val/{name}" in metrics
         }
         steps, train_loss, val_loss = zip(*self._curve, strict=True)
-        _save(pictures.draw_curves(steps, train_loss, val_loss), folder / "learning_curve.png")
+        _save(drawing.draw_curves(steps, train_loss, val_loss), folder / "learning_curve.png")
 
         samples = _held_out(trainer, module, self.particles)
         batches = [flatten_particles(batch) for batch in samples]
@@ -174,12 +174,12 @@ class RunReport(Callback):
 
         chosen = representative_latents(latents.mean, _VOLUMES)
         if colours:
-            figure = pictures.draw_latents(latents.mean, np.stack(colours, 1), names, chosen)
+            figure = drawing.draw_latents(latents.mean, np.stack(colours, 1), names, chosen)
             _save(figure, folder / "latents.png")
         if isinstance(module, EvaluatesVolumes):
             rows |= self._evaluate_volumes(module, chosen, latents.mean.mean(axis=0), folder)
             observed, rendered = _reconstructions(model, batches[0])
-            figure = pictures.draw_images(observed, rendered, module.pixel_size)
+            figure = drawing.draw_images(observed, rendered, module.pixel_size)
             _save(figure, folder / "reconstructions.png")
         return rows | _identifiability(model, samples)
 
@@ -197,12 +197,12 @@ class RunReport(Callback):
             return model.volume(torch.from_numpy(latent).to(device)).cpu()
 
         volumes = np.stack([volume(latent).numpy() for latent in chosen])
-        _save(pictures.draw_volumes(volumes, model.pixel_size), folder / "volumes.png")
+        _save(drawing.draw_volumes(volumes, model.pixel_size), folder / "volumes.png")
         if self.reference_volume is None:
             return {}
         reference, _ = read_volume(self.reference_volume)
         fsc = fourier_shell_correlation(volume(mean), torch.from_numpy(reference))
-        _save(pictures.draw_fsc(fsc.numpy(), model.pixel_size), folder / "fsc.png")
+        _save(drawing.draw_fsc(fsc.numpy(), model.pixel_size), folder / "fsc.png")
         return {
             "FSC with the reference, mean up to Nyquist / 2": float(fsc[1 : len(fsc) // 2].mean()),
             "resolution at FSC 0.5 (Å)": resolution_at(fsc, model.pixel_size, 0.5),

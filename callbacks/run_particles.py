@@ -1,40 +1,20 @@
-"""Particles of a run to look at while a model is trained, and what the model infers of them."""
+"""Particles of a run to look at while a model is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import lightning as L
-import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.adapters import ModelAdapter
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
-__all__ = ["InferredRows", "all_batches", "held_out_batches", "held_out_samples", "infer_rows"]
-
-
-class InferredRows(NamedTuple):
-    """What is inferred, and known, of N particles.
-
-    Attributes:
-        rows: Which particles of the stack, shape (N,).
-        mean: Posterior means, shape (N, Z).
-        log_variance: Logarithm of the posteriors' variances, shape (N, Z).
-        rotation: Known rotations, else inferred ones, shape (N, 3, 3); None where there are none.
-        factors: True factors that came with the batches, shape (N, F), or None.
-    """
-
-    rows: npt.NDArray[np.int64]
-    mean: npt.NDArray[np.float32]
-    log_variance: npt.NDArray[np.float32]
-    rotation: npt.NDArray[np.float32] | None
-    factors: npt.NDArray[np.float32] | None
+__all__ = ["all_batches", "held_out_batches", "held_out_samples"]
 
 
 def held_out_batches(
@@ -110,42 +90,6 @@ def all_batches(trainer: L.Trainer, adapter: ModelAdapter) -> Iterator[ParticleB
             batch["index"] = torch.arange(place, place + step * count, step)
             place += step * count
         yield _finite(batch)
-
-
-def infer_rows(model: AdaptedModel, batches: Iterable[ParticleBatch]) -> InferredRows:
-    """Infers the conformations of particles.
-
-    Args:
-        model: The model.
-        batches: Single particles.
-
-    Returns:
-        One row a particle, in the order of the batches.
-
-    Raises:
-        ValueError: If there are no particles.
-    """
-    parts: dict[str, list[Tensor]] = {}
-    for batch in batches:
-        found = model.infer(batch)
-        rotation = batch.get("rotation")
-        if rotation is None and found.pose is not None:
-            rotation = found.pose.rotation
-        row = {
-            "mean": found.mean,
-            "log_variance": found.log_variance,
-            "rotation": rotation,
-            "factors": batch.get("factors"),
-        }
-        parts.setdefault("rows", []).append(batch["index"].cpu())
-        for name, value in row.items():
-            if value is not None:
-                # NumPy has no bfloat16.
-                parts.setdefault(name, []).append(value.float().cpu())
-    if not parts:
-        raise ValueError("there are no particles to look at")
-    rows: dict[str, Any] = {name: torch.cat(values).numpy() for name, values in parts.items()}
-    return InferredRows(**({"rotation": None, "factors": None} | rows))
 
 
 def _validation_loader(trainer: L.Trainer) -> Iterable[Any] | None:

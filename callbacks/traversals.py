@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,144 +11,21 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter, resolve_function
-from cryo_disentangle.callbacks.latent_pictures import draw_traversals
-from cryo_disentangle.callbacks.prediction import EvaluatesVolumes
-from cryo_disentangle.callbacks.run_particles import held_out_batches, infer_rows
-from cryo_disentangle.callbacks.soft import EpochCallback
-from cryo_disentangle.files import replacing, write_volume
+from cryo_disentangle.adapters import AdaptedModel, ModelAdapter, resolve_function
+from cryo_disentangle.callbacks.epoch_callback import EpochCallback
+from cryo_disentangle.callbacks.run_particles import held_out_batches
+from cryo_disentangle.drawing import draw_traversals
 from cryo_disentangle.imaging import desymmetrize, inverse_hartley2
+from cryo_disentangle.judgement.inferred import infer_rows
+from cryo_disentangle.protocols import EvaluatesVolumes
+from cryo_disentangle.traversals import structure_writer, traversal_latents, write_series
 from cryo_disentangle.types import ParticleBatch, Pose
 
-__all__ = [
-    "TraversalVolumes",
-    "chimerax_script",
-    "structure_writer",
-    "traversal_latents",
-    "write_series",
-]
+__all__ = ["TraversalVolumes"]
 
 FloatArray = npt.NDArray[np.floating]
-
-
-def traversal_latents(
-    means: npt.NDArray[np.float32], steps: int, percentiles: tuple[float, float]
-) -> npt.NDArray[np.float32]:
-    """Lays a straight path along each latent coordinate through the middle of the particles.
-
-    Args:
-        means: Posterior means, shape (N, Z).
-        steps: Number of steps S.
-        percentiles: Where the path begins and ends among the particles' values.
-
-    Returns:
-        Shape (Z, S, Z): of path k coordinate k goes evenly from one percentile to the other, the
-        others stay at their median.
-    """
-    dim = means.shape[1]
-    low, high = np.percentile(means, percentiles, axis=0)
-    paths = np.tile(np.median(means, axis=0), (dim, steps, 1))
-    for k in range(dim):
-        paths[k, :, k] = np.linspace(low[k], high[k], steps)
-    return paths.astype(np.float32)
-
-
-def chimerax_script(names: Sequence[str], level: float, structures: str | None = None) -> str:
-    """Writes ChimeraX commands that open volumes as one series and play it to and fro.
-
-    ChimeraX (1.0 and later) runs them in the script's folder, so that names need no path.
-
-    Args:
-        names: Files, in order; without spaces.
-        level: Contour level of all of them.
-        structures: File of as many models as volumes, played inside them; None for none.
-
-    Returns:
-        Text of a ``.cxc`` file.
-    """
-    played = []
-    if structures is not None:
-        played = [
-            f"open {structures} coordsets true",
-            "transparency #1 60",
-            f"coordset #2 1,{len(names)} loop 1000 bounce true pauseFrames 12",
-        ]
-    commands = [
-        "# Double-click, or: open this file in ChimeraX. It closes what is open there.",
-        "close",
-        f"open {' '.join(names)} vseries true",
-        f"volume #1 level {level:.6g} step 1",
-        *played,
-        "view",
-        "vseries play #1 loop true direction oscillate maxFrameRate 5",
-        "# vseries stop #1",
-    ]
-    return "\n".join(commands) + "\n"
-
-
-def write_series(
-    stem: Path,
-    latents: npt.NDArray[np.float32],
-    densities: Iterable[FloatArray],
-    pixel_size: float,
-    write_structures: Callable[[Path, npt.NDArray[np.float32]], None] | None = None,
-) -> FloatArray:
-    """Writes volumes along a path through latent space, and what plays them in ChimeraX.
-
-    Of the stem ``z1`` these are ``z1_01.mrc``, ``z1_02.mrc``, ..., ``z1_values.txt`` with the
-    latents, one a row, and ``z1.cxc``, all volumes at one contour level: three standard deviations
-    above the mean of the middle one.
-
-    Args:
-        stem: Folder, which must exist, and beginning of the files' names, without spaces.
-        latents: Path, shape (S, Z).
-        densities: Volumes, each (D, D, D), axes z, y, x; taken one by one.
-        pixel_size: Å per pixel.
-        write_structures: Writes moved structures, a model for each row of latents, to a file.
-
-    Returns:
-        Projections along z, shape (S, D, D).
-
-    Raises:
-        OSError: If a file can't be written.
-    """
-    folder, name = stem.parent, stem.name
-    files = [f"{name}_{number:02d}.mrc" for number in range(1, len(latents) + 1)]
-    projections, level = [], 0.0
-    for number, (file, density) in enumerate(zip(files, densities, strict=True)):
-        write_volume(folder / file, density, pixel_size)
-        projections.append(density.sum(axis=0))
-        if number == len(files) // 2:
-            level = float(density.mean() + 3 * density.std())
-    with replacing(folder / f"{name}_values.txt") as temporary:
-        np.savetxt(temporary, latents, fmt="%.8g")
-    structures = None
-    if write_structures is not None:
-        structures = f"{name}.cif"
-        write_structures(folder / structures, latents)
-    with replacing(folder / f"{name}.cxc") as temporary:
-        temporary.write_text(chimerax_script(files, level, structures), encoding="utf-8")
-    return np.stack(projections)
-
-
-def structure_writer(
-    module: nn.Module,
-) -> Callable[[Path, npt.NDArray[np.float32]], None] | None:
-    """Tells how a module writes moved structures.
-
-    Args:
-        module: A model.
-
-    Returns:
-        A function of a file and latents (S, Z), or None where the decoder moves no atoms.
-    """
-    write = getattr(getattr(module, "decoder", None), "write_structures", None)
-    if write is None:
-        return None
-    device = next(module.parameters()).device
-    return lambda file, latents: write(file, torch.from_numpy(latents).to(device))
 
 
 class TraversalVolumes(EpochCallback):

@@ -11,6 +11,7 @@ from cryo_disentangle.types import Inference, ParticleBatch, Pose
 
 __all__ = [
     "ConformationPrior",
+    "EvaluatesVolumes",
     "ImageEncoder",
     "LatentImageModel",
     "Penalty",
@@ -125,5 +126,30 @@ class Penalty(Protocol):
 
         Returns:
             The weighted penalty, a scalar.
+        """
+        ...
+
+
+@runtime_checkable
+class EvaluatesVolumes(Protocol):
+    """A model whose conformations can be written as volumes.
+
+    Attributes:
+        box_size: Side in pixels.
+        pixel_size: Å per pixel.
+    """
+
+    box_size: int
+    pixel_size: float
+
+    def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
+        """Evaluates the density of one conformation on a grid.
+
+        Args:
+            conformation: Shape (Z,).
+            box_size: Side D of the grid in pixels; None is the model's.
+
+        Returns:
+            Density, shape (D, D, D), axes z, y, x.
         """
         ...

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from cryo_disentangle.adapters import adapt
 from cryo_disentangle.benchmark.cells import Cell
 from cryo_disentangle.benchmark.latents import (
     find_latents,
@@ -23,12 +24,11 @@ from cryo_disentangle.benchmark.latents import (
     write_stored,
 )
 from cryo_disentangle.benchmark.restarts import Restart, best_restart
-from cryo_disentangle.callbacks import adapt
-from cryo_disentangle.callbacks.held_out import make_true_generator
-from cryo_disentangle.callbacks.simulated_sources import SimulatedFolder
 from cryo_disentangle.evaluation import DataFiles, FinishedRun, Latents, open_run
 from cryo_disentangle.evaluation.scores import Measurement
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
+from cryo_disentangle.held_out.particles import make_true_generator
+from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.particles import ParticleData, PreparedData, Preprocessing

@@ -15,9 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from cryo_disentangle.callbacks import adapt
-from cryo_disentangle.callbacks.held_out import make_true_generator
-from cryo_disentangle.callbacks.simulated_sources import SimulatedFolder
+from cryo_disentangle.adapters import adapt
 from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.report import write_report
 from cryo_disentangle.evaluation.runs import FinishedRun
@@ -27,6 +25,8 @@ from cryo_disentangle.evaluation.tables import group_reasons, headlines
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
 from cryo_disentangle.evaluation.words import Judgement, judge
 from cryo_disentangle.files import replacing
+from cryo_disentangle.held_out.particles import make_true_generator
+from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.particles import PreparedData, read_labels

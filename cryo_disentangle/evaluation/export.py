@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from rich.console import Console
 
-from cryo_disentangle.callbacks import adapt
+from cryo_disentangle.adapters import adapt
 from cryo_disentangle.evaluation.history import epoch_means
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress

@@ -14,14 +14,14 @@ from rich.progress import Progress
 from scipy.stats import norm
 from torch import Tensor
 
-from cryo_disentangle.callbacks import AdaptedModel, pictures
-from cryo_disentangle.callbacks.latent_figures import (
+from cryo_disentangle import drawing
+from cryo_disentangle.adapters import AdaptedModel
+from cryo_disentangle.drawing import (
     draw_by_factor,
     draw_by_pose,
     draw_matching,
     draw_turning,
 )
-from cryo_disentangle.callbacks.run_particles import InferredRows
 from cryo_disentangle.evaluation.history import draw_history
 from cryo_disentangle.evaluation.readings import fit_independent
 from cryo_disentangle.evaluation.runs import FinishedRun
@@ -34,6 +34,7 @@ from cryo_disentangle.imaging import (
     lattice_frequencies,
     shift_hartley,
 )
+from cryo_disentangle.judgement.inferred import InferredRows
 from cryo_disentangle.networks import LinearReadout
 from cryo_disentangle.types import ParticleBatch, Pose
 
@@ -254,7 +255,7 @@ def _draw_images(run: FinishedRun, model: AdaptedModel, particles: Particles) ->
     observed = _centred(batch)
     first, second = (_real(stack).float().cpu().numpy() for stack in (observed, rendered))
     pixel_size = getattr(run.module, "pixel_size", 1.0)
-    figure = pictures.draw_images(first, second, pixel_size)
+    figure = drawing.draw_images(first, second, pixel_size)
     # These are of all particles, not of held-out ones as the title would say.
     figure.suptitle(f"Box of {first.shape[-1] * pixel_size:.0f} Å", fontsize=10)
     return figure

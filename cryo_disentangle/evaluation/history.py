@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cryo_disentangle.callbacks.pictures import draw_curves
+from cryo_disentangle.drawing.reconstructions import draw_curves
 
 __all__ = ["draw_history", "epoch_means"]
 

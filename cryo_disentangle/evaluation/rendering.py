@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from cryo_disentangle.callbacks import adapt
+from cryo_disentangle.adapters import adapt
 from cryo_disentangle.encoders import RenderedPosterior
 from cryo_disentangle.evaluation.runs import FinishedRun, Latents
 from cryo_disentangle.evaluation.streaming import Particles, show_progress

@@ -12,11 +12,11 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from cryo_disentangle.callbacks import AdaptedModel
-from cryo_disentangle.callbacks.identifiability import slowness_scores, temperature_scores
+from cryo_disentangle.adapters import AdaptedModel
 from cryo_disentangle.evaluation.readings import fit_independent
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import AllRows, Particles
+from cryo_disentangle.judgement.identifiability import slowness_scores, temperature_scores
 from cryo_disentangle.metrics import (
     Interval,
     PoseConformationMetrics,

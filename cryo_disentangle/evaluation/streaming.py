@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cryo_disentangle.callbacks import AdaptedModel
-from cryo_disentangle.callbacks.run_particles import InferredRows
+from cryo_disentangle.adapters import AdaptedModel
 from cryo_disentangle.evaluation.runs import FinishedRun
+from cryo_disentangle.judgement.inferred import InferredRows
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
 __all__ = ["AllRows", "Particles", "infer_all", "show_progress"]

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
-from cryo_disentangle.callbacks.latent_pictures import draw_traversals
-from cryo_disentangle.callbacks.prediction import EvaluatesVolumes
-from cryo_disentangle.callbacks.traversals import structure_writer, write_series
+from cryo_disentangle.drawing.latent_space import draw_traversals
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import AllRows
 from cryo_disentangle.networks import LinearReadout
+from cryo_disentangle.protocols import EvaluatesVolumes
+from cryo_disentangle.traversals import structure_writer, write_series
 
 __all__ = ["PrincipalVolumes", "evaluate_volumes"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,118 +12,14 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.callbacks import IdentifiabilityCheck, RunReport
-from cryo_disentangle.callbacks.identifiability import judge_identifiability
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.types import Inference
 from tests import tiny
 from tests.callbacks import watched
+from tests.labelled_latents import at_temperatures, frames
 
 pytestmark = [pytest.mark.filterwarnings(quiet) for quiet in watched.QUIET]
-
-_COUNT = 1500
-
-
-class _Known:
-    """A model to which conformations, and how sure it is of them, are known."""
-
-    def __init__(self, latents: Tensor, log_variance: float | Tensor = -3.0) -> None:
-        self.latents, self.log_variance = latents, torch.as_tensor(log_variance)
-        self.asked = 0
-
-    def infer(self, batch: Any) -> Inference:
-        self.asked += 1
-        mean = self.latents[batch["index"]]
-        return Inference(mean, self.log_variance.expand_as(mean).float())
-
-
-def batches(samples: int = _COUNT, **more: Tensor) -> Iterator[Any]:
-    """Batches of 100; tensors of more than one axis are those of pairs."""
-    whole = {"index": torch.arange(_COUNT), **more}
-    for start in range(0, samples, 100):
-        yield {key: value[start : start + 100] for key, value in whole.items()}
-
-
-def at_temperatures(*, frozen: bool) -> tuple[Tensor, Tensor]:
-    """Latents of two mixed motions, and their temperatures."""
-    generator = torch.Generator().manual_seed(0)
-    kelvin = torch.tensor([150.0, 220.0, 300.0])[torch.arange(_COUNT) % 3]
-    factors = torch.randn(_COUNT, 2, generator=generator) * (kelvin / 300).sqrt()[:, None]
-    if frozen:
-        factors[kelvin < 200, 1] *= 0.1
-    return factors @ torch.tensor([[1.0, 1.0], [-1.0, 1.0]]), kelvin
-
-
-def frames(*, sparse: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents, indices and times of pairs of frames."""
-    generator = torch.Generator().manual_seed(0)
-    first = torch.randn(_COUNT // 2, 2, generator=generator)
-    step = 0.3 * torch.randn(_COUNT // 2, 2, generator=generator)
-    if sparse:
-        step = step.abs() ** 2 * step.sign()
-    index = torch.arange(_COUNT).reshape(-1, 2)
-    return torch.stack([first, first + step], 1).flatten(0, 1), index, index.float() % 2
-
-
-@pytest.mark.parametrize("frozen", [True, False])
-def test_temperatures(frozen: bool) -> None:
-    latents, kelvin = at_temperatures(frozen=frozen)
-    found = judge_identifiability(_Known(latents), batches(temperature=kelvin))
-    assert list(found) == ["temperature"]
-    words, scores = found["temperature"]
-    assert scores["identifiable"] == frozen
-    assert words.startswith("Identifiable" if frozen else "Not identifiable")
-    assert (scores["smallest_separation"] > 1) == frozen
-    assert scores["rank"] <= scores["required_rank"]
-
-
-@pytest.mark.parametrize("sparse", [True, False])
-def test_pairs_of_frames(sparse: bool) -> None:
-    latents, index, time = frames(sparse=sparse)
-    samples = batches(_COUNT // 2, index=index, time=time)
-    found = judge_identifiability(_Known(latents), samples)
-    assert list(found) == ["slowness"]
-    words, scores = found["slowness"]
-    assert scores["identifiable"] == sparse
-    assert words.startswith("Identifiable" if sparse else "Not identifiable")
-    assert (scores["largest_exponent"] < 1.5) == sparse
-    assert scores["largest_dependence"] < 0.2
-
-
-def test_pairs_at_temperatures_are_judged_by_both() -> None:
-    latents, index, time = frames(sparse=True)
-    kelvin = at_temperatures(frozen=True)[1].reshape(-1, 2)
-    samples = batches(_COUNT // 2, index=index, time=time, temperature=kelvin)
-    assert set(judge_identifiability(_Known(latents), samples)) == {"slowness", "temperature"}
-
-
-def test_single_particles_of_one_kind_are_not_looked_at() -> None:
-    model = _Known(torch.randn(_COUNT, 2))
-    assert not judge_identifiability(model, batches())
-    assert not judge_identifiability(model, [])
-    assert not model.asked
-
-
-def test_coordinates_that_are_not_used_are_left_out() -> None:
-    latents, kelvin = at_temperatures(frozen=True)
-    more = torch.cat([latents, 0.01 * torch.randn(_COUNT, 2)], dim=1)
-    spread = torch.tensor([-3.0, -3.0, 0.0, 0.0])
-    plain = judge_identifiability(_Known(latents), batches(temperature=kelvin))
-    assert judge_identifiability(_Known(more, spread), batches(temperature=kelvin)) == plain
-    collapsed = judge_identifiability(_Known(more, 0.0), batches(temperature=kelvin))
-    words, scores = collapsed["temperature"]
-    assert "uses none of its latent coordinates" in words
-    assert not scores
-
-
-def test_what_can_not_be_judged_is_told() -> None:
-    latents, _ = at_temperatures(frozen=True)
-    kelvin = torch.full((_COUNT,), 300.0)
-    words, scores = judge_identifiability(_Known(latents), batches(temperature=kelvin))[
-        "temperature"
-    ]
-    assert words == "Can't be judged: at least two temperatures are needed, found [300.0]."
-    assert not scores
 
 
 def true_factors(_: Any, batch: Any) -> tuple[Tensor, Tensor]:

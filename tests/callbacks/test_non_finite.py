@@ -15,9 +15,10 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from cryo_disentangle.adapters import ModelAdapter
 from cryo_disentangle.callbacks import NonFiniteGuard
-from cryo_disentangle.callbacks.adapters import ModelAdapter
-from cryo_disentangle.callbacks.run_particles import all_batches, infer_rows
+from cryo_disentangle.callbacks.run_particles import all_batches
+from cryo_disentangle.judgement import infer_rows
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.types import ParticleBatch
 from tests import tiny

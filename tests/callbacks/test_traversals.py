@@ -1,4 +1,4 @@
-"""Volumes along latent coordinates: where the paths go, and what is written of them."""
+"""Volumes along latent coordinates while a model is trained."""
 
 from __future__ import annotations
 
@@ -10,16 +10,10 @@ import mrcfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback
 
-from cryo_disentangle.callbacks.traversals import (
-    TraversalVolumes,
-    chimerax_script,
-    traversal_latents,
-)
+from cryo_disentangle.callbacks import TraversalVolumes
 from cryo_disentangle.files import read_volume
 from tests import tiny
 from tests.callbacks import foreign, watched
@@ -33,43 +27,6 @@ def blob(module: torch.nn.Module, conformation: torch.Tensor) -> torch.Tensor:
     """A volume of a user's."""
     assert conformation.device == next(module.parameters()).device
     return torch.full((6, 6, 6), float(conformation[0]))
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 99), st.integers(2, 50), st.integers(1, 5), st.integers(2, 9))
-def test_paths_go_straight_between_percentiles_through_the_median(
-    seed: int, count: int, dim: int, steps: int
-) -> None:
-    means = np.random.default_rng(seed).standard_normal((count, dim), dtype=np.float32)
-    paths = traversal_latents(means, steps, (10, 90))
-    assert paths.shape == (dim, steps, dim)
-    assert paths.dtype == np.float32
-    for k, path in enumerate(paths):
-        ends = np.percentile(means[:, k], [10, 90])
-        np.testing.assert_allclose(path[[0, -1], k], ends, atol=1e-6)
-        step = (ends[1] - ends[0]) / (steps - 1)
-        np.testing.assert_allclose(np.diff(path[:, k]), step, atol=1e-5)
-        others = np.delete(np.arange(dim), k)
-        expected = np.broadcast_to(np.median(means, axis=0)[others], (steps, dim - 1))
-        np.testing.assert_allclose(path[:, others], expected, atol=1e-6)
-
-
-def test_script_opens_one_series_and_plays_it() -> None:
-    lines = chimerax_script(["z1_01.mrc", "z1_02.mrc"], 0.25).splitlines()
-    commands = [line for line in lines if not line.startswith("#")]
-    assert commands == [
-        "close",
-        "open z1_01.mrc z1_02.mrc vseries true",
-        "volume #1 level 0.25 step 1",
-        "view",
-        "vseries play #1 loop true direction oscillate maxFrameRate 5",
-    ]
-
-
-def test_script_plays_structures_inside_the_volumes() -> None:
-    lines = chimerax_script(["z1_01.mrc", "z1_02.mrc"], 0.25, "z1.cif").splitlines()
-    assert lines.index("open z1.cif coordsets true") == lines.index("view") - 3
-    assert "coordset #2 1,2 loop 1000 bounce true pauseFrames 12" in lines
 
 
 def test_volumes_of_our_model(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.strategies import FSDPStrategy
 
-from cryo_disentangle.callbacks.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.epoch_callback import EpochCallback
 from cryo_disentangle.callbacks.export import CryoDRGNExport
 from cryo_disentangle.callbacks.latent_figures import LatentFigures
-from cryo_disentangle.callbacks.soft import EpochCallback
 from cryo_disentangle.callbacks.traversals import TraversalVolumes
 from cryo_disentangle.particles import ParticleData, read_latents
 from tests import tiny

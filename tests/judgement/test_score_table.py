@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from cryo_disentangle.callbacks.metric_table import MetricTable
+from cryo_disentangle.judgement.score_table import MetricTable
 
 
 def test_rows_are_written_and_gone_on_with(tmp_path: Path) -> None:

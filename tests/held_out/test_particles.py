@@ -14,8 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.callbacks.held_out import HeldOutParticles
 from cryo_disentangle.decoders import ImplicitDecoder
+from cryo_disentangle.held_out.particles import HeldOutParticles
 from cryo_disentangle.particles import HartleyPreprocessing, ParticleData, RealPreprocessing
 from cryo_disentangle.simulation import (
     LearnedMolecule,

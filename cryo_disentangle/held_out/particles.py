@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cryo_disentangle.callbacks.simulated_sources import (
+from cryo_disentangle.held_out.sources import (
     SimulatedFolder,
     SimulatedSource,
     SimulatedStream,

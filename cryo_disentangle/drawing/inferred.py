@@ -1,0 +1,114 @@
+"""Pictures of what is inferred of particles: coloured, matched with factors, turned."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+
+from cryo_disentangle.adapters import AdaptedModel
+from cryo_disentangle.drawing.latent_space import draw_correlations, draw_drift
+from cryo_disentangle.drawing.reconstructions import draw_latents
+from cryo_disentangle.geometry import rotation_to_euler_zyz
+from cryo_disentangle.judgement.inferred import InferredRows, infer_rows
+from cryo_disentangle.metrics.functional import matching, pearson_matrix, rotate_particles
+from cryo_disentangle.types import ParticleBatch
+
+__all__ = ["draw_by_factor", "draw_by_pose", "draw_matching", "draw_turning"]
+
+FloatArray = npt.NDArray[np.floating]
+
+_ANGLES_DEG = np.arange(0, 360, 30)
+_POSES = ("viewing direction: rot (°)", "viewing direction: tilt (°)", "in-plane angle: psi (°)")
+_CYCLIC = (_POSES[0], _POSES[2])
+_SAME_DEG = 0.1
+
+
+def draw_by_factor(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
+    """Draws conformations, coloured by true factors.
+
+    Args:
+        rows: What is inferred of N particles.
+        factors: Their true factors, shape (N, F), or None.
+
+    Returns:
+        The figure, or None without factors.
+    """
+    if factors is None:
+        return None
+    names = [f"true factor {k + 1}" for k in range(factors.shape[1])]
+    return draw_latents(rows.mean, factors, names)
+
+
+def draw_by_pose(rows: InferredRows) -> Figure | None:
+    """Draws conformations, coloured by those angles of the pose that vary.
+
+    Args:
+        rows: What is inferred and known of N particles.
+
+    Returns:
+        The figure, or None where no pose is known or none varies.
+    """
+    if rows.rotation is None:
+        return None
+    angles = rotation_to_euler_zyz(torch.from_numpy(rows.rotation)).numpy()
+    varying = [k for k in range(3) if np.ptp(angles[:, k]) > _SAME_DEG]
+    if not varying:
+        return None
+    names = [_POSES[k] for k in varying]
+    title = "In a good latent space these colours are mixed"
+    return draw_latents(rows.mean, angles[:, varying], names, cyclic=_CYCLIC, title=title)
+
+
+def draw_matching(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
+    """Draws the correlation of latents with true factors.
+
+    Args:
+        rows: What is inferred of N particles.
+        factors: Their true factors, shape (N, F), or None.
+
+    Returns:
+        The figure, or None without factors.
+    """
+    if factors is None:
+        return None
+    correlation = pearson_matrix(rows.mean, factors)
+    pairs = list(zip(*(index.tolist() for index in matching(correlation.abs())), strict=True))
+    names = [f"factor {k + 1}" for k in range(factors.shape[1])]
+    return draw_correlations(correlation.numpy(), pairs, names)
+
+
+def draw_turning(model: AdaptedModel, batches: list[ParticleBatch], rows: InferredRows) -> Figure:
+    """Draws how far turned particles' conformations move, in units of two particles' distance.
+
+    Args:
+        model: The model.
+        batches: Particles to turn.
+        rows: What is inferred of these and others.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If all conformations are the same.
+    """
+    start = infer_rows(model, batches).mean
+    # Two particles differ by twice the variance in the mean square.
+    chance = 2 * rows.mean.var(axis=0, dtype=np.float64)
+    if not chance.sum() > 0:
+        raise ValueError("the conformations of all particles are the same")
+    squares = []
+    for angle in _ANGLES_DEG:
+        turned = (rotate_particles(batch, float(angle)) for batch in batches)
+        moved = infer_rows(model, turned).mean - start
+        squares.append(np.square(moved, dtype=np.float64).mean(axis=0))
+    moved_squares = np.stack([*squares, squares[0]])
+    each = np.sqrt(moved_squares / np.where(chance > 0, chance, np.inf))
+    overall = np.sqrt(moved_squares.sum(axis=1) / chance.sum())
+    # Two draws from one posterior differ by twice its variance.
+    width = 2 * np.exp(rows.log_variance.astype(np.float64)).mean(axis=0).sum()
+    posterior = math.sqrt(width / chance.sum())
+    return draw_drift(np.append(_ANGLES_DEG, 360), each, overall, posterior)
