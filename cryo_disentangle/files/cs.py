@@ -53,7 +53,26 @@ class CsTable:
 
     def __contains__(self, field: object) -> bool:
         """Whether there is a field of that name."""
-        return field in (self._table.dtype.names or ())
+        return field in self.fields
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of all fields."""
+        return self._table.dtype.names or ()
+
+    def __getitem__(self, field: str) -> npt.NDArray[Any]:
+        """Values of a field as they are stored, mapped.
+
+        Args:
+            field: For example ``uid``.
+
+        Returns:
+            Shape (N, ...).
+
+        Raises:
+            MissingColumnError: If there is no such field.
+        """
+        return self._field(field)
 
     def numbers(self, field: str, *shape: int) -> npt.NDArray[np.float64]:
         """Reads numbers of each particle.

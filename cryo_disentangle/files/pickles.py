@@ -30,10 +30,16 @@ _CORE = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "nu
 _PROTOCOL = 4
 
 
+class _Arguments:
+    """Stands in for ``argparse.Namespace``: attributes, and no methods."""
+
+
 class _NumpyUnpickler(pickle.Unpickler):
-    """Builds numpy arrays, tuples, lists, dictionaries, text and numbers, and nothing else."""
+    """Builds arrays, tuples, lists, dictionaries, arguments, text and numbers, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+        if (module, name) == ("argparse", "Namespace"):
+            return _Arguments
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(
                 f"it wants to import {module}.{name}, and only numpy arrays are read from pickles"

@@ -1,0 +1,139 @@
+"""Latents that lie in a file of their own: cryoSTAR, cryoSPHERE, EMAN2, or anybody's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cryo_disentangle.embeddings.embedding import Array, Embedding
+from cryo_disentangle.particles import read_latents
+
+__all__ = ["ARRAYS", "read_array", "read_cryostar", "read_eman2"]
+
+ARRAYS = (".npy", ".npz", ".csv", ".txt", ".pkl")
+_NAMES = ("latents", "z", "mean")
+
+
+def read_array(path: Path, key: str | None = None) -> Embedding:
+    """Reads latents of an array or a table of numbers.
+
+    ``.npz`` archives may also hold ``row`` (row of each in the particle file). Tables of EMAN2
+    (``.txt``) begin with a column of row numbers; so does every ``.txt`` whose first column counts.
+
+    Args:
+        path: ``.npy``, ``.npz``, ``.csv`` (a header, or none), ``.txt`` or a pickle as cryoDRGN
+            writes.
+        key: Array of an ``.npz``; None is the one called ``latents``, ``z`` or ``mean``.
+
+    Returns:
+        The embedding; without ``row`` its rows count from 0.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, no table of numbers, or has no such array.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    rows: Array | None = None
+    coordinates: tuple[str, ...] = ()
+    covariance: Array | None = None
+    try:
+        match path.suffix.lower():
+            case ".npz":
+                latents, rows = _archive(path, key)
+            case ".npy":
+                with path.open("rb") as file:
+                    latents = np.load(file, allow_pickle=False)
+            case ".csv":
+                latents, coordinates = _comma_separated(path)
+            case ".txt":
+                latents, rows = _text(path)
+            case ".pkl":
+                latents, log_variance = read_latents(path)
+                if log_variance is not None:
+                    covariance = np.exp(log_variance)[:, :, None] * np.eye(latents.shape[1])
+            case suffix:
+                raise ValueError(f"expected one of {', '.join(ARRAYS)}, found {suffix or 'none'}")
+    except (ValueError, EOFError) as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    if rows is None:
+        rows = np.arange(len(latents))
+    return Embedding(
+        "latents", path, latents, coordinates=coordinates, covariance=covariance, rows=rows
+    )
+
+
+def read_cryostar(folder: Path) -> Embedding:
+    """Reads latents of cryoSTAR and cryoSPHERE: ``z.npy``, of cryoSTAR's last epoch.
+
+    Args:
+        folder: Folder of the run or of an epoch.
+
+    Returns:
+        The embedding.
+
+    Raises:
+        FileNotFoundError: If there is no ``z.npy``.
+        ValueError: If it is damaged.
+    """
+    here = folder / "z.npy"
+    # cryoSTAR has a folder an epoch, EEEE_SSSSSSS, both counted.
+    path = here if here.is_file() else max(folder.glob("[0-9]*_[0-9]*/z.npy"), default=here)
+    return read_array(path)
+
+
+def read_eman2(folder: Path, key: str | None = None) -> Embedding:
+    """Reads latents of EMAN2's e2gmm: ``mid_*.txt``, the first column the row in its list.
+
+    Args:
+        folder: The run's folder, ``gmm_00``.
+        key: Name of one of several files; None where there is one.
+
+    Returns:
+        The embedding.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If there are several to choose from, or the file is damaged.
+    """
+    files = sorted(folder.glob("mid_*.txt")) if key is None else [folder / key]
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files)
+        raise ValueError(f"{folder}: several files of latents, name one by --z: {names}")
+    return replace(read_array(files[0]), tool="EMAN2 e2gmm")
+
+
+def _archive(path: Path, key: str | None) -> tuple[Array, Array | None]:
+    with np.load(path, allow_pickle=False) as archive:
+        wanted = next((n for n in _NAMES if n in archive.files), None) if key is None else key
+        if wanted not in archive.files:
+            asked = " or ".join(_NAMES) if key is None else key
+            raise ValueError(f"no array {asked}, found {', '.join(archive.files)}; name it by --z")
+        return archive[wanted], archive["row"] if "row" in archive.files else None
+
+
+def _comma_separated(path: Path) -> tuple[Array, tuple[str, ...]]:
+    """Numbers and the names of a header, where there is one."""
+    with path.open(encoding="utf-8-sig") as file:
+        first = [word.strip().strip('"') for word in file.readline().split(",")]
+    try:
+        [float(word) for word in first]
+        named: tuple[str, ...] = ()
+    except ValueError:
+        named = tuple(first)
+    table = np.loadtxt(
+        path, delimiter=",", skiprows=1 if named else 0, ndmin=2, encoding="utf-8-sig"
+    )
+    return table, named
+
+
+def _text(path: Path) -> tuple[Array, Array | None]:
+    """Numbers, without the first column where it only counts."""
+    table = np.loadtxt(path, ndmin=2, encoding="utf-8")
+    counts = table[:, 0]
+    if table.shape[1] > 1 and np.array_equal(counts, np.arange(len(table)) + counts[0]):
+        return table[:, 1:], counts.astype(np.int64)
+    return table, None

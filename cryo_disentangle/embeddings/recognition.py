@@ -1,0 +1,124 @@
+"""Which program a folder or file comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from cryo_disentangle.embeddings.arrays import ARRAYS, read_array, read_cryostar, read_eman2
+from cryo_disentangle.embeddings.cryodrgn import read_cryodrgn, read_drgnai, read_opus
+from cryo_disentangle.embeddings.cryosparc import is_cryosparc_job, read_cryosparc
+from cryo_disentangle.embeddings.embedding import Embedding
+from cryo_disentangle.embeddings.recovar import read_recovar
+from cryo_disentangle.embeddings.relion import is_multi_body, read_multi_body
+from cryo_disentangle.embeddings.xmipp import read_xmipp
+
+__all__ = ["open_embedding"]
+
+
+class _Tool(NamedTuple):
+    """A program: its name, what marks a folder of it, and its reader."""
+
+    name: str
+    marks: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, str | None], Embedding]
+
+
+def _numbered(folder: Path, kind: str) -> bool:
+    return (folder / f"{kind}.pkl").is_file() or any(folder.glob(f"{kind}.*.pkl"))
+
+
+def _tables(folder: Path) -> list[Path]:
+    return [*folder.glob("predicted_latents.*"), *folder.glob("*.xmd")]
+
+
+_TOOLS = (
+    _Tool(
+        "RECOVAR", "model/params.pkl", lambda f: (f / "model/params.pkl").is_file(), read_recovar
+    ),
+    _Tool(
+        "DRGN-AI",
+        "out/drgnai-configs.yaml",
+        lambda f: (f / "out/drgnai-configs.yaml").is_file(),
+        lambda f, _: read_drgnai(f),
+    ),
+    _Tool(
+        "OPUS-DSD",
+        "config.pkl with z.N.pkl",
+        lambda f: (f / "config.pkl").is_file() and _numbered(f, "z"),
+        lambda f, key: read_opus(f, key=key),
+    ),
+    _Tool(
+        "cryoDRGN",
+        "z.pkl or z.N.pkl",
+        lambda f: not (f / "config.pkl").is_file() and _numbered(f, "z"),
+        lambda f, _: read_cryodrgn(f),
+    ),
+    _Tool(
+        "cryoSPARC",
+        "*particles.cs with components_mode_0/value",
+        is_cryosparc_job,
+        lambda f, _: read_cryosparc(f),
+    ),
+    _Tool(
+        "EMAN2 e2gmm",
+        "mid_*.txt",
+        lambda f: any(f.glob("mid_*.txt")),
+        lambda f, key: read_eman2(f, key),
+    ),
+    _Tool("RELION", "run_data.star with data_images_body_1", is_multi_body, read_multi_body),
+    _Tool(
+        "HetSIREN or Zernike3Deep",
+        "predicted_latents.xmd",
+        lambda f: bool(_tables(f)),
+        lambda f, _: read_xmipp(_tables(f)[0]),
+    ),
+    _Tool(
+        "cryoSTAR or cryoSPHERE",
+        "z.npy",
+        lambda f: (f / "z.npy").is_file() or any(f.glob("[0-9]*_[0-9]*/z.npy")),
+        lambda f, _: read_cryostar(f),
+    ),
+)
+
+
+def open_embedding(path: str | Path, key: str | None = None) -> Embedding:
+    """Reads the latents of a finished run of any known program, or of a file.
+
+    Args:
+        path: Folder of the run, or file of latents.
+        key: Which of several latents, in the program's own words: ``10_noreg`` of RECOVAR,
+            ``translations`` of RELION, ``multi_mu`` of OPUS-DSD, an array of an ``.npz``.
+
+    Returns:
+        The embedding.
+
+    Raises:
+        FileNotFoundError: If there is nothing there, or no program's marks.
+        ValueError: If there are marks of two programs, or a file is damaged.
+    """
+    path = Path(path)
+    if path.is_file():
+        match path.suffix.lower():
+            case ".cs":
+                return read_cryosparc(path)
+            case ".xmd" | ".star":
+                return read_xmipp(path)
+        return read_array(path, key)
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    found = [tool for tool in _TOOLS if tool.recognises(path)]
+    if not found:
+        looked = "; ".join(f"{tool.marks} ({tool.name})" for tool in _TOOLS)
+        raise FileNotFoundError(
+            f"{path}: a run of no known program, looked for {looked}; name a file of latents "
+            f"({', '.join(ARRAYS)}) instead"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{path}: holds files of {' and of '.join(tool.name for tool in found)}; name the file "
+            "of latents"
+        )
+    return found[0].read(path, key)

@@ -1,0 +1,143 @@
+"""Latents of RECOVAR, 0.4 to 1.x."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cryo_disentangle.embeddings.embedding import Array, Embedding, LinearVolumes
+from cryo_disentangle.files import load_pickles
+
+__all__ = ["read_recovar"]
+
+_FOLDER = re.compile(r"zdim_(\d+)")
+_REGULARISED = {"latent_coords": "zs", "latent_precision": "cov_zs", "contrasts": "contrasts"}
+
+
+def read_recovar(folder: Path, key: str | None = None) -> Embedding:
+    """Reads latents of a RECOVAR pipeline.
+
+    Arrays have a row for each particle of the file up to the last one used, NaN where a particle
+    was not used. What the program calls ``latent_precision`` (before 1.0 ``cov_zs``) is the inverse
+    of the posterior covariance, whatever its docstring says.
+
+    Args:
+        folder: The run's folder, that with ``model`` in it.
+        key: Number of coordinates, with ``_noreg`` for those without regularisation: ``10``,
+            ``10_noreg``; None is the regularised one of the largest number.
+
+    Returns:
+        The embedding; ``rows`` count in the particle file that RECOVAR was given.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged or not what it should be, or there are no such latents.
+    """
+    model = folder / "model"
+    folders = {
+        int(match[1]): path
+        for path in model.iterdir()
+        if path.is_dir() and (match := _FOLDER.fullmatch(path.name))
+    }
+    # Its metadata.json names embeddings.pkl, which versions from 1.0 on no longer write.
+    found = _from_arrays(folders, key) if folders else _from_pickle(model / "embeddings.pkl", key)
+    source, chosen, arrays = found
+    latents = np.asarray(arrays["latent_coords"])
+    used = np.flatnonzero(np.isfinite(latents).all(axis=1))
+    halves = _halves(model / "particles_halfsets.pkl")
+    if halves is None:
+        rows = used
+    elif len(latents) == len(halves) and len(used) == len(latents):
+        rows = halves  # version 0 kept the order of the half sets
+    else:
+        rows = np.sort(halves)
+        if not np.array_equal(used, rows):
+            raise ValueError(
+                f"{source}: latents of {len(used)} particles, but particles_halfsets.pkl names "
+                f"{len(rows)} others"
+            )
+    precision = arrays.get("latent_precision")
+    contrast = arrays.get("contrasts")
+    return Embedding(
+        "RECOVAR",
+        source,
+        latents[used],
+        covariance=None if precision is None else np.linalg.inv(np.asarray(precision)[used]),
+        rows=rows,
+        left_out=len(latents) - len(used),
+        particles=_particles(model / "params.pkl"),
+        volumes=None if chosen.endswith("_noreg") else _volumes(folder, latents.shape[1]),
+        extra={} if contrast is None else {"contrast": np.asarray(contrast)[used]},
+    )
+
+
+def _chosen(key: str | None, numbers: list[int], source: Path) -> tuple[int, str]:
+    """Number of coordinates and suffix of a key."""
+    match = re.fullmatch(r"(\d+)(_noreg)?", str(max(numbers)) if key is None else key)
+    if match is None or int(match[1]) not in numbers:
+        names = ", ".join(f"{n}, {n}_noreg" for n in sorted(numbers))
+        raise ValueError(f"{source}: no latents {key}, found {names}")
+    return int(match[1]), match[2] or ""
+
+
+def _from_arrays(folders: dict[int, Path], key: str | None) -> tuple[Path, str, dict[str, Array]]:
+    """Arrays of version 1.0 and later, a file each."""
+    number, suffix = _chosen(key, list(folders), next(iter(folders.values())).parent)
+    folder = folders[number]
+    source = folder / f"latent_coords{suffix}.npy"
+    if not source.is_file():
+        raise FileNotFoundError(f"{source}: no such file")
+    paths = {name: folder / f"{name}{suffix}.npy" for name in _REGULARISED}
+    arrays = {name: np.load(path) for name, path in paths.items() if path.is_file()}
+    return source, f"{number}{suffix}", arrays
+
+
+def _from_pickle(path: Path, key: str | None) -> tuple[Path, str, dict[str, Array]]:
+    """Arrays of versions before 1.0, in one dictionary of dictionaries."""
+    stored = load_pickles(path)[0]
+    latents = stored.get("zs", stored.get("latent_coords")) if isinstance(stored, dict) else None
+    if not isinstance(latents, dict) or not latents:
+        raise ValueError(f"{path}: expected RECOVAR's dictionary with zs, found none")
+    number, suffix = _chosen(key, [int(k) for k in latents if str(k).isdigit()], path)
+
+    def of(tables: Any) -> Array | None:  # noqa: ANN401 - what a pickle held
+        if not isinstance(tables, dict):
+            return None
+        for name in (f"{number}{suffix}", number if not suffix else None):
+            if name in tables:
+                return np.asarray(tables[name])
+        return None
+
+    arrays = {new: of(stored.get(old, stored.get(new))) for new, old in _REGULARISED.items()}
+    if arrays["latent_coords"] is None:
+        raise ValueError(f"{path}: no latents {number}{suffix}")
+    return path, f"{number}{suffix}", {k: v for k, v in arrays.items() if v is not None}
+
+
+def _halves(path: Path) -> Array | None:
+    """Rows of both half sets, one after the other."""
+    if not path.is_file():
+        return None
+    return np.concatenate([np.asarray(half, dtype=np.int64) for half in load_pickles(path)[0]])
+
+
+def _particles(path: Path) -> str | None:
+    """Particle file of the run's arguments."""
+    if not path.is_file():
+        return None
+    parameters = load_pickles(path)[0]
+    arguments = parameters.get("input_args") if isinstance(parameters, dict) else None
+    return getattr(arguments, "particles", None)
+
+
+def _volumes(folder: Path, width: int) -> LinearVolumes | None:
+    """Mean and eigenvolumes."""
+    volumes = folder / "output" / "volumes"
+    mean = volumes / "mean.mrc"
+    components = tuple(volumes / f"eigen_pos{k:04d}.mrc" for k in range(width))
+    if all(path.is_file() for path in (mean, *components)):
+        return LinearVolumes(mean, components)
+    return None
