@@ -98,6 +98,9 @@ class ParticleBatch(_Images, total=False):
         ctf: Shape (B, 9), cryoDRGN's columns: box size (px), pixel size (Å) at that box, defocus U
             and V (Å), defocus angle (degrees), voltage (kV), spherical aberration (mm), amplitude
             contrast, phase shift (degrees).
+        ctf_scale, ctf_b_factor: Each particle's scale factor and B factor (Å²), shape (B,).
+        ctf_applied: What was done to the images with their CTF, shape (B,), int64: 0 nothing, 1
+            phases were flipped, 2 they were multiplied by it.
         time, trajectory, temperature: Shape (B,); temperature in kelvin.
         factors: True factors of variation of simulated particles, shape (B, F).
     """
@@ -105,6 +108,9 @@ class ParticleBatch(_Images, total=False):
     rotation: Tensor
     translation: Tensor
     ctf: Tensor
+    ctf_scale: Tensor
+    ctf_b_factor: Tensor
+    ctf_applied: Tensor
     time: Tensor
     trajectory: Tensor
     temperature: Tensor

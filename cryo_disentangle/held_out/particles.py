@@ -18,6 +18,7 @@ from cryo_disentangle.held_out.sources import (
     SimulatedSource,
     SimulatedStream,
 )
+from cryo_disentangle.imaging import ctf_terms
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.particles import PreparedData, Preprocessing
 from cryo_disentangle.simulation import SimulatedParticles, Simulation
@@ -203,7 +204,8 @@ def make_true_generator(source: SimulatedSource, preprocessing: Preprocessing) -
                 hinges, rotation, translation, source.box_size, source.pixel_size
             )
             if "ctf" in batch:
-                images = apply_contrast_transfer(images, batch["ctf"].cpu().float())
+                terms = {name: value.cpu() for name, value in ctf_terms(batch).items()}
+                images = apply_contrast_transfer(images, batch["ctf"].cpu().float(), **terms)
             prepared = preprocessing(-images)
         return prepared.to(batch["images"])
 

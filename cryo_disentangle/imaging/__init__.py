@@ -1,6 +1,6 @@
 """Known physics of the microscope: pure functions of tensors, in cryoDRGN's conventions exactly."""
 
-from cryo_disentangle.imaging.ctf import contrast_transfer
+from cryo_disentangle.imaging.ctf import contrast_transfer, ctf_terms
 from cryo_disentangle.imaging.fsc import fourier_shell_correlation, resolution_at
 from cryo_disentangle.imaging.hartley import (
     desymmetrize,
@@ -17,6 +17,7 @@ from cryo_disentangle.imaging.window import soft_window
 __all__ = [
     "FourierDisc",
     "contrast_transfer",
+    "ctf_terms",
     "desymmetrize",
     "fourier_shell_correlation",
     "hartley2",

@@ -7,7 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["contrast_transfer", "electron_wavelength"]
+from cryo_disentangle.types import ParticleBatch
+
+__all__ = ["contrast_transfer", "ctf_terms", "electron_wavelength"]
 
 
 def electron_wavelength(voltage_kv: Tensor) -> Tensor:
@@ -29,6 +31,7 @@ def contrast_transfer(
     box_size: int,
     b_factor: Tensor | None = None,
     scale: Tensor | None = None,
+    applied: Tensor | None = None,
 ) -> Tensor:
     """Evaluates the contrast transfer function (CTF) of each particle.
 
@@ -49,6 +52,10 @@ def contrast_transfer(
         box_size: Side of the images at hand in pixels.
         b_factor: B factors in Å², shape (B,): multiplies by exp(-B s² / 4).
         scale: Scale factors, shape (B,).
+        applied: What was done to the images with their CTF, shape (B,): 0 nothing, 1 phases were
+            flipped, 2 they were multiplied by it. The transfer from density to image is then CTF,
+            -|CTF| or -CTF². The minus is RELION's: its CTF is positive at low frequencies, where
+            this one is negative, so that correction leaves the contrast of a stack as it was.
 
     Returns:
         Shape (B, M), float32.
@@ -63,12 +70,27 @@ def contrast_transfer(
         raise ValueError(f"ctf must have shape (B, 9), found {tuple(ctf.shape)}")
     # Apple's GPUs have no float64.
     exact = torch.float32 if ctf.device.type == "mps" else torch.float64
-    rows = ctf.to(exact)
-    x, y = frequencies.to(exact).unbind(-1)
+    rows, positions = ctf.to(exact), frequencies.to(exact)
+    pixel_size = rows[:, 0] * rows[:, 1] / box_size
+    transfer = torch.sin(_phase(positions, rows, pixel_size).float())
+    if b_factor is not None:
+        decay = b_factor.to(exact) / pixel_size.square() / -4
+        squared = positions.square().sum(-1)
+        transfer = transfer * torch.exp(decay[:, None] * squared).float()
+    if scale is not None:
+        transfer = transfer * scale.float()[:, None]
+    if applied is not None:
+        corrected = torch.where(applied[:, None] == 1, transfer.abs(), transfer.square())
+        transfer = torch.where(applied[:, None] == 0, transfer, -corrected)
+    return transfer
+
+
+def _phase(frequencies: Tensor, rows: Tensor, pixel_size: Tensor) -> Tensor:
+    """γ - arcsin w within one turn, of frequencies (M, 2) and CTF rows (B, 9): shape (B, M)."""
+    x, y = frequencies.unbind(-1)
     squared = x.square() + y.square()
     basis = torch.stack([squared, x.square() - y.square(), 2 * x * y, squared.square()])
 
-    pixel_size = rows[:, 0] * rows[:, 1] / box_size
     defocus_u, defocus_v, angle_deg, voltage_kv, cs_mm, contrast, phase_deg = rows[:, 2:].T
     wavelength = electron_wavelength(voltage_kv) / pixel_size
     angle = 2 * torch.deg2rad(angle_deg)
@@ -80,11 +102,24 @@ def contrast_transfer(
     )
     offset = torch.deg2rad(phase_deg) + torch.arcsin(contrast)
     # The remainder is taken before the cast: sin of a large float32 has lost its digits.
-    phase = torch.remainder(coefficients @ basis - offset[:, None], 2 * math.pi)
-    transfer = torch.sin(phase.float())
-    if b_factor is not None:
-        decay = b_factor.to(exact) / pixel_size.square() / -4
-        transfer = transfer * torch.exp(decay[:, None] * squared).float()
-    if scale is not None:
-        transfer = transfer * scale.float()[:, None]
-    return transfer
+    return torch.remainder(coefficients @ basis - offset[:, None], 2 * math.pi)
+
+
+def ctf_terms(batch: ParticleBatch) -> dict[str, Tensor]:
+    """Collects what a batch knows of its transfer functions beside the nine columns.
+
+    Args:
+        batch: Particles, with ``ctf_b_factor``, ``ctf_scale`` and ``ctf_applied`` where they are
+            known.
+
+    Returns:
+        Those that are known, by the names of `contrast_transfer`'s arguments.
+    """
+    terms: dict[str, Tensor] = {}
+    if "ctf_b_factor" in batch:
+        terms["b_factor"] = batch["ctf_b_factor"]
+    if "ctf_scale" in batch:
+        terms["scale"] = batch["ctf_scale"]
+    if "ctf_applied" in batch:
+        terms["applied"] = batch["ctf_applied"]
+    return terms

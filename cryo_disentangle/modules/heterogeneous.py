@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.imaging import FourierDisc, contrast_transfer, shift_hartley
+from cryo_disentangle.imaging import FourierDisc, contrast_transfer, ctf_terms, shift_hartley
 from cryo_disentangle.losses import Schedule, weight_at
 from cryo_disentangle.modules.observation import Observation
 from cryo_disentangle.priors import StandardNormal
@@ -211,7 +211,10 @@ class HeterogeneousReconstruction(L.LightningModule):
         disc = self.rendered_disc
         slices = self._render(conformation, pose.rotation, disc)
         if "ctf" in batch:
-            slices = slices * contrast_transfer(disc.frequencies, batch["ctf"], self.box_size)
+            terms = ctf_terms(batch)
+            slices = slices * contrast_transfer(
+                disc.frequencies, batch["ctf"], self.box_size, **terms
+            )
         if pose.translation is not None:
             slices = shift_hartley(slices, disc.frequencies, -pose.translation)
         return disc.scatter(slices)

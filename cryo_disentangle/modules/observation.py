@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from cryo_disentangle.imaging import FourierDisc, contrast_transfer, shift_hartley
+from cryo_disentangle.imaging import FourierDisc, contrast_transfer, ctf_terms, shift_hartley
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["Observation"]
@@ -50,7 +50,8 @@ class Observation(NamedTuple):
             coefficients = shift_hartley(coefficients, disc.frequencies, batch["translation"])
         transfer = None
         if "ctf" in batch:
-            transfer = contrast_transfer(disc.frequencies, batch["ctf"], box_size)
+            terms = ctf_terms(batch)
+            transfer = contrast_transfer(disc.frequencies, batch["ctf"], box_size, **terms)
         return cls(coefficients, transfer)
 
     @property

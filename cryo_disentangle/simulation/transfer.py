@@ -121,7 +121,7 @@ class ContrastTransferFromFile:
         return rows
 
 
-def apply_contrast_transfer(images: Tensor, ctf: Tensor) -> Tensor:
+def apply_contrast_transfer(images: Tensor, ctf: Tensor, **terms: Tensor) -> Tensor:
     """Multiplies images with their CTF in Fourier space.
 
     The multiplication is periodic in the box, as in cryoDRGN's and RELION's models of an image:
@@ -130,6 +130,7 @@ def apply_contrast_transfer(images: Tensor, ctf: Tensor) -> Tensor:
     Args:
         images: Shape (B, D, D), D even.
         ctf: Shape (B, 9), columns as in `ParticleBatch`.
+        **terms: What else is known of it, as `ctf_terms` gives it; shape (B,) each.
 
     Returns:
         Shape (B, D, D).
@@ -141,5 +142,6 @@ def apply_contrast_transfer(images: Tensor, ctf: Tensor) -> Tensor:
         indexing="ij",
     )
     frequencies = torch.stack([x.flatten(), y.flatten()], dim=1)
-    transfer = contrast_transfer(frequencies, ctf, side).unflatten(1, (side, side // 2 + 1))
+    transfer = contrast_transfer(frequencies, ctf, side, **terms)
+    transfer = transfer.unflatten(1, (side, side // 2 + 1))
     return torch.fft.irfft2(torch.fft.rfft2(images).mul_(transfer), s=(side, side))

@@ -255,6 +255,21 @@ def test_b_factor_damps_and_scale_multiplies() -> None:
     torch.testing.assert_close(damped, 3 * plain * torch.exp(-50 / 4 * squared))
 
 
+def test_images_that_were_corrected_have_the_corrected_transfer() -> None:
+    frequencies = imaging.lattice_frequencies(16)
+    rows = ctf_row(16).expand(3, 9)
+    extra = {"scale": torch.full((3,), 0.5), "b_factor": torch.full((3,), 20.0)}
+    plain = imaging.contrast_transfer(frequencies, rows, 16, **extra)
+    found = imaging.contrast_transfer(
+        frequencies, rows, 16, applied=torch.tensor([0, 1, 2]), **extra
+    )
+    expected = torch.stack([plain[0], -plain[0].abs(), -plain[0].square()])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    # Correction multiplies by RELION's CTF, or its sign, which is this one's negative.
+    torch.testing.assert_close(found[2], plain[2] * -plain[2], rtol=0, atol=0)
+    torch.testing.assert_close(found[1], plain[1] * -plain[1].sign(), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("shape", [(2, 8), (9,), (1, 1, 9)])
 def test_rows_of_another_width_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"ctf must have shape \(B, 9\), found"):
