@@ -36,6 +36,7 @@ from cryo_disentangle.callbacks import (
 from cryo_disentangle.evaluation.command import evaluate_command, export_command, report_command
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.files import replacing
+from cryo_disentangle.selection.command import select_command
 from cryo_disentangle.simulation.command import main as simulate
 
 __all__ = ["main"]
@@ -47,6 +48,7 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": report_command,
     "export": export_command,
     "benchmark": benchmark_command,
+    "select": select_command,
 }
 
 
@@ -162,7 +164,8 @@ def _lightning(words: list[str]) -> None:
             "particle stacks with known factors, `cryo-disentangle evaluate`, which tells whether "
             "the latent space of a finished run, ours or cryoDRGN's, is about shape or about pose, "
             "`cryo-disentangle report`, which draws a page of it, "
-            "`cryo-disentangle export`, which hands it to cryoDRGN's tools, and "
+            "`cryo-disentangle export`, which hands it to cryoDRGN's tools, "
+            "`cryo-disentangle select`, which writes particles chosen in a latent space, and "
             "`cryo-disentangle benchmark`, which trains and ranks methods on simulated particles.",
         },
     )

@@ -74,6 +74,17 @@ class CsTable:
         """
         return self._field(field)
 
+    def take(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """Reads whole rows.
+
+        Args:
+            chosen: Which of them, shape (N,).
+
+        Returns:
+            Rows with all fields, as they are stored.
+        """
+        return np.asarray(self._table[chosen])
+
     def numbers(self, field: str, *shape: int) -> npt.NDArray[np.float64]:
         """Reads numbers of each particle.
 

@@ -50,6 +50,18 @@ class StarTable:
         """Whether there is a column of that label."""
         return label in self._place
 
+    @property
+    def first_value(self) -> int:
+        """Byte at which the first row begins.
+
+        Raises:
+            ValueError: If the columns are not those of one loop.
+        """
+        loops = {id(loop): loop for loop, _ in self._place.values()}
+        if len(loops) != 1:
+            raise ValueError(f"{self.path}: data_{self.name} is not one loop, found {len(loops)}")
+        return next(iter(loops.values())).start
+
     def strings(self, label: str) -> Iterator[str]:
         """Yields the values of a column, unquoted.
 

@@ -125,7 +125,7 @@ def read_rows(path: Path, loop: Loop, columns: Sequence[int]) -> Iterator[list[l
     with path.open("rb") as file:
         # The byte before a value tells whether it begins a line, which matters to text fields.
         for _, piece in _pieces(file, loop.start - 1):
-            tokens = (tokens + _values(piece))[:left]
+            tokens = (tokens + values_of(piece))[:left]
             end = len(tokens) // width * width
             yield [tokens[column:end:width] for column in columns]
             tokens, left = tokens[end:], left - end
@@ -162,8 +162,15 @@ def _holds_values_only(piece: bytes) -> bool:
     return not any(word in words for word in _WORDS)
 
 
-def _values(piece: bytes) -> list[bytes]:
-    """All values of a piece that holds nothing else but comments."""
+def values_of(piece: bytes) -> list[bytes]:
+    """Splits lines that hold nothing but values and comments.
+
+    Args:
+        piece: Whole lines.
+
+    Returns:
+        The values as they are written, quotes included.
+    """
     if not any(mark in piece for mark in _MARKS):
         return piece.split()
     return [match.group() for match in _TOKEN.finditer(piece) if match.lastgroup != "comment"]

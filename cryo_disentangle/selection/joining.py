@@ -1,0 +1,84 @@
+"""Which rows of a particle file the latents belong to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cryo_disentangle.embeddings import Embedding
+from cryo_disentangle.selection.particle_table import ParticleTable
+
+__all__ = ["rows_in_table"]
+
+Array = npt.NDArray[Any]
+
+
+def rows_in_table(embedding: Embedding, table: ParticleTable) -> npt.NDArray[np.int64]:
+    """Finds the row of each embedded particle in the user's file.
+
+    Particles are joined by cryoSPARC's ``uid`` where both sides have it, else by image name where
+    both have it, else by the row in the file that the run was given; never by count.
+
+    Args:
+        embedding: Latents of n particles.
+        table: Particle file of N rows.
+
+    Returns:
+        Rows, shape (n,), each once.
+
+    Raises:
+        ValueError: If particles are not in the table, a key stands in two of its rows, or the two
+            have no key in common.
+    """
+    for what, ours, theirs in (
+        ("uid", embedding.uids, table.uids),
+        ("image name", embedding.image_names, table.image_names),
+    ):
+        if ours is not None and theirs is not None:
+            return _joined(ours, theirs, what, embedding, table)
+    if embedding.rows is None:
+        raise ValueError(
+            f"{embedding.source} names its particles by {_key(embedding)}, {table.path} has none; "
+            "give the particle file that the run was given"
+        )
+    rows = embedding.rows.astype(np.int64)
+    outside = np.flatnonzero((rows < 0) | (rows >= len(table)))
+    if outside.size:
+        raise ValueError(
+            f"{embedding.source}: {outside.size} of {len(rows)} particles lie beyond the "
+            f"{len(table)} rows of {table.path}, the first in row {rows[outside[0]] + 1}"
+        )
+    if len(np.unique(rows)) != len(rows):
+        raise ValueError(f"{embedding.source}: two latents belong to the same row of {table.path}")
+    return rows
+
+
+def _key(embedding: Embedding) -> str:
+    """What an embedding names its particles by."""
+    return "uid" if embedding.uids is not None else "image name"
+
+
+def _joined(
+    ours: Array, theirs: Array, what: str, embedding: Embedding, table: ParticleTable
+) -> npt.NDArray[np.int64]:
+    """Rows of ``ours`` among ``theirs``."""
+    order = np.argsort(theirs, kind="stable")
+    ordered = theirs[order]
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if twice.size:
+        raise ValueError(
+            f"{table.path}: {what} {ordered[twice[0]]} stands in rows {order[twice[0]] + 1} and "
+            f"{order[twice[0] + 1] + 1}, so that particles cannot be told apart"
+        )
+    places = np.searchsorted(ordered, ours).clip(max=len(ordered) - 1)
+    missing = np.flatnonzero(ordered[places] != ours)
+    if missing.size:
+        first = ", ".join(str(name) for name in ours[missing[:3]])
+        raise ValueError(
+            f"{missing.size} of {len(ours)} particles of {embedding.source} are not in "
+            f"{table.path} by {what}, the first: {first}"
+        )
+    rows: npt.NDArray[np.int64] = order[places]
+    return rows
