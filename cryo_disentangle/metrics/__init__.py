@@ -43,6 +43,7 @@ from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.metrics.pose_leak import PoseLeak
 from cryo_disentangle.metrics.prediction import DCI, IRS, SAP, Explicitness
 from cryo_disentangle.metrics.ranking import ModelRank, rank_models
+from cryo_disentangle.metrics.spread_leak import SpreadLeak
 from cryo_disentangle.metrics.suite import DisentanglementMetrics, disentanglement_metrics
 from cryo_disentangle.metrics.unsupervised import (
     GaussianTotalCorrelation,
@@ -82,6 +83,7 @@ __all__ = [
     "RotationTest",
     "SAP",
     "SplineMCC",
+    "SpreadLeak",
     "TrueGenerator",
     "bootstrap_interval",
     "disentanglement_metrics",

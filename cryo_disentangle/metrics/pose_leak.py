@@ -10,9 +10,37 @@ from cryo_disentangle.metrics.functional.leak import nuisance_leak, pose_leak
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric
 from cryo_disentangle.types import Inference, ParticleBatch, flatten_particles
 
-__all__ = ["PoseLeak"]
+__all__ = ["PoseLeak", "rows_of_nuisances"]
 
 _NUISANCES = ("defocus", "shift", "time", "temperature")
+
+
+def rows_of_nuisances(
+    inference: Inference | Tensor, batch: ParticleBatch
+) -> dict[str, Tensor | None]:
+    """Takes latents and what they should not know from a batch.
+
+    Args:
+        inference: What was inferred, or conformations (B, K); (B, 2, K) for pairs of frames.
+        batch: The particles, or pairs of frames, which count one by one.
+
+    Returns:
+        ``z`` (B, K), ``rotation`` (the particles', or else the inferred), ``defocus``, ``shift``,
+        ``time`` and ``temperature``; None for what is not known.
+    """
+    z, pose = inference if isinstance(inference, Tensor) else inference.mean, None
+    if isinstance(inference, Inference) and inference.pose is not None:
+        pose = inference.pose.rotation.reshape(-1, 3, 3)
+    batch = flatten_particles(batch)
+    ctf = batch.get("ctf")
+    return {
+        "z": z.reshape(-1, z.shape[-1]),
+        "rotation": batch.get("rotation", pose),
+        "defocus": None if ctf is None else ctf[:, 2:4],
+        "shift": batch.get("translation"),
+        "time": batch.get("time"),
+        "temperature": batch.get("temperature"),
+    }
 
 
 class PoseLeak(ParticleRowsMetric):
@@ -52,20 +80,7 @@ class PoseLeak(ParticleRowsMetric):
             inference: What was inferred, or conformations (B, K); (B, 2, K) for pairs of frames.
             batch: The particles, or pairs of frames, which count one by one.
         """
-        z, pose = inference if isinstance(inference, Tensor) else inference.mean, None
-        if isinstance(inference, Inference) and inference.pose is not None:
-            pose = inference.pose.rotation.reshape(-1, 3, 3)
-        batch = flatten_particles(batch)
-        ctf = batch.get("ctf")
-        rows = {
-            "z": z.reshape(-1, z.shape[-1]),
-            "rotation": batch.get("rotation", pose),
-            "defocus": None if ctf is None else ctf[:, 2:4],
-            "shift": batch.get("translation"),
-            "time": batch.get("time"),
-            "temperature": batch.get("temperature"),
-        }
-        self.keep(batch["index"], rows)
+        self.keep(flatten_particles(batch)["index"], rows_of_nuisances(inference, batch))
 
     def evaluate(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scores rows of at least 12 particles; see `ParticleRowsMetric.evaluate`."""

@@ -69,6 +69,11 @@ from cryo_disentangle.metrics.functional.rotation import (
     rotation_scores,
 )
 from cryo_disentangle.metrics.functional.sap import sap
+from cryo_disentangle.metrics.functional.spread import (
+    SpreadLeakScores,
+    nuisance_spread_leak,
+    view_spread_leak,
+)
 from cryo_disentangle.metrics.functional.unsupervised import (
     gaussian_total_correlation,
     gaussian_wasserstein_correlation,
@@ -86,6 +91,7 @@ __all__ = [
     "PoseLeakScores",
     "PoseScore",
     "RotationScores",
+    "SpreadLeakScores",
     "active_variances",
     "align_latents",
     "align_poses",
@@ -121,6 +127,7 @@ __all__ = [
     "mutual_information",
     "neighbourhood_similarity",
     "nuisance_leak",
+    "nuisance_spread_leak",
     "pairwise_mutual_information",
     "pearson_matrix",
     "pose_conformation_invariance",
@@ -133,6 +140,7 @@ __all__ = [
     "sap",
     "spearman_matrix",
     "spline_mcc",
+    "view_spread_leak",
     "volume_consistency",
     "volume_pose_invariance",
 ]
