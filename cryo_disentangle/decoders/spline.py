@@ -14,6 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 __all__ = [
+    "SplinePoints",
     "add_rows",
     "add_rows_on_cpu",
     "nodes_to_values",
@@ -149,6 +150,56 @@ def add_rows_on_cpu(index: Tensor, weights: Tensor, values: Tensor, rows: int) -
         (weights.flatten().numpy(), index.flatten().numpy(), starts), (len(index), rows)
     )
     return torch.from_numpy(matrix.T @ values.contiguous().numpy())
+
+
+class SplinePoints:
+    """Points and their mirror images in the centre, read and added to without a graph.
+
+    What closed forms and expectation maximisation need: the places and weights of the points are
+    worked out once, and each mirror image is read together with its point.
+
+    Args:
+        position: (x, y, z) in node spacings from the central node, at most S / 2 - 1 in absolute
+            value, shape (P, 3).
+        side: Number S of nodes along an axis, odd.
+    """
+
+    def __init__(self, position: Tensor, side: int) -> None:
+        nearest = position.round()
+        self._side = side
+        self._fraction = position - nearest
+        self._index = _neighbours(nearest, side)
+        self._weights = _products(self._fraction)
+
+    def read(self, nodes: Tensor, slope_axis: int | None = None) -> Tensor:
+        """Evaluates splines, or their derivative along an axis.
+
+        Args:
+            nodes: Coefficients of C splines, shape (S^3, C).
+            slope_axis: 0, 1 or 2 for the derivative along x, y or z in nodes; None for values.
+
+        Returns:
+            At each point and at its mirror image, shape (P, 2, C).
+        """
+        weights = self._weights if slope_axis is None else _products(self._fraction, slope_axis)
+        # Mirroring the lattice reverses the order of its rows, and slopes change their sign.
+        mirrored = nodes.flip(0) if slope_axis is None else -nodes.flip(0)
+        both = _gather(torch.cat([nodes, mirrored], dim=1), self._index, weights)
+        return both.unflatten(1, (2, -1))
+
+    def add(self, values: Tensor) -> Tensor:
+        """Adds values to the nodes that `read` takes them from: its transpose.
+
+        Args:
+            values: At each point and at its mirror image, shape (P, 2, C).
+
+        Returns:
+            Sums, shape (S^3, C).
+        """
+        add = add_rows_on_cpu if values.device.type == "cpu" else add_rows
+        both = add(self._index, self._weights, values.flatten(1), self._side**3)
+        at_points, opposite = both.chunk(2, dim=1)
+        return at_points + opposite.flip(0)
 
 
 class _SplineSlices(torch.autograd.Function):

@@ -17,8 +17,8 @@ from torchmetrics import MeanMetric
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.imaging import FourierDisc, contrast_transfer, ctf_terms, shift_hartley
+from cryo_disentangle.imaging.observation import Observation
 from cryo_disentangle.losses import Schedule, weight_at
-from cryo_disentangle.modules.observation import Observation
 from cryo_disentangle.priors import StandardNormal
 from cryo_disentangle.protocols import ConformationPrior, Penalty, VolumeDecoder
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from cryo_disentangle.imaging import FourierDisc, contrast_transfer, ctf_terms, shift_hartley
+from cryo_disentangle.imaging.ctf import contrast_transfer, ctf_terms
+from cryo_disentangle.imaging.lattice import FourierDisc
+from cryo_disentangle.imaging.shift import shift_hartley
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["Observation"]
