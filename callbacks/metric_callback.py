@@ -21,7 +21,7 @@ from cryo_disentangle.held_out.particles import HeldOutParticles, HeldOutSource
 from cryo_disentangle.judgement.score_table import MetricTable
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
 from cryo_disentangle.particles import Preprocessing
-from cryo_disentangle.types import ParticleBatch, flatten_particles
+from cryo_disentangle.types import ParticleBatch, flatten_particles, observation
 
 __all__ = ["MetricCallback"]
 
@@ -281,7 +281,7 @@ def _undisturbed(module: L.LightningModule) -> Iterator[None]:
 
 def _named_by_image(batch: ParticleBatch) -> ParticleBatch:
     """Gives particles numbers that are a hash of their images, in place of their index."""
-    pixels = batch["images"].flatten(1).double().view(torch.int64)
+    pixels = observation(batch).flatten(1).double().view(torch.int64)
     place = torch.arange(1, pixels.shape[1] + 1, device=pixels.device)
     key = _mix((_mix(pixels) * _mix(place)).sum(1))
     # Not negative, as seeds must be that are made of them.

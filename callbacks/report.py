@@ -178,9 +178,10 @@ class RunReport(Callback):
             _save(figure, folder / "latents.png")
         if isinstance(module, EvaluatesVolumes):
             rows |= self._evaluate_volumes(module, chosen, latents.mean.mean(axis=0), folder)
-            observed, rendered = _reconstructions(model, batches[0])
-            figure = drawing.draw_images(observed, rendered, module.pixel_size)
-            _save(figure, folder / "reconstructions.png")
+            if "images" in batches[0]:
+                observed, rendered = _reconstructions(model, batches[0])
+                figure = drawing.draw_images(observed, rendered, module.pixel_size)
+                _save(figure, folder / "reconstructions.png")
         return rows | _identifiability(model, samples)
 
     def _evaluate_volumes(

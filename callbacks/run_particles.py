@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from cryo_disentangle.adapters import ModelAdapter
-from cryo_disentangle.types import ParticleBatch, flatten_particles
+from cryo_disentangle.types import ParticleBatch, flatten_particles, observation
 
 __all__ = ["all_batches", "held_out_batches", "held_out_samples"]
 
@@ -146,10 +146,7 @@ def _particles(
 
 def _finite(batch: ParticleBatch) -> ParticleBatch:
     """The particles whose images are finite, as those are not that a run was told to skip."""
-    images = batch.get("images")
-    if images is None:
-        return batch
-    finite = images.isfinite().flatten(1).all(1)
+    finite = observation(batch).isfinite().flatten(1).all(1)
     if bool(finite.all()):
         return batch
     tensors = cast(dict[str, Tensor], batch)

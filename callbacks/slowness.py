@@ -44,9 +44,9 @@ class _Transition(ScheduledPenalty):
         frames = {key: cast(Tensor, value).unflatten(0, (-1, 2)) for key, value in batch.items()}
         # Squares of half-precision numbers, as autocast makes them, have too few digits.
         wide = torch.promote_types(inference.mean.dtype, torch.float32)
-        pairs = Inference(inference.mean.to(wide), inference.log_variance.to(wide)).reshape(-1, 2)
+        pairs = inference._replace(pose=None).map(lambda part: part.to(wide)).reshape(-1, 2)
         divergence = self.prior.kl(pairs, cast(ParticleBatch, frames))
-        marginal = kl_standard_normal(pairs.mean, pairs.log_variance)
+        marginal = kl_standard_normal(pairs.mean, pairs.log_variance) + pairs.total_correlation
         rest = marginal.mean(1) if self.prior.symmetric else marginal[:, 0]
         transition = (divergence.sum(1) - rest).mean()
         self.terms = {

@@ -8,11 +8,12 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from cryo_disentangle.types import Inference, ParticleBatch, Pose
+from cryo_disentangle.types import Inference, ParticleBatch, Pose, observation
 
 __all__ = ["AdaptedModel", "ModelAdapter", "adapt", "resolve_function"]
 
 _Function = Callable[..., Any]
+_STATISTICS = {"information", "precision", "index"}
 
 
 class AdaptedModel:
@@ -44,7 +45,7 @@ class AdaptedModel:
             TypeError: If the module's function returns something else.
         """
         found = self._infer(self.module, batch)
-        return _as_inference(found, len(batch["images"]), _source(self._infer))
+        return _as_inference(found, len(observation(batch)), _source(self._infer))
 
     def generate(self, conformation: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
         """Renders noise-free images as the batch has them.
@@ -55,13 +56,13 @@ class AdaptedModel:
             batch: B single particles.
 
         Returns:
-            Images of the shape of ``batch["images"]``.
+            Images of the shape of ``batch["images"]``, or information vectors in their place.
 
         Raises:
             TypeError: If the module can't render, or its function returns something else.
         """
         images = self.renderer()(self.module, conformation, pose, batch)
-        expected = tuple(batch["images"].shape)
+        expected = tuple(observation(batch).shape)
         if not isinstance(images, Tensor) or tuple(images.shape) != expected:
             raise TypeError(
                 f"{_source(self.renderer())} must return images as the batch has them, a tensor "
@@ -172,17 +173,21 @@ class ModelAdapter:
             TypeError: If these are no particles.
         """
         particles = batch if self._as_batch is None else self._as_batch(batch)
-        if not isinstance(particles, Mapping) or not {"images", "index"} <= set(particles):
+        if not isinstance(particles, Mapping) or not any(
+            kind <= set(particles) for kind in ({"images", "index"}, _STATISTICS)
+        ):
             raise TypeError(
                 'a batch must be a mapping with "images" and "index" (a ParticleBatch), found '
                 f"{_describe(particles)}: give as_batch, a function that makes one of the loop's "
                 "batch, or its dotted name"
             )
-        images, index = particles["images"], particles["index"]
+        seen, index = observation(cast(ParticleBatch, particles)), particles["index"]
+        # An information vector stands for the image's two axes.
+        images = seen[..., None] if "information" in particles else seen
         if images.ndim != index.ndim + 2 or images.shape[: index.ndim] != index.shape:
             raise TypeError(
                 "a batch must have images (B, L, L) and index (B,), or (B, 2, L, L) and (B, 2) for "
-                f"pairs of frames, found {tuple(images.shape)} and {tuple(index.shape)}"
+                f"pairs of frames, found {tuple(seen.shape)} and {tuple(index.shape)}"
             )
         return cast(ParticleBatch, particles)
 
@@ -231,7 +236,7 @@ def _method(module: nn.Module, name: str) -> _Function | None:
 
 def _as_inference(found: object, count: int, source: str) -> Inference:
     """What a module's function returned for ``count`` particles, as an `Inference`."""
-    if not isinstance(found, tuple | list) or len(found) not in (2, 3):
+    if not isinstance(found, tuple | list) or len(found) not in (2, 3, 4):
         raise TypeError(
             f"{source} must return an Inference, (mean, log_variance) or (mean, log_variance, "
             f"pose), found {_describe(found)}"
@@ -243,16 +248,22 @@ def _as_inference(found: object, count: int, source: str) -> Inference:
             f"{source} must return mean and log_variance of shape ({count}, Z) for {count} "
             f"particles, found {_describe(mean)} and {_describe(log_variance)}"
         )
-    pose = _as_pose(found[2] if len(found) == 3 else None, count, source)
-    return Inference(mean, log_variance, pose)
+    pose = _as_pose(found[2] if len(found) > 2 else None, count, source)
+    scale_tril = found[3] if len(found) == 4 else None
+    if scale_tril is not None and scale_tril.shape != (*mean.shape, mean.shape[1]):
+        raise TypeError(
+            f"{source} must return scale_tril of shape {(*mean.shape, mean.shape[1])}, found "
+            f"{_describe(scale_tril)}"
+        )
+    return Inference(mean, log_variance, pose, scale_tril)
 
 
 def _as_pose(found: object, count: int, source: str) -> Pose | None:
     """An inferred pose: none, rotations, or rotations and translations."""
     if found is None:
         return None
-    pair: Any = found if isinstance(found, tuple | list) and len(found) == 2 else (found, None)
-    rotation, translation = pair
+    pair: Any = found if isinstance(found, tuple | list) and len(found) in (2, 3) else (found, None)
+    rotation, translation = pair[:2]
     right = isinstance(rotation, Tensor) and rotation.shape == (count, 3, 3)
     moved = isinstance(translation, Tensor) and translation.shape == (count, 2)
     if not right or not (translation is None or moved):

@@ -19,10 +19,10 @@ def ada_gvae_posterior(inference: Inference) -> Inference:
     loss.
 
     Args:
-        inference: Posteriors of pairs, (B, 2, Z).
+        inference: Posteriors of pairs, (B, 2, Z); of full covariances their marginals are taken.
 
     Returns:
-        The averaged posteriors, (B, 2, Z), with the poses as they were.
+        The averaged posteriors of independent coordinates, (B, 2, Z), with the poses as they were.
 
     Raises:
         ValueError: If the posteriors are not those of pairs.
@@ -30,7 +30,7 @@ def ada_gvae_posterior(inference: Inference) -> Inference:
     References:
         Locatello et al. 2020, Weakly-supervised disentanglement without compromises, Section 4.
     """
-    mean, log_variance, pose = inference
+    mean, log_variance, pose = inference[:3]
     if mean.ndim != 3 or mean.shape[1] != 2:
         raise ValueError(
             "Ada-GVAE needs posteriors of pairs of frames, shape (B, 2, Z), found "

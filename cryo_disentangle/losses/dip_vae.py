@@ -32,7 +32,9 @@ def dip_covariance(inference: Inference, variant: _Variant) -> Tensor:
     # As a sum of products, since autocast would round a matrix product to three digits.
     covariance = (centred[:, :, None] * centred[:, None, :]).mean(0)
     if variant == "II":
-        covariance = covariance + torch.diag(inference.log_variance.exp().mean(0))
+        if inference.scale_tril is None:
+            return covariance + torch.diag(inference.log_variance.exp().mean(0))
+        return covariance + inference.covariance.mean(0)
     return covariance
 
 

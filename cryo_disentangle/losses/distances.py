@@ -9,7 +9,8 @@ Classes name their protocol as a base so that configuration files find them by s
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -227,9 +228,23 @@ class PosteriorDistance(nn.Module, ConformationDistance):
         Returns:
             Nats up to a constant, summed over coordinates, a scalar.
         """
+        if inferred.scale_tril is not None:
+            return _negative_log_density(inferred, target.mean).mean()
         log_variance = inferred.log_variance.clamp(*_LOG_VARIANCES)
         miss = (inferred.mean - target.mean).square() * torch.exp(-log_variance)
         return 0.5 * (miss + log_variance).sum(-1).mean()
+
+
+def _negative_log_density(inferred: Inference, conformation: Tensor) -> Tensor:
+    """-log N(z | μ, L Lᵀ) up to a constant, (B,); L's diagonal within bounds as variances are."""
+    scale = cast(Tensor, inferred.scale_tril)
+    diagonal = scale.diagonal(dim1=-2, dim2=-1)
+    low, high = (math.exp(0.5 * bound) for bound in _LOG_VARIANCES)
+    bounded = diagonal.clamp(low, high)
+    scale = scale.tril(-1) + torch.diag_embed(bounded)
+    miss = (conformation - inferred.mean)[..., None]
+    reduced = torch.linalg.solve_triangular(scale, miss, upper=False)[..., 0]
+    return 0.5 * reduced.square().sum(-1) + bounded.log().sum(-1)
 
 
 class WithVarianceFloor(nn.Module, ConformationDistance):

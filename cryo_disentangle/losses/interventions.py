@@ -32,7 +32,7 @@ from cryo_disentangle.losses.round_trip import (
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.protocols import LatentImageModel
-from cryo_disentangle.types import Inference, ParticleBatch, Pose
+from cryo_disentangle.types import Inference, ParticleBatch, observation
 
 __all__ = ["ConformationIntervention", "PoseIntervention"]
 
@@ -84,7 +84,7 @@ class _Intervention(ScheduledPenalty):
         std = self._noise_level(model, batch, inference)
         noise = None
         if std is not None:
-            white = torch.empty_like(batch["images"]).normal_(generator=generator)
+            white = torch.empty_like(observation(batch)).normal_(generator=generator)
             noise = (std * white).to(white.dtype)
         terms = self._intervene(model, batch, inference, noise, generator)
         found = {name: term for name, term in terms._asdict().items() if name != "loss"}
@@ -109,6 +109,11 @@ class _Intervention(ScheduledPenalty):
         self, model: LatentImageModel, batch: ParticleBatch, inference: Inference
     ) -> float | Tensor | None:
         """Standard deviation of the noise, a number or one a pixel; None without noise."""
+        if self.noise_std and "information" in batch:
+            raise ValueError(
+                f"{type(self).__name__}: statistics are generated with the noise of the data, so "
+                f"that noise_std must be 0, found {self.noise_std}"
+            )
         if not isinstance(self.noise_std, EstimatedNoise):
             return self.noise_std or None
         few, inferred = _take(batch, inference, slice(self.noise_std.particles))
@@ -121,16 +126,14 @@ def _take(
 ) -> tuple[ParticleBatch, Inference]:
     """Some particles of a batch and what was inferred of them."""
     some = {key: cast(Tensor, value)[rows] for key, value in batch.items()}
-    pose = inference.pose
-    if pose is not None:
-        translation = None if pose.translation is None else pose.translation[rows]
-        pose = Pose(pose.rotation[rows], translation)
-    chosen = Inference(inference.mean[rows], inference.log_variance[rows], pose)
-    return cast(ParticleBatch, some), chosen
+    return cast(ParticleBatch, some), inference.map(lambda part: part[rows])
 
 
 def _draw(inference: Inference, generator: torch.Generator) -> Tensor:
     """Conformations drawn from posteriors, without gradient."""
+    if inference.scale_tril is not None:
+        return inference.sample(generator).detach()
+    # Rounds otherwise than `Inference.sample`, and so decides the weights of runs of old.
     white = torch.empty_like(inference.mean).normal_(generator=generator)
     return (inference.mean + (0.5 * inference.log_variance).exp() * white).detach()
 

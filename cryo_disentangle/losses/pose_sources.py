@@ -1,7 +1,8 @@
 """Where the poses of an intervention come from.
 
-A source changes rotations alone. A translation stays with its particle, so that re-encoding, which
-moves the image by the particle's own translation, finds the decoded image centred.
+A source changes how particles are seen: rotations, and for statistics the precision that belongs to
+them. A translation stays with its particle, so that re-encoding, which moves the image by the
+particle's own translation, finds the decoded image centred.
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ def shuffled_order(count: int, generator: torch.Generator) -> Tensor:
     return order
 
 
+def _refuse_statistics(pose: Pose, source: PoseSource) -> None:
+    """Refuses poses that nothing was imaged from, where a precision would have to be known."""
+    if pose.precision is not None:
+        raise ValueError(
+            f"{type(source).__name__} makes up poses, and statistics can be seen only as another "
+            "particle was imaged: use ShuffledPoses"
+        )
+
+
 def _angles(pose: Pose, generator: torch.Generator) -> Tensor:
     """Angles in [0, 2π) in radians, one a particle."""
     angles = torch.empty_like(pose.rotation[:, 0, 0])
@@ -74,7 +84,7 @@ class ShuffledPoses(PoseSource):
     """
 
     def draw(self, pose: Pose, generator: torch.Generator) -> Pose:
-        """Shuffles the rotations, nobody keeping his own.
+        """Shuffles rotations, and precisions with them, nobody keeping his own.
 
         Args:
             pose: Poses of B particles.
@@ -87,7 +97,7 @@ class ShuffledPoses(PoseSource):
             ValueError: If there are fewer than two particles.
         """
         order = shuffled_order(len(pose.rotation), generator)
-        return Pose(pose.rotation[order], pose.translation)
+        return pose.map(lambda part: part[order])._replace(translation=pose.translation)
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,11 @@ class UniformPoses(PoseSource):
 
         Returns:
             The poses.
+
+        Raises:
+            ValueError: If they are poses of statistics, which nobody can make up.
         """
+        _refuse_statistics(pose, self)
         rotation = pose.rotation
         group = self.group
         if group is None:
@@ -137,6 +151,10 @@ class InPlanePoses(PoseSource):
 
         Returns:
             The poses.
+
+        Raises:
+            ValueError: If they are poses of statistics, which nobody can make up.
         """
+        _refuse_statistics(pose, self)
         turned = in_plane_rotation(_angles(pose, generator)) @ pose.rotation
         return Pose(turned, pose.translation)

@@ -15,7 +15,7 @@ from cryo_disentangle.losses.distances import (
     SquaredDistance,
     relative_invariance,
 )
-from cryo_disentangle.types import Inference, ParticleBatch, Pose
+from cryo_disentangle.types import Inference, ParticleBatch, Pose, observed
 
 __all__ = [
     "GradientTarget",
@@ -108,12 +108,12 @@ def own_pose(batch: ParticleBatch, inference: Inference) -> Pose:
         inference: What a model infers of them.
 
     Returns:
-        Rotations (B, 3, 3), and where known translations (B, 2).
+        Rotations (B, 3, 3), and where known translations (B, 2) and precisions (B, K, K).
 
     Raises:
         ValueError: If the model infers no rotations and the batch has none.
     """
-    translation = batch.get("translation")
+    translation, precision = batch.get("translation"), batch.get("precision")
     if inference.pose is not None:
         rotation = inference.pose.rotation
         if inference.pose.translation is not None:
@@ -124,7 +124,7 @@ def own_pose(batch: ParticleBatch, inference: Inference) -> Pose:
         raise ValueError(
             "an intervention needs poses: the model infers none and the batch has no rotation"
         )
-    return Pose(rotation.detach(), None if translation is None else translation.detach())
+    return Pose(rotation, translation, precision).map(Tensor.detach)
 
 
 def pose_intervention(
@@ -167,12 +167,7 @@ def pose_intervention(
     References:
         Klindt et al. 2024, Front. Mol. Biosci. 11:1393564, Algorithm 1 and Eq. 2.
     """
-    translation = None if pose.translation is None else pose.translation.detach()
-    target = Inference(
-        inference.mean.detach(),
-        inference.log_variance.detach(),
-        Pose(pose.rotation.detach(), translation),
-    )
+    target = inference._replace(pose=pose).map(Tensor.detach)
     compare = RoundTripDistance(SquaredDistance()) if distance is None else distance
     return _round_trip(infer, generate, batch, target, compare, noise, gradient)
 
@@ -210,20 +205,16 @@ def conformation_intervention(
             "a conformation intervention asks whether the inferred pose moves, and this model "
             "infers none"
         )
-    swapped = Inference(inference.mean[order], inference.log_variance[order])
     compare = RoundTripDistance(None) if distance is None else distance
     pose = own_pose(batch, inference)
+    swapped = inference._replace(pose=None).map(lambda part: part[order])
     return pose_intervention(infer, generate, batch, swapped, pose, compare, noise, gradient)
 
 
 def _full_precision(inference: Inference) -> Inference:
     """Widens half precision: squared differences of such numbers have too few digits."""
     wide = torch.promote_types(inference.mean.dtype, torch.float32)
-    pose = inference.pose
-    if pose is not None:
-        rotation = pose.rotation
-        pose = pose._replace(rotation=rotation.to(torch.promote_types(rotation.dtype, wide)))
-    return Inference(inference.mean.to(wide), inference.log_variance.to(wide), pose)
+    return inference.map(lambda part: part.to(torch.promote_types(part.dtype, wide)))
 
 
 def _round_trip(
@@ -240,7 +231,7 @@ def _round_trip(
 
     def compare(images: Tensor) -> InterventionTerms:
         # An encoder that reads the pose must read the one that the image shows.
-        seen = cast(ParticleBatch, {**batch, "images": images, "rotation": pose.rotation})
+        seen = observed(batch, images, pose)
         return distance(_full_precision(infer(seen)), _full_precision(target))
 
     with torch.set_grad_enabled(torch.is_grad_enabled() and gradient != "encoder"):

@@ -31,6 +31,14 @@ def _log_weights(count: int, dataset_size: int, sampling: _Sampling, like: Tenso
     return weights.log()
 
 
+def _full_density(difference: Tensor, scale_tril: Tensor) -> Tensor:
+    """Log-density (B, B) of differences (B, B, Z) under normals of factors (B, Z, Z), columns."""
+    width = difference.shape[-1]
+    reduced = torch.linalg.solve_triangular(scale_tril, difference.permute(1, 2, 0), upper=False)
+    log_volume = scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return -0.5 * (width * math.log(2 * math.pi) + reduced.square().sum(1).T) - log_volume
+
+
 def total_correlation(
     conformation: Tensor,
     inference: Inference,
@@ -62,11 +70,15 @@ def total_correlation(
             f"found {count} particles and dataset_size={dataset_size}"
         )
     log_variance = inference.log_variance[None]
-    squared = (conformation[:, None] - inference.mean[None]).square()
+    difference = conformation[:, None] - inference.mean[None]
     # Rows are samples i, columns posteriors j.
+    squared = difference.square()
     density = -0.5 * (math.log(2 * math.pi) + log_variance + squared * torch.exp(-log_variance))
     weights = _log_weights(count, dataset_size, sampling, density)
-    joint = torch.logsumexp(weights + density.sum(-1), dim=1)
+    together = density.sum(-1)
+    if inference.scale_tril is not None:
+        together = _full_density(difference, inference.scale_tril)
+    joint = torch.logsumexp(weights + together, dim=1)
     marginals = torch.logsumexp(weights[..., None] + density, dim=1).sum(-1)
     return (joint - marginals).mean()
 

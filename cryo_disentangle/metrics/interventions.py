@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.imaging import symmetrize
-from cryo_disentangle.types import Inference, ParticleBatch, Pose
+from cryo_disentangle.types import Inference, ParticleBatch, Pose, observed
 
 __all__ = ["GeneratesImages", "InfersLatents", "Intervention", "TrueGenerator"]
 
@@ -89,7 +89,12 @@ class Intervention:
         self.batch = batch
         self._noise_std, self._hide_pose = noise_std, hide_pose
         key = np.random.SeedSequence([seed, *batch["index"].tolist()])
-        device = batch["images"].device
+        if noise_std and "information" in batch:
+            raise ValueError(
+                "statistics are generated with the noise of the data: leave noise_std out, found "
+                f"{noise_std}"
+            )
+        device = batch["index"].device
         self._generator = torch.Generator(device)
         self._generator.manual_seed(int(key.generate_state(1, np.uint64)[0] >> 1))
         count = len(batch["index"])
@@ -117,13 +122,9 @@ class Intervention:
             steps: As for `trade`.
 
         Returns:
-            Poses, the translation going with its rotation.
+            Poses, the translation and the precision going with their rotation.
         """
-        translation = pose.translation
-        return Pose(
-            self.trade(pose.rotation, steps),
-            None if translation is None else self.trade(translation, steps),
-        )
+        return pose.map(lambda part: self.trade(part, steps))
 
     def show(self, generator: GeneratesImages, conformation: Tensor, pose: Pose) -> ParticleBatch:
         """Images conformations from poses, with noise.
@@ -138,14 +139,13 @@ class Intervention:
             are absent where they are to be inferred.
         """
         images = generator.generate(conformation, pose, self.batch)
-        shown = self.batch.copy()
-        shown["images"] = images if self._noise_std is None else images + self._noise(images)
-        shown.pop("rotation", None)
-        shown.pop("translation", None)
-        if not self._hide_pose:
-            shown["rotation"] = pose.rotation
-            if pose.translation is not None:
-                shown["translation"] = pose.translation
+        if self._noise_std is not None:
+            images = images + self._noise(images)
+        shown = observed(self.batch, images, pose)
+        if pose.translation is None or self._hide_pose:
+            shown.pop("translation", None)
+        if self._hide_pose:
+            shown.pop("rotation", None)
         return shown
 
     def _noise(self, images: Tensor) -> Tensor:

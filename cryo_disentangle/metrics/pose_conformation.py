@@ -200,7 +200,7 @@ def _rotation(inference: Inference) -> Tensor | None:
 
 
 def _given_pose(batch: ParticleBatch) -> Pose:
-    return Pose(batch["rotation"], batch.get("translation"))
+    return Pose(batch["rotation"], batch.get("translation"), batch.get("precision"))
 
 
 def _pose(inference: Inference, batch: ParticleBatch) -> Pose:

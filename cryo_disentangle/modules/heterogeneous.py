@@ -291,7 +291,7 @@ class HeterogeneousReconstruction(L.LightningModule):
             "log_variance": inference.log_variance,
         }
         if inference.pose is not None:
-            rotation, translation = inference.pose
+            rotation, translation = inference.pose[:2]
             outputs["rotation"] = rotation
             outputs["translation"] = (
                 rotation.new_zeros(len(rotation), 2) if translation is None else translation

@@ -115,7 +115,7 @@ class Boltzmann(nn.Module, ConformationPrior):
         energy = self._mean_energy(mean, log_variance.exp())
         cross_entropy = self._inverse(kelvin)[..., None] * energy + self.log_partition(kelvin)
         entropy = 0.5 * (1 + math.log(2 * math.pi) + log_variance)
-        return (cross_entropy - entropy).sum(-1)
+        return (cross_entropy - entropy).sum(-1) + inference.total_correlation
 
     def log_prob(self, conformation: Tensor, batch: ParticleBatch) -> Tensor:
         """Log-density of conformations at their particle's temperature.

@@ -133,11 +133,12 @@ class LaplaceTransition(nn.Module, ConformationPrior):
         """
         mean, log_variance = inference.mean, inference.log_variance
         rate = self._rates(mean, batch)
-        marginal = kl_standard_normal(mean, log_variance)
+        dependence = inference.total_correlation
+        marginal = kl_standard_normal(mean, log_variance) + dependence
         if not self.symmetric:
-            step = kl_laplace(mean[:, 1], log_variance[:, 1], mean[:, 0], rate)
+            step = kl_laplace(mean[:, 1], log_variance[:, 1], mean[:, 0], rate) + dependence[:, 1]
             return torch.stack([marginal[:, 0], self.gamma * step], dim=1)
-        step = kl_laplace(mean, log_variance, mean.flip(1), rate[:, None])
+        step = kl_laplace(mean, log_variance, mean.flip(1), rate[:, None]) + dependence
         return 0.5 * (marginal + self.gamma * step)
 
     def log_prob(self, conformation: Tensor, batch: ParticleBatch) -> Tensor:

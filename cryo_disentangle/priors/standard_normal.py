@@ -56,7 +56,8 @@ class StandardNormal(nn.Module, ConformationPrior):
         Returns:
             KL in nats, shape (B,).
         """
-        return kl_standard_normal(inference.mean, inference.log_variance)
+        marginal = kl_standard_normal(inference.mean, inference.log_variance)
+        return marginal + inference.total_correlation
 
     def log_prob(self, conformation: Tensor, batch: ParticleBatch) -> Tensor:  # noqa: ARG002
         """Log-density of conformations.

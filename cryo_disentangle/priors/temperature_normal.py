@@ -221,7 +221,8 @@ class TemperatureNormal(nn.Module, ConformationPrior):
         """
         mean, log_scale = self._moments(batch, inference.mean)
         reduced = (inference.mean - mean) * torch.exp(-log_scale)
-        return kl_standard_normal(reduced, inference.log_variance - 2 * log_scale)
+        marginal = kl_standard_normal(reduced, inference.log_variance - 2 * log_scale)
+        return marginal + inference.total_correlation
 
     def log_prob(self, conformation: Tensor, batch: ParticleBatch) -> Tensor:
         """Log-density of conformations at their particle's temperature.

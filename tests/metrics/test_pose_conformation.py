@@ -34,7 +34,7 @@ class Gauge(ToyModel):
         self.mirror = torch.diag(torch.tensor([1, 1, -1], dtype=torch.float64))
 
     def infer(self, batch: ParticleBatch) -> Inference:
-        mean, log_variance, pose = super().infer(batch)
+        mean, log_variance, pose, _ = super().infer(batch)
         assert pose is not None
         rotation = self.mirror @ pose.rotation @ self.mirror @ self.axes
         return Inference(mean @ self.mixing, log_variance, Pose(rotation, pose.translation))

@@ -68,6 +68,8 @@ def rotate_images(images: Tensor, angle_deg: float) -> Tensor:
 def rotate_particles(batch: ParticleBatch, angle_deg: float) -> ParticleBatch:
     """Turns particle images in their plane, with all that is known of them.
 
+    Statistics stay as they are, for slices turn with the image.
+
     Args:
         batch: Single particles; ``rotation`` becomes R_z(angle) R, ``translation`` R_z(angle) t,
             and the defocus angle of ``ctf`` grows by the angle, where present.
@@ -80,10 +82,11 @@ def rotate_particles(batch: ParticleBatch, angle_deg: float) -> ParticleBatch:
         ValueError: If the images are not square.
     """
     turned = batch.copy()
-    turned["images"] = rotate_images(batch["images"], angle_deg)
+    if "images" in batch:
+        turned["images"] = rotate_images(batch["images"], angle_deg)
     # Right angles are exact in float64 to the last digit that float32 has.
     turn = in_plane_rotation(torch.tensor(math.radians(angle_deg), dtype=torch.float64))
-    turn = turn.to(batch["images"].device)
+    turn = turn.to(batch["index"].device)
     if "rotation" in batch:
         turned["rotation"] = (turn @ batch["rotation"].double()).to(batch["rotation"])
     if "translation" in batch:
