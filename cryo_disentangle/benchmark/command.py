@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from argparse import ArgumentDefaultsHelpFormatter, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -25,6 +25,7 @@ from cryo_disentangle.benchmark.planning import Plan, choose_cells, make_plan, m
 from cryo_disentangle.benchmark.tables import collect, write_results
 from cryo_disentangle.evaluation.streaming import show_progress
 from cryo_disentangle.files import replacing
+from cryo_disentangle.options import CommandParser
 
 __all__ = ["benchmark_command"]
 
@@ -39,7 +40,7 @@ def benchmark_command(words: Sequence[str]) -> None:
         ValueError: If an option or the benchmark is wrong, finished cells have other settings by
             now, or another process runs the benchmark.
         OSError: If a file is missing, or the folder can't be written to.
-        SystemExit: If a cell failed, words are no options, or help was asked for.
+        SystemExit: If a cell failed, or help was asked for.
     """
     options = _parser().parse_args(words)
     benchmark = read_benchmark(options.config, options.set)
@@ -67,9 +68,9 @@ def benchmark_command(words: Sequence[str]) -> None:
     _leave(failures, len(chosen.cells))
 
 
-def _parser() -> ArgumentParser:
+def _parser() -> CommandParser:
     """Options of the command."""
-    parser = ArgumentParser(
+    parser = CommandParser(
         "cryo-disentangle benchmark",
         description="Trains methods on simulated particles, scores them against the truth, and "
         "ranks them. What is finished is not run again, so the same command goes on after a break.",

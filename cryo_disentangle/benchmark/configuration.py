@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cryo_disentangle.benchmark.merging import merge, read_mapping, set_key
+from cryo_disentangle.benchmark.merging import merge, set_key
+from cryo_disentangle.options import read_mapping
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.command import make_simulation
 

@@ -1,69 +1,17 @@
-"""Configurations as plain data: read strictly, changed by dotted keys, laid over one another."""
+"""Configurations as plain data: changed by dotted keys, laid over one another."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import yaml
 
-__all__ = ["fill_in", "merge", "read_mapping", "set_key"]
+from cryo_disentangle.options import parse_yaml
+
+__all__ = ["fill_in", "merge", "set_key"]
 
 _Value = TypeVar("_Value")
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Makes a mapping whose keys are there once."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# Of YAML 1.1 "on", a key of ours, would be true; YAML 1.2 and `fit --config` have these two alone.
-_StrictLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:bool"]
-    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Reads a mapping of a YAML file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Plain data.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no YAML, no mapping, or has a key twice.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
-    except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
-        raise ValueError(f"{path}{line}: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: a mapping expected, found {type(found).__name__}")
-    return found
 
 
 def set_key(settings: dict[str, Any], word: str) -> None:
@@ -91,7 +39,7 @@ def set_key(settings: dict[str, Any], word: str) -> None:
                 f"--set {word}: {'.'.join(way[: number + 1])} is no mapping, it is {place!r}"
             )
     try:
-        place[last] = yaml.load(text, _StrictLoader)
+        place[last] = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError(f"--set {word}: the value is not YAML") from error
 

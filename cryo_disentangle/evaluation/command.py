@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from argparse import ArgumentDefaultsHelpFormatter, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from cryo_disentangle.evaluation.opening import open_run
 from cryo_disentangle.evaluation.rendering import infer_by_rendering
 from cryo_disentangle.evaluation.report import is_evaluated, write_report
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
+from cryo_disentangle.options import CommandParser
 
 __all__ = ["evaluate_command", "export_command", "report_command"]
 
@@ -29,7 +30,7 @@ def evaluate_command(words: Sequence[str]) -> None:
         ValueError: If an option or the run is wrong.
         OSError: If a file is missing, or the folder can't be written to.
         TypeError: If the run's model can't be looked at.
-        SystemExit: If words are no options, or help was asked for.
+        SystemExit: If help was asked for.
     """
     parser = _parser(
         "evaluate",
@@ -72,7 +73,7 @@ def report_command(words: Sequence[str]) -> None:
         ValueError: If an option, the run or its evaluation is wrong.
         OSError: If a file is missing, or the folder can't be written to.
         TypeError: If the run's model can't be looked at.
-        SystemExit: If words are no options, or help was asked for.
+        SystemExit: If help was asked for.
     """
     parser = _parser(
         "report",
@@ -102,7 +103,7 @@ def export_command(words: Sequence[str]) -> None:
         ValueError: If an option or the run is wrong.
         OSError: If a file is missing, or the folder can't be written to or holds a run.
         TypeError: If the format has no such model.
-        SystemExit: If words are no options, or help was asked for.
+        SystemExit: If help was asked for.
     """
     parser = _parser(
         "export",
@@ -128,9 +129,9 @@ def export_command(words: Sequence[str]) -> None:
     )
 
 
-def _parser(name: str, description: str) -> ArgumentParser:
+def _parser(name: str, description: str) -> CommandParser:
     """Options that all commands on finished runs share."""
-    parser = ArgumentParser(
+    parser = CommandParser(
         f"cryo-disentangle {name}",
         description=description,
         formatter_class=ArgumentDefaultsHelpFormatter,
@@ -175,7 +176,7 @@ def _inferring(run: FinishedRun, options: Namespace, console: Console) -> Finish
     )
 
 
-def _add_out(parser: ArgumentParser) -> None:
+def _add_out(parser: CommandParser) -> None:
     """Where an evaluation lies."""
     parser.add_argument("--out", type=Path, help="folder to write to; by default RUN/evaluation")
 
@@ -191,6 +192,12 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"--device: cpu, cuda or auto expected, found {name!r}") from error
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = torch.cuda.device_count()
+        there = f"cuda:0 to cuda:{found - 1}" if found else "no CUDA device"
+        raise ValueError(
+            f"--device: cpu, cuda or auto expected, found {name!r}; this machine has {there}"
+        ) from error
+    return device

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 # Imported so that classes of the configuration are found by short names.
 from cryo_disentangle import decoders, encoders, losses, modules, particles, priors  # noqa: F401
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
+from cryo_disentangle.options import check_configurations, read_mapping, reason
 
 __all__ = ["build", "check_configuration", "is_training_run", "open_training_run"]
 
@@ -34,7 +34,7 @@ def is_training_run(folder: Path) -> bool:
     if (folder / "checkpoints").is_dir():
         return True
     config = folder / "config.yaml"
-    return config.is_file() and "model_args" not in _read_yaml(config)
+    return config.is_file() and "model_args" not in read_mapping(config)
 
 
 def open_training_run(
@@ -58,7 +58,7 @@ def open_training_run(
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; without it the model is not known")
     checkpoint_path = _find_checkpoint(folder / "checkpoints", epoch)
-    config = _read_yaml(path)
+    config = read_mapping(path)
     module, data = build(config, path, files or DataFiles())
     checkpoint = _load(checkpoint_path)
     kept = checkpoint.get(type(data).__qualname__)
@@ -79,17 +79,6 @@ def open_training_run(
         facts=_facts(config, checkpoint_path),
         optimizer_states=checkpoint.get("optimizer_states", ()),
     )
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    """A mapping of a YAML file."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: a mapping expected, found {type(found).__name__}")
-    return found
 
 
 def _find_checkpoint(folder: Path, epoch: int | None) -> Path:
@@ -150,11 +139,12 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     try:
         _parser().parse_object(settings)
     except ArgumentError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(reason(error)) from error
 
 
 def _parser() -> ArgumentParser:
     """Reads model and data of a configuration."""
+    check_configurations()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(L.LightningModule, "model", required=True)
     parser.add_subclass_arguments(L.LightningDataModule, "data", required=True)
@@ -190,7 +180,7 @@ def build(
     try:
         built = parser.instantiate(parser.parse_object(settings))
     except ArgumentError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {reason(error)}") from error
     return built["model"], built["data"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from argparse import ArgumentDefaultsHelpFormatter, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cryo_disentangle.embeddings import Embedding, open_embedding
 from cryo_disentangle.files import replacing
+from cryo_disentangle.options import CommandParser
 from cryo_disentangle.particles import read_indices, write_indices
 from cryo_disentangle.selection.choices import (
     cluster_labels,
@@ -44,7 +45,7 @@ def select_command(words: Sequence[str]) -> None:
     Raises:
         ValueError: If an option or a file is wrong, or particles cannot be matched.
         OSError: If a file is missing or cannot be written.
-        SystemExit: If words are no options, or help was asked for.
+        SystemExit: If help was asked for.
     """
     options = _parser().parse_args(words)
     asked = [way for way in _WAYS if getattr(options, way) is not None]
@@ -62,9 +63,9 @@ def select_command(words: Sequence[str]) -> None:
     _describe(Console(), options.out, chosen, rows, table)
 
 
-def _parser() -> ArgumentParser:
+def _parser() -> CommandParser:
     """Options of the command."""
-    parser = ArgumentParser(
+    parser = CommandParser(
         "cryo-disentangle select",
         description="Writes a set of particles, chosen in a latent space, from the particle file "
         "that the run was given: its rows and columns byte for byte, in its order.",

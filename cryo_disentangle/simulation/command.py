@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonargparse
 
+from cryo_disentangle.options import check_configurations, reason
 from cryo_disentangle.simulation.simulation import Simulation
 
 __all__ = ["main", "make_simulation"]
@@ -18,6 +19,7 @@ def _build_parser() -> jsonargparse.ArgumentParser:
     parser = jsonargparse.ArgumentParser(
         prog="cryo-disentangle simulate",
         description="Simulates a particle stack whose true factors are known.",
+        exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options.")
     parser.add_argument("--out", type=Path, required=True, help="Folder to write to.")
@@ -26,13 +28,6 @@ def _build_parser() -> jsonargparse.ArgumentParser:
     )
     parser.add_class_arguments(Simulation)
     return parser
-
-
-def _reason(error: BaseException) -> str:
-    """The message of a part, which jsonargparse wraps where the part may also be none."""
-    if "Union subtypes" in str(error) and error.__cause__ is not None:
-        return _reason(error.__cause__)
-    return str(error)
 
 
 def make_simulation(settings: Mapping[str, Any]) -> Simulation:
@@ -48,12 +43,13 @@ def make_simulation(settings: Mapping[str, Any]) -> Simulation:
         ValueError: If an option, or what it makes, is wrong.
         OSError: If a file that it names is missing.
     """
+    check_configurations()
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Simulation)
     try:
         return Simulation(**parser.instantiate(parser.parse_object(dict(settings))).as_dict())
     except (ValueError, jsonargparse.ArgumentError) as error:
-        raise ValueError(_reason(error)) from error
+        raise ValueError(reason(error)) from error
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -63,9 +59,11 @@ def main(args: Sequence[str] | None = None) -> None:
         args: Command line without the command's name; None takes the process's own.
 
     Raises:
-        ValueError: If an option, or what it makes, is wrong.
+        jsonargparse.ArgumentError: If an option is wrong.
+        ValueError: If what an option makes is wrong.
         OSError: If a file is missing, or the folder can't be written to.
     """
+    check_configurations()
     parser = _build_parser()
     parsed = parser.parse_args(None if args is None else list(args))
     try:
@@ -74,5 +72,5 @@ def main(args: Sequence[str] | None = None) -> None:
         settings.pop("config")
         simulation = Simulation(**settings)
     except ValueError as error:
-        raise ValueError(_reason(error)) from error
+        raise ValueError(reason(error)) from error
     simulation.write(out, overwrite)

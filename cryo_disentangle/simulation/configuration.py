@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import yaml
 
+from cryo_disentangle.options import check_configurations, reason
 from cryo_disentangle.simulation.mixing import Mixing
 from cryo_disentangle.simulation.molecule import Molecule
 
@@ -125,13 +126,14 @@ def load_molecule(path: Path) -> tuple[Molecule, Mixing | None]:
     file = Path(path) / "molecule.yaml" if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
+    check_configurations()
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--molecule", type=Molecule, required=True)
     parser.add_argument("--mixing", type=Mixing | None, default=None)
     try:
         built = parser.instantiate(parser.parse_path(str(file)))
     except jsonargparse.ArgumentError as error:
-        raise ValueError(f"{file}: not the description of a molecule: {error}") from error
+        raise ValueError(f"{file}: not the description of a molecule: {reason(error)}") from error
     molecule: Molecule = built.molecule
     mixing: Mixing | None = built.mixing
     return molecule, mixing

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.benchmark.merging import fill_in, merge, read_mapping, set_key
+from cryo_disentangle.benchmark.merging import fill_in, merge, set_key
 
 _plain = st.recursive(
     st.integers() | st.text("ab"),
@@ -37,36 +36,6 @@ def test_another_class_takes_the_place_of_a_whole_mapping() -> None:
     other = merge(base, {"decoder": {"class_path": "B"}})
     assert other == {"decoder": {"class_path": "B"}}
     assert base == {"decoder": {"class_path": "A", "init_args": {"width": 1}}}
-
-
-def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text("methods:\n  one: {}\n  two: {}\n  one: {}\n")
-    with pytest.raises(ValueError, match=r"a\.yaml, line 4: 'one' is there twice"):
-        read_mapping(path)
-
-
-def test_on_is_a_word_and_true_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text("on: [yes, no]\nsees: true\n")
-    assert read_mapping(path) == {"on": ["yes", "no"], "sees": True}
-
-
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("[1, 2]", "a mapping expected, found list"),
-        ("a: [1", r"a\.yaml, line \d"),
-        ("a: \x00", "not YAML"),
-    ],
-)
-def test_other_files_are_refused(text: str, match: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=match):
-        read_mapping(path)
-    with pytest.raises(FileNotFoundError, match=r"b\.yaml: no such file"):
-        read_mapping(tmp_path / "b.yaml")
 
 
 def test_keys_are_set_on_the_way_down() -> None:

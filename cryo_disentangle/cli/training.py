@@ -1,11 +1,10 @@
-"""The command line: ``cryo-disentangle fit --config run.yaml`` and its kin."""
+"""Commands that train and use models: ``cryo-disentangle fit --config run.yaml`` and its kin."""
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,30 +25,19 @@ from cryo_disentangle import (  # noqa: F401
     priors,
     simulation,
 )
-from cryo_disentangle.benchmark.command import benchmark_command
 from cryo_disentangle.callbacks import (
     AtomicCheckpointIO,
     NonFiniteGuard,
     PredictionWriter,
     SignalCheckpoint,
 )
-from cryo_disentangle.evaluation.command import evaluate_command, export_command, report_command
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.files import replacing
-from cryo_disentangle.selection.command import select_command
-from cryo_disentangle.simulation.command import main as simulate
+from cryo_disentangle.options import check_configurations
 
-__all__ = ["main"]
+__all__ = ["fit", "predict", "test", "validate"]
 
 _DEFAULT_RUN = "runs/default"
-_COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "simulate": simulate,
-    "evaluate": evaluate_command,
-    "report": report_command,
-    "export": export_command,
-    "benchmark": benchmark_command,
-    "select": select_command,
-}
 
 
 class _SaveConfig(SaveConfigCallback):
@@ -65,6 +53,10 @@ class _SaveConfig(SaveConfigCallback):
 
 class _CLI(LightningCLI):
     """LightningCLI with a run folder, ``--trainer.default_root_dir``: all that a run writes."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401 - jsonargparse's
+        """Makes a parser that raises errors, for `main` to say them."""
+        return super().init_parser(exit_on_error=False, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
@@ -117,38 +109,15 @@ class _CLI(LightningCLI):
             )
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs a command of ``cryo-disentangle``.
-
-    Bad input ends it with one sentence and exit status 1; with ``CRYO_DISENTANGLE_TRACEBACK=1`` in
-    the environment, with a traceback.
-
-    Args:
-        args: Words after the command's name; None takes the process's.
-
-    Raises:
-        SystemExit: If input is bad, or help was asked for.
-    """
-    words = sys.argv[1:] if args is None else list(args)
-    try:
-        if words and words[0] in _COMMANDS:
-            _COMMANDS[words[0]](words[1:])
-        else:
-            _lightning(words)
-    except (OSError, ValueError, TypeError) as error:
-        if os.environ.get("CRYO_DISENTANGLE_TRACEBACK"):
-            raise
-        sys.exit(f"cryo-disentangle: error: {error}")
-
-
-def _lightning(words: list[str]) -> None:
+def _run(command: str, words: list[str]) -> None:
     """Runs a command of LightningCLI."""
     # Without workers memory-mapped stacks are read fastest, and how Lightning asks torch's pytree
     # what a leaf is can't be mended here.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
+    check_configurations()
     # Given through sys.argv, for LightningCLI distrusts words that come another way.
-    sys.argv[1:] = words
+    sys.argv[1:] = [command, *words]
     _CLI(
         L.LightningModule,
         L.LightningDataModule,
@@ -157,15 +126,10 @@ def _lightning(words: list[str]) -> None:
         save_config_callback=_SaveConfig,
         auto_configure_optimizers=False,
         seed_everything_default=0,
-        parser_kwargs={
-            "prog": "cryo-disentangle",
-            "description": "Heterogeneous cryo-EM reconstruction with meaningful latent spaces. "
-            "Besides the commands below there are `cryo-disentangle simulate`, which makes "
-            "particle stacks with known factors, `cryo-disentangle evaluate`, which tells whether "
-            "the latent space of a finished run, ours or cryoDRGN's, is about shape or about pose, "
-            "`cryo-disentangle report`, which draws a page of it, "
-            "`cryo-disentangle export`, which hands it to cryoDRGN's tools, "
-            "`cryo-disentangle select`, which writes particles chosen in a latent space, and "
-            "`cryo-disentangle benchmark`, which trains and ranks methods on simulated particles.",
-        },
+        parser_kwargs={"prog": "cryo-disentangle"},
     )
+
+
+fit, validate, test, predict = (
+    partial(_run, command) for command in ("fit", "validate", "test", "predict")
+)

@@ -1,0 +1,128 @@
+"""``cryo-disentangle`` and its commands."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cryo_disentangle.cli.errors import leave
+
+__all__ = ["main"]
+
+
+class _Command(NamedTuple):
+    """A command, whose module is imported when it runs.
+
+    Attributes:
+        module: Where its function is.
+        function: Takes the words after the command's name.
+        purpose: What it does, in a line.
+    """
+
+    module: str
+    function: str
+    purpose: str
+
+
+_LIGHTNING = "cryo_disentangle.cli.training"
+_EVALUATION = "cryo_disentangle.evaluation.command"
+_COMMANDS = {
+    "fit": _Command(_LIGHTNING, "fit", "train a model on particles"),
+    "validate": _Command(_LIGHTNING, "validate", "compute a trained model's held-out loss"),
+    "test": _Command(_LIGHTNING, "test", "the same, after training"),
+    "predict": _Command(_LIGHTNING, "predict", "write latents and volumes of a trained model"),
+    "evaluate": _Command(
+        _EVALUATION, "evaluate_command", "find whether a finished run's latents encode pose"
+    ),
+    "report": _Command(_EVALUATION, "report_command", "draw a page of a finished run"),
+    "export": _Command(_EVALUATION, "export_command", "write a finished run for cryoDRGN's tools"),
+    "select": _Command(
+        "cryo_disentangle.selection.command",
+        "select_command",
+        "write particles chosen in any program's latent space",
+    ),
+    "simulate": _Command(
+        "cryo_disentangle.simulation.command", "main", "make particles whose factors are known"
+    ),
+    "benchmark": _Command(
+        "cryo_disentangle.benchmark.command",
+        "benchmark_command",
+        "train and rank methods on simulated particles",
+    ),
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a command of ``cryo-disentangle``.
+
+    Bad input ends it with one sentence and exit status 1, or 2 where it is a word of the command
+    line, Ctrl-C with 130; with ``CRYO_DISENTANGLE_TRACEBACK=1`` in the environment, with a
+    traceback.
+
+    Args:
+        args: Words after the program's name; None takes the process's.
+
+    Raises:
+        SystemExit: If input is bad, or help was asked for.
+    """
+    words = sys.argv[1:] if args is None else list(args)
+    # What a terminal can't show is escaped rather than the end of a run.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        _run(words)
+    except BaseException as error:
+        leave(error)
+        raise
+
+
+def _run(words: Sequence[str]) -> None:
+    """Imports and runs the command."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+    elif words[0] in ("-V", "--version"):
+        from cryo_disentangle import __version__
+
+        print(f"cryo-disentangle {__version__}")
+    else:
+        name, *rest = words
+        command = _COMMANDS.get(name)
+        if command is None:
+            raise ArgumentError(None, _unknown(name))
+        # Classes in the current folder can be named by class_path.
+        if "" not in sys.path:
+            sys.path.append("")
+        function: Callable[[list[str]], None] = getattr(
+            importlib.import_module(command.module), command.function
+        )
+        function(rest)
+
+
+def _help() -> str:
+    """All commands."""
+    width = max(map(len, _COMMANDS))
+    lines = (f"  {name:{width}}  {command.purpose}" for name, command in _COMMANDS.items())
+    return "\n".join(
+        [
+            "usage: cryo-disentangle COMMAND ...",
+            "",
+            "Heterogeneous cryo-EM reconstruction whose latents can be trusted.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "Options of a command: cryo-disentangle COMMAND --help",
+        ]
+    )
+
+
+def _unknown(name: str) -> str:
+    """What to say of a command that there is not."""
+    near = difflib.get_close_matches(name, _COMMANDS, 1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return f"no command {name!r}: {meant}there are {', '.join(_COMMANDS)}"
