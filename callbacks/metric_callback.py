@@ -14,11 +14,11 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.held_out.particles import HeldOutParticles, HeldOutSource
 from cryo_disentangle.judgement.score_table import MetricTable
+from cryo_disentangle.metrics.order import mix_bits
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
 from cryo_disentangle.particles import Preprocessing
 from cryo_disentangle.types import ParticleBatch, flatten_particles, observation
@@ -26,9 +26,6 @@ from cryo_disentangle.types import ParticleBatch, flatten_particles, observation
 __all__ = ["MetricCallback"]
 
 _Function = Callable[..., Any]
-
-# Odd multipliers of MurmurHash3's 64-bit finaliser, as signed integers.
-_FIRST, _SECOND = -49064778989728563, -4265267296055464877
 
 
 class MetricCallback(Callback):
@@ -283,13 +280,6 @@ def _named_by_image(batch: ParticleBatch) -> ParticleBatch:
     """Gives particles numbers that are a hash of their images, in place of their index."""
     pixels = observation(batch).flatten(1).double().view(torch.int64)
     place = torch.arange(1, pixels.shape[1] + 1, device=pixels.device)
-    key = _mix((_mix(pixels) * _mix(place)).sum(1))
+    key = mix_bits((mix_bits(pixels) * mix_bits(place)).sum(1))
     # Not negative, as seeds must be that are made of them.
     return cast("ParticleBatch", dict(batch) | {"index": key & (2**63 - 1)})
-
-
-def _mix(key: Tensor) -> Tensor:
-    """Spreads every bit over all others."""
-    key = (key ^ (key >> 33)) * _FIRST
-    key = (key ^ (key >> 33)) * _SECOND
-    return key ^ (key >> 33)

@@ -166,9 +166,10 @@ def take_columns(batch: Array, name: str, stored: list[Tensor]) -> Tensor:
         Shape (B, C), detached.
 
     Raises:
-        ValueError: If the shape is another or differs from that of earlier batches.
+        ValueError: If the shape is another or differs from that of earlier batches, or a value is
+            masked or complex.
     """
-    columns = as_tensor(batch).detach()
+    columns = as_tensor(batch, name).detach()
     if columns.ndim == 1:
         columns = columns[:, None]
     if columns.ndim != 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["canonical_order"]
+__all__ = ["canonical_order", "mix_bits"]
 
 # Odd multipliers of MurmurHash3's 64-bit finaliser, as signed integers.
 _FIRST, _SECOND = -49064778989728563, -4265267296055464877
@@ -38,12 +38,22 @@ def _hash(x: Tensor) -> Tensor:
     """A number for each row of (N, C), int64."""
     key = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     for column in x.unbind(1):
-        key = _mix(key ^ _mix(column.to(torch.float64).view(torch.int64)))
+        key = mix_bits(key ^ mix_bits(column.to(torch.float64).view(torch.int64)))
     return key
 
 
-def _mix(key: Tensor) -> Tensor:
-    """Spreads every bit over all others; without it float32's zero bits would make rows collide."""
+def mix_bits(key: Tensor) -> Tensor:
+    """Spreads every bit over all others; without it float32's zero bits would make rows collide.
+
+    Args:
+        key: Any integers, int64.
+
+    Returns:
+        Other integers, one for each, of the same shape.
+
+    References:
+        Appleby 2011, MurmurHash3, the finaliser of 64 bits.
+    """
     key = (key ^ (key >> 33)) * _FIRST
     key = (key ^ (key >> 33)) * _SECOND
     return key ^ (key >> 33)

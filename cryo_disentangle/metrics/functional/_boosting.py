@@ -1,8 +1,9 @@
 """Gradient-boosted regression trees on histograms, for all factors at once.
 
 Small trees on binned latents, grown level by level with the squared loss: the probe of DCI. It is
-written here because scikit-learn's histogram booster keeps its gains private, and because growing
-the trees of all factors together is several times faster than one model a factor.
+written here because scikit-learn's histogram booster keeps its gains private. That booster, one
+model a factor, gives the same R² within 0.003 and the same gains within 0.002 in half the time
+(5 factors, 10 latents, 6,000 samples: 0.4 s, this one 0.8 s).
 """
 
 from __future__ import annotations

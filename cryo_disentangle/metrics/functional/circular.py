@@ -53,6 +53,11 @@ def _relative_spread(angle: Tensor) -> Tensor:
     return torch.where(1 - resultant > _ROUNDING, 1 - resultant, 0.0)
 
 
+def _exact(ratio: Tensor) -> Tensor:
+    """Cosines or sines, those that are zero but for rounding zero."""
+    return ratio.masked_fill(ratio.abs() <= _ROUNDING, 0.0)
+
+
 def circular_linear_r2(x: Array, angle: Array) -> Tensor:
     """Squared multiple correlation of numbers with the cosine and sine of angles.
 
@@ -74,7 +79,7 @@ def circular_linear_r2(x: Array, angle: Array) -> Tensor:
     """
     numbers, theta = check_codes(x, angle)
     rows = len(numbers)
-    linear, cos, sin = standardize(numbers), standardize(theta.cos()), standardize(theta.sin())
+    linear, cos, sin = (standardize(x) for x in (numbers, _exact(theta.cos()), _exact(theta.sin())))
     r_c, r_s = linear.T @ cos / rows, linear.T @ sin / rows
     r_cs = (cos * sin).mean(0)
     free = 1 - r_cs.square()

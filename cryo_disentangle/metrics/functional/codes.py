@@ -31,19 +31,35 @@ Array: TypeAlias = Tensor | NDArray[Any]
 _CONSTANT = 1e-12
 
 
-def as_tensor(x: Array) -> Tensor:
-    """Takes an array as a tensor.
+def as_tensor(x: Array, name: str) -> Tensor:
+    """Takes an array of real numbers as a tensor.
 
     Args:
         x: A tensor, a numpy array, or what numpy makes an array of (lists, data frames).
+        name: What the array is called in messages.
 
     Returns:
         Tensors as they are; of all else a copy, because read-only, reversed and big-endian arrays
         are none that torch can wrap.
+
+    Raises:
+        ValueError: If values are masked, complex or no numbers.
     """
     if isinstance(x, Tensor):
+        if x.is_complex():
+            raise ValueError(f"{name} must be real numbers, got {x.dtype}")
         return x
+    masked = int(np.ma.getmaskarray(x).sum()) if isinstance(x, np.ma.MaskedArray) else 0
+    if masked:
+        raise ValueError(
+            f"{name} must have no masked values, got {masked}: leave their samples out of all "
+            "arrays"
+        )
     array = np.array(x, order="C")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be real numbers, got values of type {array.dtype}")
+    if array.dtype.itemsize > 8 or (array.dtype.kind == "u" and array.dtype.itemsize > 1):
+        return torch.from_numpy(array.astype(np.float64))  # long doubles, unsigned integers
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
@@ -59,9 +75,10 @@ def check_columns(x: Array, name: str, *, minimum: int = 2) -> Tensor:
         The same numbers, shape (N, C), float64, detached, on the device of ``x``.
 
     Raises:
-        ValueError: If the shape is another, samples are too few, or a number is not finite.
+        ValueError: If the shape is another, samples are too few, or a value is masked, complex or
+            not finite.
     """
-    columns = as_tensor(x).detach().to(torch.float64)
+    columns = as_tensor(x, name).detach().to(torch.float64)
     if columns.ndim == 1:
         columns = columns[:, None]
     if columns.ndim != 2:
@@ -113,7 +130,7 @@ def constant_columns(x: Tensor) -> Tensor:
         x: Shape (N, C), float64.
 
     Returns:
-        Shape (C,), bool: standard deviation ≤ 1e-12 · max(1, |mean|).
+        Shape (C,), bool: standard deviation ≤ 1e-12 · |mean|; no unit is preferred.
     """
     return _moments(x)[2]
 
@@ -137,7 +154,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     centred = x - mean
     # Several times faster than torch.std, and as exact once centred.
     deviation = centred.square().mean(0).sqrt()
-    return centred, deviation, deviation <= _CONSTANT * mean.abs().clamp(min=1.0)
+    return centred, deviation, deviation <= _CONSTANT * mean.abs()
 
 
 def sorted_groups(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.geometry import in_plane_rotation
-from cryo_disentangle.metrics.functional.codes import Array, check_codes, check_columns
+from cryo_disentangle.metrics.functional.codes import Array, as_tensor, check_codes, check_columns
 
 __all__ = ["PoseGauge", "align_latents", "align_poses", "check_poses", "fit_pose_gauge"]
 
@@ -54,15 +54,24 @@ def check_poses(pose: Array, name: str) -> Tensor:
         rotations is the distance of their angles on the circle.
 
     Raises:
-        ValueError: If the shape is another, there are fewer than two, or a number is not finite.
+        ValueError: If the shape is another, there are fewer than two, a number is not finite, or a
+            matrix mirrors.
     """
+    pose = as_tensor(pose, name)
     if pose.ndim == 1:
         return in_plane_rotation(check_columns(pose, name)[:, 0])
     if pose.ndim != 3 or tuple(pose.shape[1:]) != (3, 3):
         raise ValueError(
             f"{name} must be rotations (N, 3, 3) or angles in radians (N,), got {tuple(pose.shape)}"
         )
-    return check_columns(pose.reshape(len(pose), 9), name).unflatten(1, (3, 3))
+    matrices = check_columns(pose.reshape(len(pose), 9), name).unflatten(1, (3, 3))
+    mirrors = (torch.linalg.det(matrices) < 0).nonzero()[:, 0]
+    if len(mirrors):
+        raise ValueError(
+            f"{name} must be rotations, but the matrix at row {int(mirrors[0])} mirrors: its "
+            "determinant is negative"
+        )
+    return matrices
 
 
 def _mirror(rotation: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
+from cryo_disentangle.metrics import MIG, functional
 from cryo_disentangle.metrics.functional.codes import (
     average_ranks,
     check_codes,
@@ -17,6 +20,7 @@ from cryo_disentangle.metrics.functional.codes import (
     split_rows,
     standardize,
 )
+from cryo_disentangle.metrics.functional.gauge import check_poses
 
 few = settings(max_examples=20, deadline=None)
 
@@ -65,6 +69,79 @@ def test_numpy_arrays_of_any_layout_are_taken() -> None:
 def test_what_is_no_code_is_refused(z: torch.Tensor, factors: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_codes(z, factors)
+
+
+@pytest.mark.parametrize(
+    ("z", "message"),
+    [
+        (torch.ones(3, 2) * 1j, "z must be real numbers, got torch.complex64"),
+        (np.ones((3, 2)) * 1j, "z must be real numbers, got values of type complex128"),
+        (np.full((3, 2), None), "z must be real numbers, got values of type object"),
+        ([["a"], ["b"]], "z must be real numbers, got values of type <U1"),
+        (np.zeros(3, "datetime64[s]"), "z must be real numbers, got values of type datetime64"),
+        (
+            np.ma.masked_greater(np.arange(6.0).reshape(3, 2), 3),
+            "z must have no masked values, got 2: leave their samples out",
+        ),
+    ],
+)
+def test_what_is_no_number_is_refused_by_every_metric(z: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_codes(z, np.ones(len(z)))
+    with pytest.raises(ValueError, match=message):
+        MIG().update(z, np.ones(len(z)))
+    with pytest.raises(ValueError, match=message.replace("z must", "pose must")):
+        check_poses(z, "pose")
+
+
+def test_a_mask_that_hides_nothing_and_all_sizes_of_numbers_are_taken() -> None:
+    whole = np.ma.masked_greater(np.arange(6.0).reshape(3, 2), 9)
+    assert check_columns(whole, "z").tolist() == [[0, 1], [2, 3], [4, 5]]
+    for kind in (np.longdouble, np.uint16, np.uint64, ">i4"):
+        assert check_columns(np.arange(3).astype(kind), "z")[:, 0].tolist() == [0, 1, 2]
+
+
+def latents_and_factors() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.rand(400, 2, generator=generator, dtype=torch.float64) - 0.5
+    noise = torch.randn(400, 2, generator=generator, dtype=torch.float64)
+    curved = factors[:, 0] + 0.3 * factors[:, 1].square()
+    return torch.stack([curved, factors[:, 1] + 0.1 * noise[:, 0], noise[:, 1]], 1), factors
+
+
+SCORES: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
+    name: getattr(functional, name)
+    for name in (
+        "mcc",
+        "mean_canonical_correlation",
+        "r2_linear",
+        "spearman_matrix",
+        "spline_mcc",
+        "dci",
+        "explicitness",
+        "infomec",
+        "mig",
+        "med",
+        "modularity",
+        "irs",
+        "sap",
+        "information_imbalance",
+        "neighbourhood_similarity",
+    )
+}
+SCORES["gaussian_total_correlation"] = lambda z, _: functional.gaussian_total_correlation(z)
+SCORES["pairwise_mutual_information"] = lambda z, _: functional.pairwise_mutual_information(z)
+SCORES["circular"] = lambda z, _: functional.circular_linear_r2(z, latents_and_factors()[1])
+SCORES["nuisance_leak"] = lambda z, f: functional.nuisance_leak(z, {"f": f})["f"]
+
+
+@pytest.mark.parametrize("name", list(SCORES))
+def test_no_unit_is_preferred(name: str) -> None:
+    z, factors = latents_and_factors()
+    scores = SCORES[name](z, factors)
+    for of_z, of_factors in ((1e-30, 1.0), (1.0, 1e-30), (1e-30, 1e30)):
+        again = SCORES[name](of_z * z, of_factors * factors)
+        torch.testing.assert_close(again, scores, rtol=1e-5, atol=1e-6)
 
 
 def test_the_least_number_of_samples_can_be_chosen() -> None:

@@ -113,3 +113,6 @@ def test_bad_input() -> None:
         fit_pose_gauge(rotation, rotation * math.nan)
     with pytest.raises(ValueError, match="at least 4 samples"):
         align_latents(torch.zeros(3, 1), torch.zeros(3, 1))
+    mirrored = torch.tensor([1, 1, -1, 1])[:, None, None] * rotation
+    with pytest.raises(ValueError, match=r"estimated must be rotations, .* at row 2 mirrors"):
+        align_poses(mirrored, rotation)
