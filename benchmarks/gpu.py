@@ -101,7 +101,7 @@ def our_step(case: Case, setting: Setting, count: int) -> Step:
     optimizer, batch = adam(model, device), make_batch(case.box_size, count, device)
 
     def loss_of(particles: ParticleBatch) -> Tensor:
-        return model._terms(particles, sample=True)["loss"]
+        return model.loss_terms(particles, step=0, sample=True)["loss"]
 
     evaluate = torch.compile(loss_of) if case.compiled else loss_of
 
@@ -344,7 +344,7 @@ def waits(case: Case, setting: Setting, count: int) -> str:
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=case.precision == "bf16"):
-            loss = model._terms(batch, sample=True)["loss"]
+            loss = model.loss_terms(batch, step=0, sample=True)["loss"]
         loss.backward()
 
     step()

@@ -20,7 +20,7 @@ from cryo_disentangle.losses import (
     PoseIntervention,
     ScheduledPenalty,
 )
-from cryo_disentangle.protocols import Penalty
+from cryo_disentangle.protocols import Penalty, ReportsTerms
 from cryo_disentangle.types import flatten_particles
 
 __all__ = ["PenaltyCallback"]
@@ -195,7 +195,8 @@ class PenaltyCallback(Callback):
     def _log(self, pl_module: L.LightningModule, penalty: Tensor, count: int) -> None:
         """Logs the weighted penalty and what it is made of."""
         pl_module.log(f"train/{self.name}", penalty, batch_size=count)
-        for part, value in getattr(self.penalty, "terms", {}).items():
+        terms = self.penalty.terms if isinstance(self.penalty, ReportsTerms) else {}
+        for part, value in terms.items():
             pl_module.log(f"train/{self.name}/{part}", value, batch_size=count)
 
 

@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from cryo_disentangle.files import replacing, write_volume
+from cryo_disentangle.protocols import HasDecoder, WritesStructures
 
 __all__ = [
     "chimerax_script",
@@ -135,9 +136,10 @@ def structure_writer(
     Returns:
         A function of a file and latents (S, Z), or None where the decoder moves no atoms.
     """
-    write = getattr(getattr(module, "decoder", None), "write_structures", None)
-    if write is None:
+    decoder = module.decoder if isinstance(module, HasDecoder) else None
+    if not isinstance(decoder, WritesStructures):
         return None
+    write = decoder.write_structures
     device = next(module.parameters()).device
     return lambda file, latents: write(file, torch.from_numpy(latents).to(device))
 

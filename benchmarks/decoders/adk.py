@@ -159,7 +159,7 @@ def affordable_steps(recipe: Recipe, data: ParticleData, budget: float) -> int:
         batch = cast(ParticleBatch, next(batches))
         started = time.process_time()
         optimizer.zero_grad()
-        model._terms(batch, sample=True)["loss"].backward()
+        model.loss_terms(batch, step=0, sample=True)["loss"].backward()
         optimizer.step()
         times.append(time.process_time() - started)
     return max(20, int(budget / min(times)))

@@ -191,7 +191,7 @@ def measure(name: str, box_size: int, batch: int, limit: float) -> dict[str, Any
         return nn.functional.mse_loss(rendered, target)
 
     def whole() -> Tensor:
-        return model._terms(particles, sample=True)["loss"]  # type: ignore[arg-type]
+        return model.loss_terms(particles, step=0, sample=True)["loss"]  # type: ignore[arg-type]
 
     alone = step_time(decoded, model.decoder, limit)  # type: ignore[arg-type]
     together = step_time(whole, model, limit)

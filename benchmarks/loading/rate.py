@@ -138,7 +138,7 @@ def measure_step(box_size: int, width: int, repeats: int = 5) -> float:
     for _ in range(repeats + 1):
         start = time.perf_counter()
         optimizer.zero_grad()
-        model._terms(batch, sample=True)["loss"].backward()
+        model.loss_terms(batch, step=0, sample=True)["loss"].backward()
         optimizer.step()
         times.append(time.perf_counter() - start)
     return 8 / statistics.median(times[1:])

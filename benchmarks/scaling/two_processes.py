@@ -47,7 +47,7 @@ class MeanReconstruction(HeterogeneousReconstruction):
 
     def training_step(self, batch: ParticleBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Evaluates the loss."""
-        return self._terms(batch, sample=False)["loss"]
+        return self.loss_terms(batch, step=0, sample=False)["loss"]
 
 
 class Clock(Callback):

@@ -63,7 +63,7 @@ def our_step(
     def step() -> float:
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = model._terms(batch, sample=True)["loss"]
+            loss = model.loss_terms(batch, step=0, sample=True)["loss"]
         loss.backward()
         optimizer.step()
         return float(loss.detach())

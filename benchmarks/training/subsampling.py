@@ -75,7 +75,7 @@ def held_out_excess(
     total = 0.0
     for rows in torch.arange(count).split(64):
         batch = taken(held_out, rows)
-        total += float(model._terms(batch, sample=False)["reconstruction"]) * len(rows)
+        total += float(model.loss_terms(batch, step=0, sample=False)["reconstruction"]) * len(rows)
     noise = model.disc.select(held_out["images"] - clean).square().mean()
     return total / count - float(noise)
 
@@ -105,7 +105,7 @@ def train(
         start = time.perf_counter()
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            loss = model._terms(taken(particles, rows), sample=True)["loss"]
+            loss = model.loss_terms(taken(particles, rows), step=0, sample=True)["loss"]
         loss.backward()
         optimizer.step()
         used, steps = used + time.perf_counter() - start, steps + 1

@@ -14,6 +14,7 @@ from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.imaging import FourierDisc, hartley2, symmetrize
 from cryo_disentangle.imaging.gaussian_slices import gaussian_slices
 from cryo_disentangle.imaging.gaussians import gaussian_volume, project_gaussians
+from cryo_disentangle.protocols import ReadsStructure
 from cryo_disentangle.structures import Atoms, read_atoms, select_residues, write_structures
 
 __all__ = ["AtomicDecoder"]
@@ -105,9 +106,8 @@ class AtomicDecoder(nn.Module):
         self.log_amplitude = nn.Parameter(torch.zeros(len(atoms))) if learn_amplitudes else None
         self._check_size()
         self.motion = motion(self.reference, conformation_dim)
-        bind = getattr(self.motion, "bind", None)
-        if bind is not None:
-            bind(atoms)
+        if isinstance(self.motion, ReadsStructure):
+            self.motion.bind(atoms)
         self.register_buffer("unit", torch.ones(()))
         self.unit = self._measure_unit()
 

@@ -7,6 +7,8 @@ from typing import Literal
 from torch import Tensor
 
 from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.protocols import Evidence
+from cryo_disentangle.types import Inference
 
 __all__ = ["MLPEncoder"]
 
@@ -54,3 +56,14 @@ class MLPEncoder(ResidualMLP):
         """
         mean, log_variance = super().forward(coefficients).chunk(2, dim=-1)
         return mean, log_variance
+
+    def posterior(self, evidence: Evidence) -> Inference:
+        """Infers the posterior of B particles from their features.
+
+        Args:
+            evidence: What is known of the particles.
+
+        Returns:
+            The posterior, mean (B, Z).
+        """
+        return Inference(*self(evidence.features))

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.protocols import EncoderSetting, Evidence
+from cryo_disentangle.types import Inference
+
 __all__ = ["RenderedPosterior"]
 
 _DIFFERENCE = 0.01
@@ -44,7 +47,6 @@ class RenderedPosterior(nn.Module):
         newton_steps: Number of Gauss-Newton steps.
 
     Attributes:
-        renders: Tells a model to give the means of rendering besides the image.
         noise_variance: σ², of a coefficient; starts at 1, all of a normalised image.
         prior_mean: m, shape (Z,).
         prior_std: s, shape (Z,).
@@ -59,7 +61,6 @@ class RenderedPosterior(nn.Module):
         Laplace's method.
     """
 
-    renders = True
     points: Tensor
     noise_variance: Tensor
     prior_mean: Tensor
@@ -114,6 +115,32 @@ class RenderedPosterior(nn.Module):
             variance = variance + log_variance.exp().mean(0)
         self.prior_mean.copy_(mean.mean(0))
         self.prior_std.copy_(variance.sqrt().clamp_min(_SMALLEST_SPREAD))
+
+    def bind(self, setting: EncoderSetting) -> None:
+        """Refuses a model in which there is no known pose to render from.
+
+        Args:
+            setting: The model's setting.
+
+        Raises:
+            ValueError: If the model infers poses, or features are to contain them.
+        """
+        if setting.infers_pose or setting.reads_pose:
+            raise ValueError(
+                f"{type(self).__name__} renders from known poses: it goes with no pose "
+                "head, and there is nothing to set encoder_reads_pose for"
+            )
+
+    def posterior(self, evidence: Evidence) -> Inference:
+        """Finds the posteriors of B particles.
+
+        Args:
+            evidence: What is known of the particles.
+
+        Returns:
+            The posterior, mean (B, Z), without gradients.
+        """
+        return Inference(*self(evidence.coefficients, evidence.render))
 
     @torch.no_grad()
     def forward(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.protocols import EncoderSetting, Evidence
+from cryo_disentangle.types import Inference
+
 __all__ = ["LatentTable"]
 
 _INITIAL_STD = 0.1
@@ -30,11 +33,10 @@ class LatentTable(nn.Module):
       a row by up to about 30 learning rates.
 
     Args:
-        n_particles: Number N of particles in the stack.
+        n_particles: Number N of particles in the stack; a model tells it by `bind`.
         conformation_dim: Number Z of conformation coordinates.
 
     Attributes:
-        reads_index: Tells a model to give rows of the stack instead of images.
         mean: Means, shape (N, Z); drawn from a normal of standard deviation 0.1, since equal rows
             would learn alike.
         log_variance: Logarithms of variances, shape (N, Z); start at zero, the prior's.
@@ -43,10 +45,12 @@ class LatentTable(nn.Module):
         ValueError: If a size is not positive.
     """
 
-    reads_index = True
-
     def __init__(self, n_particles: int, conformation_dim: int) -> None:
         super().__init__()
+        self._lay_out(n_particles, conformation_dim)
+
+    def _lay_out(self, n_particles: int, conformation_dim: int) -> None:
+        """Makes the rows."""
         if min(n_particles, conformation_dim) < 1:
             raise ValueError(
                 "a table of latents needs positive sizes, found "
@@ -54,6 +58,41 @@ class LatentTable(nn.Module):
             )
         self.mean = nn.Parameter(_INITIAL_STD * torch.randn(n_particles, conformation_dim))
         self.log_variance = nn.Parameter(torch.zeros(n_particles, conformation_dim))
+
+    def bind(self, setting: EncoderSetting) -> None:
+        """Takes the number of rows from a model, which makes encoders of numbers of coefficients.
+
+        Args:
+            setting: The model's setting.
+
+        Raises:
+            ValueError: If the number of particles is not known, or poses are to be read.
+        """
+        name = type(self).__name__
+        if setting.reads_pose:
+            raise ValueError(
+                f"{name} reads rows of the stack and no poses: unset encoder_reads_pose"
+            )
+        if setting.n_particles is None:
+            raise ValueError(
+                f"{name} has a row for each particle of a stack and needs n_particles, which the "
+                "command line takes from ParticleData; other data may have new particles each epoch"
+            )
+        self._lay_out(setting.n_particles, self.mean.shape[1])
+
+    def posterior(self, evidence: Evidence) -> Inference:
+        """Looks up the posteriors of B particles by their index.
+
+        Args:
+            evidence: What is known of the particles.
+
+        Returns:
+            The posterior, mean (B, Z).
+
+        Raises:
+            ValueError: If a particle lies outside the table.
+        """
+        return Inference(*self(evidence.batch["index"]))
 
     def forward(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Looks up posteriors.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser
 
+from cryo_disentangle.protocols import CountsParticles
+
 __all__ = ["link_data_to_model"]
 
 
@@ -26,6 +28,6 @@ def link_data_to_model(parser: ArgumentParser) -> None:
     parser.link_arguments(
         "data",
         "model.init_args.n_particles",
-        lambda data: getattr(data, "n_particles", None),
+        lambda data: data.n_particles if isinstance(data, CountsParticles) else None,
         apply_on="instantiate",
     )

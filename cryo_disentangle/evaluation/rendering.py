@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from cryo_disentangle.adapters import adapt
 from cryo_disentangle.encoders import RenderedPosterior
@@ -15,6 +16,7 @@ from cryo_disentangle.evaluation.runs import FinishedRun, Latents
 from cryo_disentangle.evaluation.streaming import Particles, show_progress
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.modules import HeterogeneousReconstruction
+from cryo_disentangle.protocols import HasDecoder, VolumeDecoder
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["infer_by_rendering"]
@@ -51,8 +53,8 @@ def infer_by_rendering(
         TypeError: If the run's model has no decoder that renders.
     """
     module: Any = run.module
-    decoder: Any = getattr(module, "decoder", None)
-    if not callable(getattr(decoder, "render", None)):
+    decoder: Any = module.decoder if isinstance(module, HasDecoder) else None
+    if not isinstance(decoder, VolumeDecoder):
         raise TypeError(
             f"{run.folder}: conformations are found by a decoder with render(conformation, "
             f"rotation, disc), found {type(decoder).__name__}"
@@ -77,7 +79,7 @@ def infer_by_rendering(
         module.box_size,
         mean.shape[1],
         encoder=RenderedPosterior,
-        decoder=lambda _box_size, _dim: decoder,
+        decoder=lambda _box_size, _dim: cast(nn.Module, decoder),
         encoder_radius=radius,
         pixel_size=module.pixel_size,
         intensity_scale=module.intensity_scale,

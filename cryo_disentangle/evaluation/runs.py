@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from cryo_disentangle.encoders import LatentTable, RenderedPosterior
+from cryo_disentangle.protocols import HasEncoder
+
 __all__ = ["DataFiles", "FinishedRun", "Latents"]
 
 
@@ -82,10 +85,15 @@ class FinishedRun:
     @property
     def reads_images(self) -> bool:
         """Whether the module infers conformations from images, rather than looks them up."""
-        encoder = getattr(self.module, "encoder", None)
-        return self.stored is None and not getattr(encoder, "reads_index", False)
+        return self.stored is None and not isinstance(self._encoder, LatentTable)
 
     @property
     def renders(self) -> bool:
         """Whether the module finds conformations by rendering."""
-        return bool(getattr(getattr(self.module, "encoder", None), "renders", False))
+        return isinstance(self._encoder, RenderedPosterior)
+
+    @property
+    def _encoder(self) -> object:
+        """The module's encoder, where it shows one."""
+        module = self.module
+        return module.encoder if isinstance(module, HasEncoder) else None

@@ -81,14 +81,17 @@ class FourierDisc(nn.Module):
     def __len__(self) -> int:
         return len(self.index)
 
-    def random_subset(self, share: float) -> tuple[FourierDisc, Tensor]:
-        """Draws coefficients at random, each as likely, from torch's global generator.
+    def random_subset(
+        self, share: float, generator: torch.Generator | None = None
+    ) -> tuple[FourierDisc, Tensor]:
+        """Draws coefficients at random, each as likely.
 
         They come with their mirror images, which many decoders get for nothing: reversing the order
         of the subset negates its frequencies too. The origin, if there is one, is never drawn.
 
         Args:
             share: Share of the coefficients to draw, above 0 and at most 1; at least one pair.
+            generator: Source of randomness on the disc's device; None is torch's global one.
 
         Returns:
             A disc of K coefficients, and which of this disc's they are, shape (K,).
@@ -100,7 +103,8 @@ class FourierDisc(nn.Module):
             raise ValueError(f"share must be above 0 and at most 1, found {share}")
         n_pairs = len(self) // 2
         count = max(1, round(share * n_pairs))
-        half = torch.randperm(n_pairs, device=self.index.device)[:count].sort().values
+        drawn = torch.randperm(n_pairs, generator=generator, device=self.index.device)
+        half = drawn[:count].sort().values
         positions = torch.cat([half, len(self) - 1 - half.flip(0)])
         subset = copy(self)
         # A copied module shares the dictionary of its buffers with the original.

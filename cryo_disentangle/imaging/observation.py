@@ -1,4 +1,4 @@
-"""What a model sees of particles: centred Fourier coefficients and their CTF."""
+"""What a model of images sees of particles: centred Fourier coefficients and their CTF."""
 
 from __future__ import annotations
 

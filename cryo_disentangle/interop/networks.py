@@ -20,6 +20,7 @@ from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.interop.config import NetworkSettings
 from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.protocols import HasImageNetworks
 
 __all__ = ["build_decoder", "build_encoder", "cryodrgn_model_args", "cryodrgn_weights", "fill"]
 
@@ -122,7 +123,7 @@ def cryodrgn_weights(
     """Collects what cryoDRGN keeps in ``weights.pkl``.
 
     Args:
-        module: Its ``encoder`` is an `MLPEncoder` and its ``decoder`` an `ImplicitDecoder`.
+        module: A `HasImageNetworks` of an `MLPEncoder` and an `ImplicitDecoder`.
         optimizers: Those of the training; the state of an Adam goes along, else there is none.
         epoch: Number of epochs done.
 
@@ -133,7 +134,7 @@ def cryodrgn_weights(
     Raises:
         TypeError: If encoder or decoder are others.
     """
-    encoder, decoder = _networks(module)
+    encoder, decoder, _ = _networks(module)
     state: OrderedDict[str, Tensor] = OrderedDict()
     for part, network in (("encoder", encoder), ("decoder", decoder)):
         for name, value in network.state_dict().items():
@@ -156,7 +157,7 @@ def cryodrgn_model_args(module: nn.Module) -> dict[str, Any]:
     """Describes a model as ``model_args`` of cryoDRGN's ``config.yaml``.
 
     Args:
-        module: Its ``encoder`` is an `MLPEncoder` and its ``decoder`` an `ImplicitDecoder`.
+        module: A `HasImageNetworks` of an `MLPEncoder` and an `ImplicitDecoder`.
 
     Returns:
         All keys that cryoDRGN 4.3 writes.
@@ -164,7 +165,7 @@ def cryodrgn_model_args(module: nn.Module) -> dict[str, Any]:
     Raises:
         TypeError: If encoder or decoder are others, or cryoDRGN has no such model.
     """
-    encoder, decoder = _networks(module)
+    encoder, decoder, disc = _networks(module)
     networks = (encoder, decoder.decoder)
     activations = {"relu" if network.negative_slope == 0 else "leaky_relu" for network in networks}
     if len(activations) > 1:
@@ -178,7 +179,7 @@ def cryodrgn_model_args(module: nn.Module) -> dict[str, Any]:
         "pdim": decoder_width,
         "zdim": outputs // 2,
         "encode_mode": "resid" if encoder.residual else "mlp",
-        "enc_mask": _encoder_radius(module),
+        "enc_mask": disc.radius,
         **_positional_encoding(decoder),
         "domain": decoder.domain,
         "activation": activations.pop(),
@@ -186,32 +187,22 @@ def cryodrgn_model_args(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def _networks(module: nn.Module) -> tuple[MLPEncoder, ImplicitDecoder]:
-    """The two networks that cryoDRGN knows."""
-    # A model that infers in another way may have kept a cryoDRGN run's own encoder.
-    encoder = getattr(module, "kept_encoder", getattr(module, "encoder", None))
-    decoder = getattr(module, "decoder", None)
+def _networks(module: nn.Module) -> tuple[MLPEncoder, ImplicitDecoder, FourierDisc]:
+    """The two networks that cryoDRGN knows, and what the encoder reads."""
+    if not isinstance(module, HasImageNetworks):
+        raise TypeError(
+            "cryoDRGN knows models of an MLPEncoder and an ImplicitDecoder, found "
+            f"{type(module).__name__} without image_networks()"
+        )
+    encoder, disc, decoder, setting = module.image_networks()
     if not isinstance(encoder, MLPEncoder) or not isinstance(decoder, ImplicitDecoder):
         raise TypeError(
             "cryoDRGN knows models of an MLPEncoder and an ImplicitDecoder, found "
             f"{type(encoder).__name__} and {type(decoder).__name__} in {type(module).__name__}"
         )
-    if getattr(module, "pose_head", None) is not None or getattr(
-        module, "encoder_reads_pose", False
-    ):
+    if setting.infers_pose or setting.reads_pose:
         raise TypeError("cryoDRGN's encoder neither infers poses nor reads them, and this one does")
-    return encoder, decoder
-
-
-def _encoder_radius(module: nn.Module) -> int:
-    """Radius of what the encoder reads, in Fourier pixels; -1 for all."""
-    disc = getattr(module, "kept_encoder_disc", getattr(module, "encoder_disc", None))
-    if not isinstance(disc, FourierDisc):
-        raise TypeError(
-            "cryoDRGN's encoder reads a disc of Fourier coefficients (encoder_disc), found "
-            f"{type(disc).__name__} in {type(module).__name__}"
-        )
-    return disc.radius
+    return encoder, decoder, disc
 
 
 def _sizes(network: ResidualMLP) -> tuple[int, int, int]:

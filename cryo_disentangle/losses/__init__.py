@@ -47,7 +47,6 @@ from cryo_disentangle.losses.schedules import (
 )
 from cryo_disentangle.losses.structure import (
     BondLengths,
-    MovingStructure,
     Smoothness,
     bond_length_change,
     displacement_difference,
@@ -70,7 +69,6 @@ __all__ = [
     "InPlanePoses",
     "InterventionTerms",
     "LinearSchedule",
-    "MovingStructure",
     "NormalizedDistance",
     "PoseDistance",
     "PoseIntervention",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Protocol, runtime_checkable
 
 import torch
 from scipy.spatial import cKDTree
@@ -12,12 +11,11 @@ from torch import Tensor
 from cryo_disentangle.decoders import neighbour_distance
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols import HasDecoder, HasMotion, LatentImageModel, MovingStructure
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = [
     "BondLengths",
-    "MovingStructure",
     "Smoothness",
     "bond_length_change",
     "displacement_difference",
@@ -26,28 +24,6 @@ __all__ = [
 
 # Bonds and the ends of bond angles in an atomic model, two or three residues along a Cα trace.
 _REACH = 2.0
-
-
-@runtime_checkable
-class MovingStructure(Protocol):
-    """Where a conformation puts the atoms: what these penalties need of ``model.decoder.motion``.
-
-    Attributes:
-        reference: Positions at rest in Å, shape (N, 3).
-    """
-
-    reference: Tensor
-
-    def forward(self, conformation: Tensor) -> Tensor:
-        """Moves the atoms.
-
-        Args:
-            conformation: Shape (B, Z).
-
-        Returns:
-            Positions in Å, shape (B, N, 3).
-        """
-        ...
 
 
 def neighbour_pairs(reference: Tensor, cutoff: float | None = None) -> Tensor:
@@ -147,12 +123,13 @@ class _NeighbourPenalty(ScheduledPenalty):
         batch: ParticleBatch,  # noqa: ARG002
         inference: Inference,
     ) -> Tensor:
-        motion = getattr(getattr(model, "decoder", None), "motion", None)
+        decoder = model.decoder if isinstance(model, HasDecoder) else None
+        motion = decoder.motion if isinstance(decoder, HasMotion) else None
         if not isinstance(motion, MovingStructure):
             raise TypeError(
                 f"{type(self).__name__} needs a model with decoder.motion, whose forward(z) gives "
                 f"positions and whose reference holds those at rest, found {type(model).__name__} "
-                f"with {type(getattr(model, 'decoder', None)).__name__}"
+                f"with {type(decoder).__name__}"
             )
         if self.pairs is None:
             self.pairs = neighbour_pairs(motion.reference, self.cutoff)

@@ -1,6 +1,16 @@
-"""LightningModules: the parts put together for training."""
+"""Models put together: as plain torch for any loop, and as LightningModules for training."""
 
 from cryo_disentangle.modules.cryodrgn import CryoDRGNReconstruction
 from cryo_disentangle.modules.heterogeneous import HeterogeneousReconstruction
+from cryo_disentangle.modules.image_model import HeterogeneousModel
+from cryo_disentangle.modules.settings import ModelSettings
+from cryo_disentangle.modules.training import LatentTraining, TrainingSettings
 
-__all__ = ["CryoDRGNReconstruction", "HeterogeneousReconstruction"]
+__all__ = [
+    "CryoDRGNReconstruction",
+    "HeterogeneousModel",
+    "HeterogeneousReconstruction",
+    "LatentTraining",
+    "ModelSettings",
+    "TrainingSettings",
+]

@@ -16,7 +16,7 @@ from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.interop import CryoDRGNRun, continue_adam
 from cryo_disentangle.losses import Schedule
 from cryo_disentangle.modules.heterogeneous import HeterogeneousReconstruction
-from cryo_disentangle.protocols import ConformationPrior, Penalty
+from cryo_disentangle.protocols import ConformationPrior, ImageNetworks, Penalty
 
 __all__ = ["CryoDRGNReconstruction"]
 
@@ -106,6 +106,7 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
             intensity_scale=run.intensity_scale if intensity_scale is None else intensity_scale,
             seed=seed,
         )
+        self.kept_encoder: nn.Module | None = None
         if encoder is not None:
             self.kept_encoder = kept.requires_grad_(False)
             self.kept_encoder_disc = FourierDisc(run.box_size, settings.radius)
@@ -127,10 +128,17 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
         made = super().configure_optimizers()
         optimizer = made["optimizer"] if isinstance(made, dict) else made
         if self._optimizer_state is not None:
-            encoder = getattr(self, "kept_encoder", self.encoder)
-            networks = [encoder, cast(nn.Module, self.decoder)]
+            own = self.image_networks()
+            networks = [own.encoder, cast(nn.Module, own.decoder)]
             continue_adam(optimizer, self._optimizer_state, networks)
         return made
+
+    def image_networks(self) -> ImageNetworks:
+        """Returns the networks of the run, whatever has taken its encoder's place."""
+        own = super().image_networks()
+        if self.kept_encoder is None:
+            return own
+        return own._replace(encoder=self.kept_encoder, disc=self.kept_encoder_disc)
 
 
 def _adam(rate: float | None) -> OptimizerCallable:

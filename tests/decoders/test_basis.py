@@ -226,7 +226,7 @@ def test_serves_in_heterogeneous_reconstruction() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(3):
         optimizer.zero_grad()
-        model._terms(batch, sample=True)["loss"].backward()  # type: ignore[arg-type]
+        model.loss_terms(batch, step=0, sample=True)["loss"].backward()  # type: ignore[arg-type]
         optimizer.step()
     gradients = {name: p.grad for name, p in model.named_parameters()}
     assert all(g is not None and float(g.abs().max()) > 0 for g in gradients.values()), gradients

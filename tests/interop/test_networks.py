@@ -101,10 +101,9 @@ def test_models_that_cryodrgn_has_not(options: dict[str, Any], told: str) -> Non
 def test_networks_that_cryodrgn_has_not() -> None:
     model = watched.make_model()
     parts: Any = nn.Module()
-    parts.encoder, parts.decoder = model.encoder, model.decoder
-    with pytest.raises(TypeError, match=r"disc of Fourier coefficients \(encoder_disc\)"):
+    with pytest.raises(TypeError, match=r"found Module without image_networks\(\)"):
         cryodrgn_model_args(parts)
-    parts.decoder = nn.Linear(1, 1)
+    parts.image_networks = lambda: model.image_networks()._replace(decoder=nn.Linear(1, 1))
     with pytest.raises(TypeError, match="found MLPEncoder and Linear in Module"):
         cryodrgn_weights(parts, [], 1)
 

@@ -31,7 +31,7 @@ def test_golden_loss(name: str, tmp_path: Path) -> None:
     model = CryoDRGNReconstruction(folder)
     assert (model.encoder_disc.radius, model.start_epoch) == (16, 2)
     batch = next(iter(CryoDRGNParticles(folder, batch_size=8).predict_dataloader()))
-    terms = model._terms(batch, sample=False)
+    terms = model.loss_terms(batch, step=0, sample=False)
     found = torch.stack([terms[key] for key in ("loss", "reconstruction", "kl")])
     with np.load(shared(f"golden/cryodrgn/{name}/expected.npz")) as archive:
         np.testing.assert_allclose(found.detach().numpy(), archive["batch_loss"], rtol=1e-5)

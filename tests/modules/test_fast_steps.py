@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 
 from cryo_disentangle.decoders import BasisDecoder, ImplicitDecoder
 from cryo_disentangle.encoders import PoseHead
-from cryo_disentangle.modules import HeterogeneousReconstruction, heterogeneous
+from cryo_disentangle.modules import HeterogeneousReconstruction, image_model
 from tests.modules.test_configuration import build, part
 from tests.small_model import make_batch, make_model
 
@@ -34,7 +34,7 @@ def _loss_and_gradients(model: HeterogeneousReconstruction) -> list[Tensor]:
     """Reconstruction, whole loss and the gradient of everything, with the same draw of z."""
     model.zero_grad()
     torch.manual_seed(3)
-    terms = model._terms(make_batch(), sample=True)
+    terms = model.loss_terms(make_batch(), step=0, sample=True)
     terms["loss"].backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     return [terms["reconstruction"].detach(), terms["loss"].detach(), *gradients]
@@ -73,10 +73,10 @@ def test_a_step_renders_its_share_and_an_evaluation_all(monkeypatch: pytest.Monk
         return render(conformation, rotation, disc)
 
     monkeypatch.setattr(model.decoder, "render", counted)
-    model._terms(make_batch(), sample=True)
-    terms = model._terms(make_batch(), sample=False)
+    model.loss_terms(make_batch(), step=0, sample=True)
+    terms = model.loss_terms(make_batch(), step=0, sample=False)
     assert seen == [2 * round(0.05 * len(model.disc)), len(model.disc)]
-    whole = make_model()._terms(make_batch(), sample=False)
+    whole = make_model().loss_terms(make_batch(), step=0, sample=False)
     torch.testing.assert_close(terms["loss"], whole["loss"])
 
 
@@ -85,7 +85,9 @@ def test_subsets_follow_the_seed_of_the_step() -> None:
     first = _loss_and_gradients(model)[0]
     assert torch.equal(_loss_and_gradients(model)[0], first)
     torch.manual_seed(4)
-    assert not torch.equal(model._terms(make_batch(), sample=True)["reconstruction"], first)
+    assert not torch.equal(
+        model.loss_terms(make_batch(), step=0, sample=True)["reconstruction"], first
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 1.1, float("nan")])
@@ -99,9 +101,9 @@ def _compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Traces as `torch.compile` does, without the minute that generating code takes."""
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    heterogeneous._compiled_render.cache_clear()
+    image_model._compiled_render.cache_clear()
     yield
-    heterogeneous._compiled_render.cache_clear()
+    image_model._compiled_render.cache_clear()
     torch._dynamo.reset()
 
 
@@ -137,7 +139,7 @@ class _Step(nn.Module):
         self.model = model
 
     def forward(self) -> Tensor:
-        loss: Tensor = self.model._terms(make_batch(), sample=True)["loss"]  # type: ignore[operator]
+        loss: Tensor = self.model.loss_terms(make_batch(), step=0, sample=True)["loss"]  # type: ignore[operator]
         return loss
 
 

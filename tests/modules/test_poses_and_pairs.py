@@ -141,7 +141,10 @@ def test_a_pair_is_two_particles_to_all_but_priors_and_penalties(logged: dict[st
     model = make_model(prior=_OfPairs(), penalties={"slow": _PairPenalty()})
     model.validation_step(pairs, 0)  # type: ignore[arg-type]
     plain = make_model()
-    expected = (plain._terms(first, sample=False), plain._terms(second, sample=False))
+    expected = (
+        plain.loss_terms(first, step=0, sample=False),
+        plain.loss_terms(second, step=0, sample=False),
+    )
     mean = (expected[0]["kl"] + expected[1]["kl"]) / 2
     torch.testing.assert_close(logged["val/kl"].compute(), mean)
     assert logged["val/kl"].weight == 2 * COUNT
