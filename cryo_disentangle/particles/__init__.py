@@ -52,6 +52,7 @@ from cryo_disentangle.particles.sampling import (
     evaluation_loader,
     split_indices,
 )
+from cryo_disentangle.particles.splitting import SharedData, SplitData, SplitSettings
 from cryo_disentangle.particles.stack import ParticleStack
 
 __all__ = [
@@ -77,7 +78,10 @@ __all__ = [
     "PreparedData",
     "Preprocessing",
     "RealPreprocessing",
+    "SharedData",
     "ShuffledEpochs",
+    "SplitData",
+    "SplitSettings",
     "check_ctf",
     "collated",
     "ctf_from_cryosparc",

@@ -8,38 +8,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.utils.data import DataLoader
 
-from cryo_disentangle.particles.blocks import BlockShuffledEpochs
-from cryo_disentangle.particles.dataset import BatchedDataset, ParticleDataset
-from cryo_disentangle.particles.pairs import (
-    PairedDataset,
-    earlier_frames,
-    next_frames,
-    split_trajectories,
-)
+from cryo_disentangle.particles.dataset import ParticleDataset
+from cryo_disentangle.particles.labels import ParticleLabels
 from cryo_disentangle.particles.prepared import PreparedData
 from cryo_disentangle.particles.preprocessing import (
     HartleyPreprocessing,
     ImageSource,
     Preprocessing,
 )
-from cryo_disentangle.particles.sampling import (
-    BatchesInOrder,
-    InOrder,
-    ParticleLoader,
-    ShuffledEpochs,
-    evaluation_loader,
-    split_indices,
-)
+from cryo_disentangle.particles.splitting import SplitData, SplitSettings
 from cryo_disentangle.particles.stack import ParticleStack
-from cryo_disentangle.types import ParticleBatch, Pose
+from cryo_disentangle.types import Pose
 
 __all__ = ["ParticleData"]
 
 
-class ParticleData(PreparedData):
+class ParticleData(SplitData, PreparedData):
     """Particle stacks from files, split into training and validation at random.
 
     Files are opened when first needed. A checkpoint keeps the normalisation and the split, so that
@@ -93,18 +78,13 @@ class ParticleData(PreparedData):
         shuffle_block: int | None = None,
     ) -> None:
         super().__init__(preprocessing or HartleyPreprocessing())
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, found {batch_size}")
-        if shuffle_block is not None and shuffle_block < 1:
-            raise ValueError(f"shuffle_block must be at least 1, found {shuffle_block}")
+        self.split_by(
+            SplitSettings(pairs, batch_size, validation_fraction, seed, num_workers, shuffle_block)
+        )
         self.particles, self.ctf = particles, ctf
         self.poses: str | Path | Pose | None = poses
         self.labels, self.indices, self.datadir = labels, indices, datadir
-        self.pairs = pairs
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.validation_fraction, self.shuffle_block = validation_fraction, shuffle_block
         self._tolerant = False
-        self._validation: npt.NDArray[np.int64] | None = None
 
     @cached_property
     def stack(self) -> ParticleStack:
@@ -144,43 +124,11 @@ class ParticleData(PreparedData):
         """Number of particles, held-out ones included."""
         return len(self.stack)
 
-    @property
-    def split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """0-based indices of particles for training and for validation, both ascending."""
-        if self._validation is not None:
-            return np.setdiff1d(np.arange(len(self.stack)), self._validation), self._validation
-        if self.pairs:
-            return split_trajectories(*self._tracks, self.validation_fraction, self.seed)
-        return split_indices(len(self.stack), self.validation_fraction, self.seed)
-
-    def train_dataloader(self) -> ParticleLoader:
-        """Shuffled training particles, or pairs, resumable within an epoch."""
-        dataset, samples = self._samples(self.split[0])
-        return ParticleLoader(dataset, self._order(samples), self.batch_size, self.num_workers)
-
-    def val_dataloader(self) -> DataLoader[ParticleBatch] | list[DataLoader[ParticleBatch]]:
-        """Validation particles, or pairs, in order; no loader where there are none."""
-        dataset, samples = self._samples(self.split[1])
-        if not len(samples):
-            return []
-        batches = BatchesInOrder(samples, self.batch_size, *self._process())
-        return evaluation_loader(dataset, batches, num_workers=self.num_workers)
-
-    def test_dataloader(self) -> DataLoader[ParticleBatch] | list[DataLoader[ParticleBatch]]:
-        """The validation particles, or pairs."""
-        return self.val_dataloader()
-
-    def predict_dataloader(self) -> DataLoader[ParticleBatch]:
-        """All particles in order, one by one."""
-        order = InOrder(np.arange(len(self.stack)), *self._process())
-        return evaluation_loader(self._dataset(), order, self.batch_size, self.num_workers)
-
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the normalisation and the validation indices."""
         return {
             "norm": list(self.norm),
-            "n_particles": len(self.stack),
-            "validation": torch.from_numpy(self.split[1]),
+            **super().state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -190,41 +138,15 @@ class ParticleData(PreparedData):
             state_dict: What `state_dict` returned.
         """
         self._restore_norm(state_dict["norm"])
-        if state_dict["n_particles"] == len(self.stack):
-            self._validation = state_dict["validation"].numpy()
+        super().load_state_dict(state_dict)
 
-    @cached_property
-    def _tracks(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Each particle's trajectory, and the row of its next frame there."""
-        labels = self.stack.labels
-        if labels.trajectory is None or labels.time is None:
-            raise ValueError(
-                f"pairs need the labels time and trajectory, found {sorted(labels.known())} "
-                f"(labels: {self.labels})"
-            )
-        return labels.trajectory, next_frames(labels.time, labels.trajectory, str(self.labels))
+    def _labels(self) -> tuple[ParticleLabels, str]:
+        """What is known of the particles, and where that was read."""
+        return self.stack.labels, str(self.labels)
 
-    def _samples(self, rows: npt.NDArray[np.int64]) -> tuple[BatchedDataset, npt.NDArray[np.int64]]:
-        """What delivers some particles or their pairs, and by which indices."""
-        if not self.pairs:
-            return self._dataset(), rows
-        following = self._tracks[1]
-        return PairedDataset(self._dataset(), following), earlier_frames(rows, following)
-
-    def _order(self, samples: npt.NDArray[np.int64]) -> ShuffledEpochs:
-        """The order that training goes through samples in."""
-        rank, fixed = self._process(), self._overfitting()
-        if self.shuffle_block is None:
-            return ShuffledEpochs(samples, self.seed, *rank, fixed=fixed)
-        # Of a pair only the earlier frame is announced: the next one lies beside it.
-        return BlockShuffledEpochs(
-            samples,
-            self.seed,
-            self.shuffle_block,
-            *rank,
-            fixed=fixed,
-            prefetch=self.stack.prefetch,
-        )
+    def _prefetch(self, rows: npt.NDArray[np.int64]) -> None:
+        """Lets the operating system read images ahead."""
+        self.stack.prefetch(rows)
 
     def _dataset(self) -> ParticleDataset:
         """The particles with the normalisation at hand."""

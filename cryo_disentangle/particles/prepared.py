@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import lightning as L
-
 from cryo_disentangle.particles.preprocessing import ImageSource, Preprocessing
+from cryo_disentangle.particles.splitting import SharedData
 
 __all__ = ["PreparedData"]
 
 
-class PreparedData(L.LightningDataModule):
+class PreparedData(SharedData):
     """A DataModule whose images are preprocessed and normalised.
 
     Args:
@@ -44,14 +43,3 @@ class PreparedData(L.LightningDataModule):
         """Takes over the normalisation of a checkpoint."""
         mean, std = norm
         self._preprocessing = self._preprocessing.with_norm((float(mean), float(std)))
-
-    def _process(self) -> tuple[int, int]:
-        """Rank of this process and how many there are."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
-
-    def _overfitting(self) -> bool:
-        """Whether the Trainer was told to overfit, and wants one order for all epochs."""
-        # Lightning declares no type for it.
-        return getattr(self.trainer, "overfit_batches", 0) > 0
