@@ -81,6 +81,9 @@ class Intervention:
         noise_std: Standard deviation of white noise added to rendered images; None for none.
         seed: Together with the batch's ``index``, seed of cycle and noise.
         hide_pose: Whether what is shown to an inference comes without its pose.
+
+    Raises:
+        ValueError: If noise is to be added to statistics, which are generated with it.
     """
 
     def __init__(
