@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cryo_disentangle.files.arrays import map_array
 from cryo_disentangle.files.paths import MissingColumnError
 
 __all__ = ["CsTable"]
@@ -29,19 +30,12 @@ class CsTable:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"{path}: no such file")
-        try:
-            # Mapped, so that columns nobody asks for cost no memory.
-            table = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise ValueError(f"{path}: not a readable .cs file: {error}") from error
-        if isinstance(table, np.lib.npyio.NpzFile):
-            table.close()
-        if not isinstance(table, np.ndarray) or table.dtype.names is None or table.ndim != 1:
-            found = f"dtype {table.dtype}" if isinstance(table, np.ndarray) else "an archive"
+        # Mapped, so that columns nobody asks for cost no memory.
+        table = map_array(path, "a .cs file")
+        if table.dtype.names is None or table.ndim != 1:
             raise ValueError(
-                f"{path}: a .cs file holds a one-dimensional structured array, found {found}"
+                f"{path}: a .cs file holds a one-dimensional structured array, found dtype "
+                f"{table.dtype} of shape {table.shape}"
             )
         if len(table) == 0:
             raise ValueError(f"{path}: no rows")
@@ -127,9 +121,9 @@ class CsTable:
         if values.dtype.kind not in "SU" or values.ndim != 1:
             raise ValueError(f"{self.path}: field {field} must hold text, found {values.dtype}")
         return (
-            str(value)
+            value if isinstance(value, str) else value.decode(errors="surrogateescape")
             for start in range(0, len(values), _ROWS_PER_CHUNK)
-            for value in values[start : start + _ROWS_PER_CHUNK].astype(str)
+            for value in values[start : start + _ROWS_PER_CHUNK].tolist()
         )
 
     def _field(self, field: str) -> npt.NDArray[Any]:
