@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 
 from cryo_disentangle.evaluation.readings import fit_independent
 from cryo_disentangle.evaluation.runs import Latents
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files import read_archive, replacing
 from cryo_disentangle.networks import LinearReadout
 from cryo_disentangle.particles import read_latents
 
@@ -69,14 +67,9 @@ def read_stored(path: Path, count: int) -> Latents:
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Means, and log-variances where there are any."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in ("z", "log_variance") if name in archive}
-            names = sorted(archive)
-    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not a NumPy archive of arrays: {error}") from error
+    found = read_archive(path, ["z", "log_variance"], "latents")
     if "z" not in found:
-        raise ValueError(f"{path}: an array named z expected, found {', '.join(names) or 'none'}")
+        raise ValueError(f"{path}: an array named 'z' expected beside 'log_variance'")
     for name, array in found.items():
         if array.ndim != 2 or array.dtype.kind not in "fiu" or array.shape != found["z"].shape:
             raise ValueError(

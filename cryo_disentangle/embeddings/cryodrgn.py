@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, ParticlePoses
-from cryo_disentangle.files import load_pickles
-from cryo_disentangle.interop.weights import read_tensors
+from cryo_disentangle.files import load_pickles, read_tensors
 from cryo_disentangle.particles import read_latents
 
 __all__ = ["read_cryodrgn", "read_drgnai", "read_opus"]
@@ -128,7 +127,7 @@ def read_opus(folder: Path, epoch: int | None = None, key: str | None = None) ->
         mean, log_variance = read_latents(path)
         covariance = _diagonal(log_variance)
     else:
-        stored = read_tensors(path)
+        stored = read_tensors(path, "weights")
         wanted = key or "mu"
         if wanted not in stored:
             raise ValueError(f"{path}: no {wanted}, found {', '.join(sorted(stored))}")

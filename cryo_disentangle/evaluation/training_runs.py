@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
-import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 # Imported so that classes of the configuration are found by short names.
 from cryo_disentangle import decoders, encoders, losses, modules, particles, priors  # noqa: F401
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
+from cryo_disentangle.files import read_tensors
 from cryo_disentangle.options import check_configurations, read_mapping, reason
 
 __all__ = ["build", "check_configuration", "is_training_run", "open_training_run"]
@@ -113,12 +113,7 @@ def _by_epoch(folder: Path) -> dict[int, Path]:
 
 def _load(path: Path) -> dict[str, Any]:
     """Reads a checkpoint without running any code of it."""
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ValueError(f"{path}: not a checkpoint that can be read: {reason}") from error
-    return cast("dict[str, Any]", found)
+    return read_tensors(path, "a checkpoint")
 
 
 def check_configuration(config: Mapping[str, Any]) -> None:

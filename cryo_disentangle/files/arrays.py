@@ -101,7 +101,9 @@ def _header(path: Path, what: str) -> tuple[np.dtype[Any], tuple[int, ...], bool
         return dtype, shape, fortran, file.tell()
 
 
-def read_archive(path: str | Path, names: Collection[str], what: str) -> dict[str, npt.NDArray[Any]]:
+def read_archive(
+    path: str | Path, names: Collection[str], what: str
+) -> dict[str, npt.NDArray[Any]]:
     """Reads some arrays of an archive.
 
     Args:
@@ -128,13 +130,12 @@ def read_archive(path: str | Path, names: Collection[str], what: str) -> dict[st
         raise ValueError(f"{path}: {what} cannot be read: {error}") from error
     if not arrays:
         expected = ", ".join(names)
-        raise ValueError(f"{path}: one or more of {expected} expected, found {sorted(present)}")
+        one = "an array named" if len(names) == 1 else "one or more of"
+        raise ValueError(f"{path}: {one} {expected} expected, found {sorted(present)}")
     return arrays
 
 
-def _member(
-    archive: np.lib.npyio.NpzFile, name: str, path: Path, what: str
-) -> npt.NDArray[Any]:
+def _member(archive: np.lib.npyio.NpzFile, name: str, path: Path, what: str) -> npt.NDArray[Any]:
     """Reads one array; NumPy's own message of Python objects recommends to unpickle them."""
     try:
         return archive[name]

@@ -33,9 +33,9 @@ class CsTable:
         # Mapped, so that columns nobody asks for cost no memory.
         table = map_array(path, "a .cs file")
         if table.dtype.names is None or table.ndim != 1:
+            found = f"dtype {table.dtype}" if table.dtype.names is None else f"shape {table.shape}"
             raise ValueError(
-                f"{path}: a .cs file holds a one-dimensional structured array, found dtype "
-                f"{table.dtype} of shape {table.shape}"
+                f"{path}: a .cs file holds a one-dimensional structured array, found {found}"
             )
         if len(table) == 0:
             raise ValueError(f"{path}: no rows")

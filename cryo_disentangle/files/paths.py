@@ -80,7 +80,7 @@ def _check_beginning(path: Path, what: str) -> None:
         raise ValueError(f"{path}: the file is empty, expected {what}")
     if start.startswith(_LFS):
         raise ValueError(
-            f"{path}: a Git LFS pointer instead of {what}; fetch the file itself with `git lfs pull`"
+            f"{path}: a Git LFS pointer instead of {what}; fetch the file with `git lfs pull`"
         )
     for magic, (name, command) in _COMPRESSED.items():
         if start.startswith(magic):

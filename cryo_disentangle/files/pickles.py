@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.files.paths import readable, replacing
 
 __all__ = ["load_pickles", "write_pickles"]
 
@@ -30,6 +30,10 @@ _CORE = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "nu
 _PROTOCOL = 4
 
 
+class _RefusedImport(pickle.UnpicklingError):
+    """A pickle wants to import what it must not."""
+
+
 class _Arguments:
     """Stands in for ``argparse.Namespace``: attributes, and no methods."""
 
@@ -41,7 +45,7 @@ class _NumpyUnpickler(pickle.Unpickler):
         if (module, name) == ("argparse", "Namespace"):
             return _Arguments
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(
+            raise _RefusedImport(
                 f"it wants to import {module}.{name}, and only numpy arrays are read from pickles"
             )
         # numpy renamed `core` in 2.0 and warns at the old name.
@@ -62,9 +66,7 @@ def load_pickles(path: str | Path) -> list[Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged, or a pickle wants to import anything but numpy's arrays.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    path = readable(path, "a pickle")
     stream = io.BytesIO(path.read_bytes())
     size = stream.getbuffer().nbytes
     objects = []
@@ -73,9 +75,8 @@ def load_pickles(path: str | Path) -> list[Any]:
         while stream.tell() < size:
             objects.append(_NumpyUnpickler(stream).load())
     except Exception as error:
-        raise ValueError(f"{path}: refused as a pickle: {error}") from error
-    if not objects:
-        raise ValueError(f"{path}: refused as a pickle: the file is empty")
+        reason = str(error) if isinstance(error, _RefusedImport) else "it is damaged or truncated"
+        raise ValueError(f"{path}: refused as a pickle: {reason}") from error
     return objects
 
 

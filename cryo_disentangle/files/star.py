@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from gemmi import cif
 
-from cryo_disentangle.files.paths import MissingColumnError, replacing
+from cryo_disentangle.files.paths import MissingColumnError, readable, replacing
 from cryo_disentangle.files.star_syntax import Block, Loop, StarSyntaxError, read_rows, scan
 
 __all__ = ["Column", "StarTable", "read_star", "write_star"]
@@ -164,9 +164,7 @@ def read_star(path: str | Path) -> dict[str, StarTable]:
         FileNotFoundError: If there is no such file.
         ValueError: If the syntax is broken, a block name is repeated, or there is no table.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    path = readable(path, "a STAR file")
     try:
         blocks = scan(path)
     except StarSyntaxError as error:

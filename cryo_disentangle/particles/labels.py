@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from cryo_disentangle.files import read_archive
 
 __all__ = ["ParticleLabels", "read_labels"]
 
@@ -74,9 +74,7 @@ def read_labels(path: str | Path) -> ParticleLabels:
             another shape, another length than the others, or a value that makes no sense.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    arrays = _read_arrays(path)
+    arrays = read_archive(path, _NAMES, "labels")
     lengths = {name: len(_numeric(array, name, path)) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
@@ -88,22 +86,6 @@ def read_labels(path: str | Path) -> ParticleLabels:
     labels = ParticleLabels(**values)
     _check_kelvin(labels.temperature, path)
     return labels
-
-
-def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Reads those arrays of an archive that are labels."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: labels must be an .npz archive, and the file is none")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            present = sorted(archive.files)
-            arrays = {name: archive[name] for name in _NAMES if name in present}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: labels cannot be read: {error}") from error
-    if not arrays:
-        expected = ", ".join(_NAMES)
-        raise ValueError(f"{path}: one or more of {expected} expected, found {present}")
-    return arrays
 
 
 def _numeric(array: npt.NDArray[Any], name: str, path: Path) -> npt.NDArray[Any]:

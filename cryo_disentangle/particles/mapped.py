@@ -37,6 +37,12 @@ class MappedImages:
         self.headers = list(headers)
         self.box_size = self.headers[0].shape[2]
         for header in self.headers:
+            if header.is_volume:
+                raise ValueError(
+                    f"{header.path}: 3-D volume(s) of {' x '.join(map(str, header.shape))} (space "
+                    f"group {header.space_group}), expected images; if it is a stack of images, "
+                    f"say so by space group 0 and mz = 1 in its header"
+                )
             _, rows, columns = header.shape
             if rows != columns or rows % 2:
                 raise ValueError(

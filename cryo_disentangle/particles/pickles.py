@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import load_pickles, write_pickles
+from cryo_disentangle.files import load_pickles, map_array, readable, write_pickles
 
 __all__ = [
     "read_ctf",
@@ -108,9 +108,7 @@ def read_indices(path: str | Path) -> npt.NDArray[np.int64]:
         FileNotFoundError: If there is no such file.
         ValueError: If they are not integers in one dimension.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    path = readable(path, "indices")
     try:
         values = np.asarray(_read_any(path))
     except ValueError as error:
@@ -127,8 +125,7 @@ def _read_any(path: Path) -> object:
     """Reads an array by the file's suffix."""
     match path.suffix.lower():
         case ".npy":
-            with path.open("rb") as file:
-                return np.load(file, allow_pickle=False)
+            return np.array(map_array(path, "an array of indices"))
         case ".txt":
             return np.array(path.read_text(encoding="utf-8").split(), dtype=np.int64)
     return load_pickles(path)[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import MrcHeader, read_mrc_header
+from cryo_disentangle.files import MrcHeader, read_mrc_header, readable
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
 from cryo_disentangle.particles.locating import locate
 from cryo_disentangle.particles.mapped import MappedImages
@@ -112,8 +112,7 @@ def open_source(
         FileNotFoundError: If a file is missing.
         ValueError: If the suffix is unknown or a file is damaged.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    path = readable(path, "a particle file")
     if datadir is not None and not datadir.is_dir():
         raise FileNotFoundError(f"datadir {datadir}: no such folder")
     folder = path.parent if datadir is None else datadir
@@ -133,6 +132,12 @@ def open_source(
 
 def _from_stacks(path: Path, headers: list[MrcHeader]) -> ParticleSource:
     """All images of whole stacks, in order."""
+    for header in headers:
+        if header.is_cube and header.path.suffix.lower() != ".mrcs":
+            raise ValueError(
+                f"{header.path}: {' x '.join(map(str, header.shape))} voxels may be a 3-D map as "
+                f"well as a stack of images; name it .mrcs if it is a stack"
+            )
     counts = [header.shape[0] for header in headers]
     return ParticleSource(
         path,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cryo_disentangle.files import read_tensors
 from cryo_disentangle.imaging import (
     FourierDisc,
     desymmetrize,
@@ -130,9 +131,7 @@ class LearnedMolecule:
         """Takes the decoder's weights from a checkpoint."""
         if not isinstance(self.decoder, torch.nn.Module):
             raise ValueError(f"{checkpoint}: the decoder is no network that could be loaded")
-        if not checkpoint.is_file():
-            raise FileNotFoundError(f"{checkpoint}: no such file")
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        content = read_tensors(checkpoint, "a checkpoint")
         state = content.get("state_dict", content)
         own = {
             k.removeprefix(self.prefix): v for k, v in state.items() if k.startswith(self.prefix)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from cryo_disentangle.files import read_archive
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.quantiles import laplace_quantile, tabulated_quantile
 
@@ -257,10 +257,7 @@ class FactorPath:
         Raises:
             ValueError: If the file lacks the key, or the array has no two dimensions.
         """
-        with np.load(file, allow_pickle=False) as archive:
-            if key not in archive:
-                raise ValueError(f"{file}: key {key!r} expected, found {sorted(archive.files)}")
-            points = archive[key]
+        points = read_archive(file, [key], "points of a path")[key]
         if points.ndim != 2:
             raise ValueError(f"{file}, key {key!r}: shape (P, K) expected, found {points.shape}")
         return cls(points.tolist(), spread)

@@ -11,6 +11,7 @@ import roma
 import torch
 from torch import Tensor
 
+from cryo_disentangle.files import read_archive
 from cryo_disentangle.particles import (
     ctf_from_cryosparc,
     ctf_from_star,
@@ -55,12 +56,7 @@ def read_array(file: Path, key: str) -> npt.NDArray[Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If it lacks the key, or the array holds anything but finite numbers.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file")
-    with np.load(file, allow_pickle=False) as archive:
-        if key not in archive:
-            raise ValueError(f"{file}: key {key!r} expected, found {sorted(archive.files)}")
-        array: npt.NDArray[Any] = archive[key]
+    array = read_archive(file, [key], "a table")[key]
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise ValueError(f"{file}, key {key!r}: finite numbers expected, found others")
     return array

@@ -63,7 +63,10 @@ def _latents(settings: dict[str, Any], **arrays: Any) -> None:
         (lambda s: _latents(s, z=np.zeros((159, 2))), "each of 160 particles expected, found 159"),
         (lambda s: _latents(s, z=np.zeros(160)), r"z must be numbers of shape \(N, Z\)"),
         (lambda s: _latents(s, z=np.full((160, 1), np.nan)), "z must be finite, row 0 is not"),
-        (lambda s: _latents(s, y=np.zeros((160, 2))), "an array named z expected, found y"),
+        (
+            lambda s: _latents(s, y=np.zeros((160, 2))),
+            "one or more of z, log_variance expec",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_runs(

@@ -175,6 +175,82 @@ def test_volume_round_trip(tmp_path: Path) -> None:
     assert mrcfile.validate(path)
 
 
+def _edited(path: Path, changes: dict[str, object]) -> Path:
+    """A stack of 3 images of 4 x 4 px whose header has other values."""
+    with mrcfile.new(path, overwrite=True) as file:
+        file.set_data(np.arange(48, dtype=np.float32).reshape(3, 4, 4))
+        for name, value in changes.items():
+            file.header[name] = value
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nz": 2}, r"longer than its header: 1216 bytes, .* 1152 .*1 more sections"),
+        ({"nz": 4}, r"truncated: 1216 bytes, the header announces 1280"),
+        ({"nz": 0}, r"announces no section \(nz = 0\), .*stopped.* room for 3 sections of 4 x 4"),
+        ({"nz": -1}, r"announces no section \(nz = -1\)"),
+        ({"nx": 0}, "not an MRC file: the header has mode 2 and size 0 x 4 x 3"),
+        ({"nsymbt": 80}, "truncated: 1216 bytes, the header announces 1296"),
+        ({"mode": 101}, "MRC mode 101 is not supported, expected 0, 1, 2, 6 or 12"),
+        ({"mode": 16}, "MRC mode 16 is not supported"),
+        ({"mode": 77}, "not an MRC file: the header has mode 77"),
+    ],
+)
+def test_headers_that_disagree_with_the_file_are_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    path = _edited(tmp_path / "x.mrcs", changes)
+    with pytest.raises(ValueError, match=rf"x\.mrcs: (the header )?{message}") as caught:
+        read_mrc_header(path)
+    assert len(str(caught.value)) < 400
+
+
+def test_killed_writers_and_bytes_at_the_end_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.mrcs"
+    path.write_bytes(bytes(5000))
+    with pytest.raises(ValueError, match=r"x\.mrcs: the header is all zeros, .* stopped"):
+        read_mrc_header(path)
+    _edited(path, {}).write_bytes(path.read_bytes() + b"end")
+    with pytest.warns(UserWarning, match=r"x\.mrcs: 3 bytes after the last section are not read"):
+        assert read_mrc_header(path).shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(("flags", "kind"), [(0, "u1"), (1, "i1"), (16, "u1"), (17, "i1")])
+def test_bytes_are_signed_as_the_stamp_of_imod_says(
+    tmp_path: Path, flags: int, kind: str, big: bool
+) -> None:
+    path = tmp_path / "x.mrcs"
+    stored = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
+    with mrcfile.new(path) as file:
+        file.set_data(stored.view(np.int8))
+    if big:
+        _swap_bytes(path, stored)
+    content = bytearray(path.read_bytes())
+    content[152:160] = np.array([1146047817, flags], dtype=">i4" if big else "<i4").tobytes()
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_volume(path)[0], stored.view(kind).astype(np.float32))
+
+
+def test_bytes_without_a_stamp_are_signed_unless_the_header_contradicts(tmp_path: Path) -> None:
+    path = tmp_path / "x.mrcs"
+    with mrcfile.new(path) as file:
+        file.set_data(np.full((2, 4, 4), -3, dtype=np.int8))
+    assert (read_volume(path)[0] == -3).all()
+    with mrcfile.open(path, "r+") as file:
+        file.header.dmin, file.header.dmax = 0, 253
+    with pytest.raises(ValueError, match=r"bytes .* are signed, .* values from 0 to 253; convert"):
+        read_mrc_header(path)
+
+
+@pytest.mark.parametrize("cell", [0, -4, np.nan, np.inf])
+def test_pixel_sizes_that_make_no_sense_are_not_known(tmp_path: Path, cell: float) -> None:
+    path = _edited(tmp_path / "x.mrcs", {"cella": (cell, cell, cell)})
+    assert read_mrc_header(path).pixel_size is None
+
+
 @pytest.mark.parametrize("axes", list(permutations((1, 2, 3))))
 def test_any_order_of_axes_gives_the_same_map(tmp_path: Path, axes: tuple[int, ...]) -> None:
     volume = np.random.default_rng(0).standard_normal((4, 6, 8), dtype=np.float32)

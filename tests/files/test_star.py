@@ -119,7 +119,7 @@ def test_a_table_without_a_loop_has_one_row(tmp_path: Path) -> None:
     [
         ("data_a\nloop_\n_x\n_y\n1 2 3\n", r"x\.star: not a readable STAR file: "),
         ("data_a\n_x 1\ndata_a\n_x 2\n", r"x\.star: not a readable STAR file: .*duplicate"),
-        ("", r"x\.star: no table with rows"),
+        ("", r"x\.star: the file is empty, expected a STAR file"),
         ("data_a\n", r"x\.star: no table with rows"),
         ("data_a\nloop_\n_x\n", r"x\.star: no table with rows"),
     ],

@@ -137,20 +137,9 @@ def test_odd_cs_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.cs"
     with pytest.raises(FileNotFoundError, match=r"x\.cs: no such file"):
         CryosparcParticles(path)
-    path.write_bytes(b"not numpy at all")
-    with pytest.raises(ValueError, match=r"x\.cs: not a readable \.cs file"):
-        CryosparcParticles(path)
-    with path.open("wb") as file:
-        np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"x\.cs: not a readable \.cs file: .*Python objects"):
-        CryosparcParticles(path)
     with path.open("wb") as file:
         np.save(file, np.zeros((4, 3)))
     with pytest.raises(ValueError, match=r"one-dimensional structured array, found dtype float64"):
-        CryosparcParticles(path)
-    with path.open("wb") as file:
-        np.savez(file, a=np.zeros(3))
-    with pytest.raises(ValueError, match=r"structured array, found an archive"):
         CryosparcParticles(path)
     with pytest.raises(ValueError, match=r"x\.cs: no rows"):
         CryosparcParticles(_cs(path, [("blob/idx", "u4")], rows=0))

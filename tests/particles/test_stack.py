@@ -343,3 +343,29 @@ def test_poses_at_hand_are_in_pixels() -> None:
     few = Pose(known.rotation[:5])
     with pytest.raises(ValueError, match="poses: 5 rows, expected one for each image: 24"):
         ParticleStack.open(files[0], poses=few)
+
+
+def test_volumes_are_no_stacks_of_images(tmp_path: Path) -> None:
+    cube = np.random.default_rng(0).standard_normal((8, 8, 8), dtype=np.float32)
+    with mrcfile.new(tmp_path / "map.mrcs") as file:
+        file.set_data(cube)
+    with pytest.raises(ValueError, match=r"map\.mrcs: 3-D volume\(s\) of 8 x 8 x 8"):
+        ParticleStack.open(tmp_path / "map.mrcs")
+    write_star(tmp_path / "x.star", {"particles": {"_rlnImageName": ["map.mrcs"] * 2}})
+    with pytest.raises(ValueError, match=r"map\.mrcs: 3-D volume\(s\)"):
+        ParticleStack.open(tmp_path / "x.star")
+    with mrcfile.new(tmp_path / "many.mrc") as file:
+        file.set_data(np.zeros((2, 4, 4, 4), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"many\.mrc: 3-D volume\(s\) .*space group 401"):
+        ParticleStack.open(tmp_path / "many.mrc")
+    # cryoSPARC's maps and stacks have the same header.
+    for name in ("map.mrc", "stack.mrcs"):
+        with mrcfile.new(tmp_path / name) as file:
+            file.set_data(cube)
+            file.header.ispg = 0
+    with pytest.raises(ValueError, match=r"map\.mrc: 8 x 8 x 8 voxels may be a 3-D map as well"):
+        ParticleStack.open(tmp_path / "map.mrc")
+    assert len(ParticleStack.open(tmp_path / "stack.mrcs")) == 8
+    with MrcsWriter(tmp_path / "ours.mrc", 8, 1.0) as writer:
+        writer.write(cube)
+    assert len(ParticleStack.open(tmp_path / "ours.mrc")) == 8

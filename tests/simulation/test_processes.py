@@ -70,7 +70,7 @@ def test_points_of_a_path_are_on_it_and_evenly_spread() -> None:
 def test_a_path_is_read_from_a_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", points=[[0.0, 1.0], [2.0, 3.0]], flat=[1.0, 2.0])
     assert FactorPath.from_file(tmp_path / "p.npz", "points").points == [[0.0, 1.0], [2.0, 3.0]]
-    with pytest.raises(ValueError, match=r"key 'x' expected, found \['flat', 'points'\]"):
+    with pytest.raises(ValueError, match=r"an array named x expected, found \['flat', 'points'\]"):
         FactorPath.from_file(tmp_path / "p.npz", "x")
     with pytest.raises(ValueError, match=r"shape \(P, K\) expected, found \(2,\)"):
         FactorPath.from_file(tmp_path / "p.npz", "flat")
