@@ -316,7 +316,7 @@ def test_pixel_sizes_that_differ_are_told(files: Files) -> None:
 def test_odd_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.mrcs: no such file"):
         ParticleStack.open(tmp_path / "none.mrcs")
-    (tmp_path / "x.tif").touch()
+    (tmp_path / "x.tif").write_bytes(b"II")
     with pytest.raises(ValueError, match=r"x\.tif: unknown kind of particle file, expected \.mrcs"):
         ParticleStack.open(tmp_path / "x.tif")
     (tmp_path / "x.txt").write_text("\n\n")
