@@ -15,7 +15,7 @@ from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.epoch_callback import EpochCallback
 from cryo_disentangle.callbacks.run_particles import all_batches
 from cryo_disentangle.interop import CryoDRGNWriter
-from cryo_disentangle.judgement import infer_rows
+from cryo_disentangle.judgement import infer_particles
 
 __all__ = ["CryoDRGNExport"]
 
@@ -64,8 +64,10 @@ class CryoDRGNExport(EpochCallback):
         """Infers all particles, each process its share, and writes from the first process."""
         mine: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None = None
         with self.failing_softly("latents"):
-            found = infer_rows(model, all_batches(trainer, self._adapter))
-            mine = found.rows, np.stack([found.mean, found.log_variance])
+            found = infer_particles(model.infer, all_batches(trainer, self._adapter))
+            if found.index is not None and found.log_variance is not None:
+                latents = torch.stack([found.mean, found.log_variance])
+                mine = found.index.numpy(), latents.numpy()
         # Every process gets here, whatever happened to its share.
         shares = _gather(mine)
         if not trainer.is_global_zero:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.epoch_callback import EpochCallback
 from cryo_disentangle.callbacks.run_particles import held_out_samples
-from cryo_disentangle.judgement.identifiability import judge_identifiability
+from cryo_disentangle.judgement import infer_particles, judge_identifiability
 
 __all__ = ["IdentifiabilityCheck"]
 
@@ -67,10 +68,15 @@ class IdentifiabilityCheck(EpochCallback):
         if not trainer.is_global_zero:
             return
         with self.failing_softly("judgement of identifiability"):
-            samples = held_out_samples(trainer, self._adapter, self.particles)
+            samples = iter(held_out_samples(trainer, self._adapter, self.particles))
+            first = next(samples, None)
+            # Others are not inferred for nothing.
+            if first is None or not ("temperature" in first or first["index"].ndim == 2):
+                return
+            particles = infer_particles(model.infer, itertools.chain([first], samples))
             scores = {
                 f"identifiability/{name}/{key}": value
-                for name, judgement in judge_identifiability(model, samples).items()
+                for name, judgement in judge_identifiability(particles).items()
                 for key, value in judgement.scores.items()
             }
             # The last look may come when modules can't log any more.

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import numpy.typing as npt
+import torch
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 
@@ -24,7 +25,7 @@ from cryo_disentangle.drawing import (
     draw_metrics,
     draw_turning,
 )
-from cryo_disentangle.judgement.inferred import infer_rows
+from cryo_disentangle.judgement import infer_particles
 from cryo_disentangle.particles import read_labels
 from cryo_disentangle.types import ParticleBatch
 
@@ -124,11 +125,12 @@ class LatentFigures(EpochCallback):
         with self.failing_softly("look at held-out particles"):
             held_out = held_out_batches(trainer, self._adapter, self.particles)
             turned, batches = _some(held_out, _TURNED)
-            rows = infer_rows(model, batches)
-            factors = rows.factors if self._factors is None else self._factors[rows.rows]
-            drawings["latents"] = lambda: draw_by_factor(rows, factors)
+            rows = infer_particles(model.infer, batches)
+            if self._factors is not None and rows.index is not None:
+                rows = rows.with_labels(factors=torch.from_numpy(self._factors)[rows.index])
+            drawings["latents"] = lambda: draw_by_factor(rows)
             drawings["poses"] = lambda: draw_by_pose(rows)
-            drawings["factors"] = lambda: draw_matching(rows, factors)
+            drawings["factors"] = lambda: draw_matching(rows)
             drawings["drift"] = lambda: draw_turning(model, turned, rows)
         for name, draw in drawings.items():
             with self.failing_softly(f"picture of {name}"):

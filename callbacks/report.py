@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -15,46 +15,53 @@ from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from sklearn.linear_model import LinearRegression
-from torch import Tensor
+from torch import Tensor, nn
 
 from cryo_disentangle import drawing
+from cryo_disentangle.adapters import ModelAdapter, adapt
+from cryo_disentangle.callbacks.run_particles import first_particles, held_out_samples
 from cryo_disentangle.files import read_mrc_header, read_volume, replacing
-from cryo_disentangle.imaging import (
-    desymmetrize,
-    fourier_shell_correlation,
-    inverse_hartley2,
-    lattice_frequencies,
-    resolution_at,
-    shift_hartley,
+from cryo_disentangle.imaging import fourier_shell_correlation, resolution_at
+from cryo_disentangle.judgement import (
+    ImagedModel,
+    InferredParticles,
+    Measurement,
+    describe_coordinates,
+    infer_particles,
+    judge,
+    judge_identifiability,
+    measure_images,
+    measure_leaks,
+    measure_truth,
 )
-from cryo_disentangle.judgement.identifiability import judge_identifiability
+from cryo_disentangle.judgement.image_scores import reads_images
 from cryo_disentangle.protocols import EvaluatesVolumes, LatentImageModel
 from cryo_disentangle.traversals import representative_latents
-from cryo_disentangle.types import ParticleBatch, Pose, flatten_particles
+from cryo_disentangle.types import ParticleBatch, flatten_particles
 
 __all__ = ["RunReport"]
 
 _IMAGES, _VOLUMES = 6, 6
-
-
-class _Latents(NamedTuple):
-    """Latents of N particles and, where poses are known, the rotations they are seen from."""
-
-    rows: npt.NDArray[np.int64]
-    mean: npt.NDArray[np.float32]
-    log_variance: npt.NDArray[np.float32]
-    rotation: npt.NDArray[np.float32] | None
+# Particles that are imaged again: an epoch's end is to take seconds.
+_IMAGED = 512
+_NUMBERS = {
+    "latent coordinates in use": ("conformations", "coordinates_in_use"),
+    "R² of z from the pose (linear)": ("pose_leak", "pose_leak_linear_r2"),
+    "R² of z from the pose (nonlinear)": ("pose_leak", "pose_leak_nonlinear_r2"),
+    "share of z that is noise of images": ("redrawn_noise", "noise_normalized"),
+    "R² of true factors from z (linear)": ("truth", "r2_linear"),
+}
 
 
 class RunReport(Callback):
     """Ends a training run with a table on the screen and pictures in ``<run>/report``.
 
     The table (also ``report.json``) says how well held-out images are reconstructed, how many
-    latent coordinates are in use, how much of the latents a linear map can tell from the viewing
-    direction, and, where they are given, how well true factors can be read from the latents and how
-    well the mean volume agrees with a reference. Where particles have temperatures, or come as
-    pairs of frames, it also says in words whether these make single latent coordinates meaningful.
+    latent coordinates are in use, how much of the latents can be told from the viewing direction,
+    how much is the noise of images, and, where they are given, how well true factors can be read
+    from the latents and how well the mean volume agrees with a reference; and the verdict says in
+    words what z encodes (`judge`). Where particles have temperatures, or come as pairs of frames,
+    it also says whether these make single latent coordinates meaningful.
 
     Args:
         reference_volume: MRC file of the true density, for the Fourier shell correlation.
@@ -154,35 +161,27 @@ class RunReport(Callback):
         steps, train_loss, val_loss = zip(*self._curve, strict=True)
         _save(drawing.draw_curves(steps, train_loss, val_loss), folder / "learning_curve.png")
 
-        samples = _held_out(trainer, module, self.particles)
+        samples = list(held_out_samples(trainer, ModelAdapter(), self.particles))
+        particles = infer_particles(model.infer, samples)
+        if self.truth is not None and particles.index is not None:
+            factors = torch.from_numpy(np.load(self.truth)["factors"])[particles.index]
+            particles = particles.with_labels(factors=factors)
         batches = [flatten_particles(batch) for batch in samples]
-        latents = _infer(model, batches)
-        active = np.exp(latents.log_variance).mean(axis=0) < 0.5
-        rows["latent coordinates in use"] = float(active.sum())
-        colours, names = [], []
-        if latents.rotation is not None:
-            inputs = latents.rotation.reshape(len(latents.rotation), 9)
-            rows["R² of z from the pose (linear)"] = _linear_r2(inputs, latents.mean)
-            tilt = np.degrees(np.arccos(np.clip(latents.rotation[:, 2, 2], -1, 1)))
-            colours.append(tilt)
-            names.append("tilt of the viewing direction (°)")
-        if self.truth is not None:
-            factors = np.load(self.truth)["factors"][latents.rows]
-            rows["R² of true factors from z (linear)"] = _linear_r2(latents.mean, factors)
-            colours += list(factors.T)
-            names += [f"true factor {k + 1}" for k in range(factors.shape[1])]
-
-        chosen = representative_latents(latents.mean, _VOLUMES)
+        rows |= _judge(model, particles, batches, held_out=bool(trainer.val_dataloaders))
+        latents = particles.mean.numpy()
+        chosen = representative_latents(latents, min(_VOLUMES, len(latents)))
+        colours = _colours(particles)
         if colours:
-            figure = drawing.draw_latents(latents.mean, np.stack(colours, 1), names, chosen)
+            columns = np.stack(list(colours.values()), 1)
+            figure = drawing.draw_latents(latents, columns, list(colours), chosen)
             _save(figure, folder / "latents.png")
         if isinstance(module, EvaluatesVolumes):
-            rows |= self._evaluate_volumes(module, chosen, latents.mean.mean(axis=0), folder)
+            rows |= self._evaluate_volumes(module, chosen, latents.mean(axis=0), folder)
             if "images" in batches[0]:
-                observed, rendered = _reconstructions(model, batches[0])
-                figure = drawing.draw_images(observed, rendered, module.pixel_size)
+                few = first_particles(batches[0], _IMAGES)
+                figure = drawing.draw_reconstructions(model, few, module.pixel_size)
                 _save(figure, folder / "reconstructions.png")
-        return rows | _identifiability(model, samples)
+        return rows
 
     def _evaluate_volumes(
         self,
@@ -210,73 +209,41 @@ class RunReport(Callback):
         }
 
 
-def _held_out(trainer: L.Trainer, module: L.LightningModule, count: int) -> list[ParticleBatch]:
-    """Batches of held-out particles (of all, where none are held out), at most ``count``."""
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    loader = data.val_dataloader() or data.predict_dataloader()
-    batches: list[ParticleBatch] = []
-    seen = 0
-    for batch in loader:
-        batches.append(module.transfer_batch_to_device(batch, module.device, 0))
-        seen += batch["index"].numel()
-        if seen >= count:
-            break
-    return batches
-
-
-def _identifiability(
-    model: LatentImageModel, samples: list[ParticleBatch]
+def _judge(
+    model: LatentImageModel,
+    particles: InferredParticles,
+    batches: list[ParticleBatch],
+    *,
+    held_out: bool,
 ) -> dict[str, float | str]:
-    """What times and temperatures of the particles say of the latents, in numbers and words."""
+    """The judge's numbers and words."""
+    found = Measurement()
+    for score in (measure_leaks, describe_coordinates, measure_truth):
+        score(found, particles)
+    imaged = ImagedModel(adapt(cast("nn.Module", model)), reads_images(model))
+    measure_images(found, imaged, batches[: max(1, _IMAGED // len(batches[0]["index"]))])
     rows: dict[str, float | str] = {}
-    for name, judgement in judge_identifiability(model, samples).items():
-        for score, value in judgement.scores.items():
-            rows[f"{name}, {score.replace('_', ' ')}"] = value
+    for name, (group, key) in _NUMBERS.items():
+        if key in found.scores.get(group, {}):
+            rows[name] = found.scores[group][key].value
+    for name, judgement in judge_identifiability(particles).items():
+        rows |= {f"{name}, {key.replace('_', ' ')}": v for key, v in judgement.scores.items()}
         rows[f"{name}, verdict"] = judgement.words
+    verdict = judge(found.scores, "held-out" if held_out else "training")
+    rows["verdict"] = " ".join([verdict.headline, *verdict.reasons])
     return rows
 
 
-def _infer(model: LatentImageModel, batches: list[ParticleBatch]) -> _Latents:
-    parts = [model.infer(batch) for batch in batches]
-    known = "rotation" in batches[0]
-    return _Latents(
-        rows=torch.cat([batch["index"] for batch in batches]).cpu().numpy(),
-        mean=torch.cat([part.mean for part in parts]).cpu().numpy(),
-        log_variance=torch.cat([part.log_variance for part in parts]).cpu().numpy(),
-        rotation=torch.cat([batch["rotation"] for batch in batches]).cpu().numpy()
-        if known
-        else None,
-    )
-
-
-def _linear_r2(inputs: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> float:
-    """R² on odd rows of a linear map fitted on even ones; the mean over targets that vary, or 0."""
-    targets = targets[:, targets.std(axis=0) > 0]
-    if not targets.size:  # as conformations in a warm-up
-        return 0.0
-    fit = LinearRegression().fit(inputs[::2], targets[::2])
-    residual = np.square(targets[1::2] - fit.predict(inputs[1::2])).mean(axis=0)
-    return float((1 - residual / targets[1::2].var(axis=0)).mean())
-
-
-def _reconstructions(
-    model: LatentImageModel, batch: ParticleBatch
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """A few centred particles and the model's images of them, (N, D, D) each."""
-    tensors = cast(dict[str, Tensor], batch)
-    few = cast(ParticleBatch, {name: value[:_IMAGES] for name, value in tensors.items()})
-    inference = model.infer(few)
-    pose = inference.pose or Pose(few["rotation"])
-    rendered = model.generate(inference.mean, Pose(pose.rotation), few)
-    images = few["images"]
-    if "translation" in few:
-        frequencies = lattice_frequencies(images.shape[-1] - 1).to(images.device)
-        shifted = shift_hartley(images.flatten(1), frequencies, few["translation"])
-        images = shifted.view_as(images)
-    observed, reconstructed = (
-        inverse_hartley2(desymmetrize(value)).cpu().numpy() for value in (images, rendered)
-    )
-    return observed, reconstructed
+def _colours(particles: InferredParticles) -> dict[str, npt.NDArray[np.floating]]:
+    """What colours the latents, by name."""
+    colours: dict[str, npt.NDArray[np.floating]] = {}
+    if particles.rotation is not None:
+        height = particles.rotation[:, 2, 2].clamp(-1, 1)
+        colours["tilt of the viewing direction (°)"] = height.acos().rad2deg().numpy()
+    if particles.factors is not None:
+        for k, factor in enumerate(particles.factors.T, start=1):
+            colours[f"true factor {k}"] = factor.numpy()
+    return colours
 
 
 def _save(figure: Figure, path: Path) -> None:

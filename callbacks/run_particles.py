@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from cryo_disentangle.adapters import ModelAdapter
 from cryo_disentangle.types import ParticleBatch, flatten_particles, observation
 
-__all__ = ["all_batches", "held_out_batches", "held_out_samples"]
+__all__ = ["all_batches", "first_particles", "held_out_batches", "held_out_samples"]
 
 
 def held_out_batches(
@@ -37,7 +37,7 @@ def held_out_batches(
     """
     seen = 0
     for batch in _particles(trainer, adapter, _validation_loader(trainer) or _all_loader(trainer)):
-        yield _finite(_first(batch, count - seen))
+        yield _finite(first_particles(batch, count - seen))
         seen += len(batch["index"])
         if seen >= count:
             return
@@ -153,7 +153,15 @@ def _finite(batch: ParticleBatch) -> ParticleBatch:
     return cast(ParticleBatch, {name: value[finite] for name, value in tensors.items()})
 
 
-def _first(batch: ParticleBatch, count: int) -> ParticleBatch:
-    """The first particles of a batch."""
+def first_particles(batch: ParticleBatch, count: int) -> ParticleBatch:
+    """Takes the first particles of a batch.
+
+    Args:
+        batch: Single particles.
+        count: How many, at most.
+
+    Returns:
+        Their batch.
+    """
     tensors = cast(dict[str, Tensor], batch)
     return cast(ParticleBatch, {name: value[:count] for name, value in tensors.items()})

@@ -18,7 +18,7 @@ from cryo_disentangle.callbacks.epoch_callback import EpochCallback
 from cryo_disentangle.callbacks.run_particles import held_out_batches
 from cryo_disentangle.drawing import draw_traversals
 from cryo_disentangle.imaging import desymmetrize, inverse_hartley2
-from cryo_disentangle.judgement.inferred import infer_rows
+from cryo_disentangle.judgement import infer_particles
 from cryo_disentangle.protocols import EvaluatesVolumes
 from cryo_disentangle.traversals import structure_writer, traversal_latents, write_series
 from cryo_disentangle.types import ParticleBatch, Pose
@@ -106,7 +106,8 @@ class TraversalVolumes(EpochCallback):
         with self.failing_softly("traversal"):
             batches = held_out_batches(trainer, self._adapter, self.particles)
             first = next(batches)
-            means = infer_rows(model, itertools.chain([first], batches)).mean
+            held_out = itertools.chain([first], batches)
+            means = infer_particles(model.infer, held_out).mean.numpy()
             paths = traversal_latents(means, self.steps, self.percentiles)
             folder = Path(trainer.default_root_dir, "traversals", f"epoch_{epoch:03d}")
             folder.mkdir(parents=True, exist_ok=True)

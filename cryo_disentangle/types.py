@@ -177,6 +177,7 @@ class ParticleBatch(_Indexed, total=False):
         information: Information vectors, shape (B, K), in place of images.
         precision: Precision matrices, shape (B, K, K): how each particle was imaged.
         index: Row of each particle in its stack, shape (B,), int64.
+        position: Place of each among the particles of a finished run, shape (B,), int64.
         rotation: Shape (B, 3, 3), as in `Pose`.
         translation: Shape (B, 2) in pixels, as in `Pose`.
         ctf: Shape (B, 9), cryoDRGN's columns: box size (px), pixel size (Å) at that box, defocus U
@@ -192,6 +193,7 @@ class ParticleBatch(_Indexed, total=False):
     images: Tensor
     information: Tensor
     precision: Tensor
+    position: Tensor
     rotation: Tensor
     translation: Tensor
     ctf: Tensor

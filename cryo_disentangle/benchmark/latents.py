@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from cryo_disentangle.evaluation.readings import fit_independent
-from cryo_disentangle.evaluation.runs import Latents
 from cryo_disentangle.files import read_archive, replacing
+from cryo_disentangle.judgement import InferredParticles
+from cryo_disentangle.judgement.components import fit_independent
 from cryo_disentangle.networks import LinearReadout
 from cryo_disentangle.particles import read_latents
 
@@ -39,7 +38,7 @@ def find_latents(folder: Path) -> Path:
     return found[0]
 
 
-def read_stored(path: Path, count: int) -> Latents:
+def read_stored(path: Path, count: int) -> InferredParticles:
     """Reads latents of a whole stack.
 
     Args:
@@ -61,8 +60,7 @@ def read_stored(path: Path, count: int) -> Latents:
         raise ValueError(
             f"{path}: a row for each of {count} particles expected, found {len(mean)} rows"
         )
-    stored = None if log_variance is None else log_variance.astype(np.float32)
-    return Latents(mean.astype(np.float32), stored)
+    return InferredParticles.of(mean, log_variance)
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -82,28 +80,28 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     return found["z"], found.get("log_variance")
 
 
-def write_stored(path: Path, latents: Latents) -> None:
+def write_stored(path: Path, latents: InferredParticles) -> None:
     """Writes latents as `read_stored` reads them.
 
     Args:
         path: ``z.npz``.
-        latents: Latents of all particles.
+        latents: InferredParticles of all particles.
 
     Raises:
         OSError: If the file can't be written.
     """
-    arrays = {"z": latents.mean}
+    arrays = {"z": latents.mean.numpy()}
     if latents.log_variance is not None:
-        arrays["log_variance"] = latents.log_variance
+        arrays["log_variance"] = latents.log_variance.numpy()
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def read_linearly(latents: Latents, kind: str) -> Latents:
+def read_linearly(latents: InferredParticles, kind: str) -> InferredParticles:
     """Reads components of latents.
 
     Args:
-        latents: Latents of all particles, shape (N, Z).
+        latents: InferredParticles of all particles, shape (N, Z).
         kind: ``pca`` or ``ica``.
 
     Returns:
@@ -112,6 +110,6 @@ def read_linearly(latents: Latents, kind: str) -> Latents:
     Raises:
         ValueError: If the latents have no components, as where all are the same.
     """
-    mean = torch.from_numpy(latents.mean)
+    mean = latents.mean
     reading = LinearReadout.pca(mean) if kind == "pca" else fit_independent(mean)
-    return Latents(reading(mean).detach().numpy(), None)
+    return InferredParticles.of(reading(mean))

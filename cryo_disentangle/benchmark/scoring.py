@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cryo_disentangle.adapters import adapt
 from cryo_disentangle.benchmark.cells import Cell
 from cryo_disentangle.benchmark.latents import (
     find_latents,
@@ -24,11 +23,13 @@ from cryo_disentangle.benchmark.latents import (
     write_stored,
 )
 from cryo_disentangle.benchmark.restarts import Restart, best_restart
-from cryo_disentangle.evaluation import DataFiles, FinishedRun, Latents, open_run
-from cryo_disentangle.evaluation.scores import Measurement
+from cryo_disentangle.evaluation import DataFiles, FinishedRun, open_run
+from cryo_disentangle.evaluation.evaluation import Sample
+from cryo_disentangle.evaluation.evaluation import measure as measure_run
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder
+from cryo_disentangle.judgement import InferredParticles
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.particles import ParticleData, PreparedData, Preprocessing
@@ -66,7 +67,7 @@ def score_cell(folder: Path) -> None:
 
 def measure(
     run: FinishedRun, stack: Path, held_out: int
-) -> tuple[dict[str, float], dict[str, str], Latents]:
+) -> tuple[dict[str, float], dict[str, str], InferredParticles]:
     """Measures a run on the last particles of a stack.
 
     Args:
@@ -85,7 +86,6 @@ def measure(
     factors = source.stack.labels.factors
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.module.to(device)
-    model = adapt(run.module) if run.stored is None else None
     particles = Particles(run, _BATCH_SIZE, device, factors)
     if len(particles) != len(source.stack):
         raise ValueError(
@@ -94,17 +94,16 @@ def measure(
         )
     chosen: npt.NDArray[np.int64] = np.arange(len(particles) - held_out, len(particles))
     with show_progress(None) as progress, evaluating(run.module):
-        rows = infer_all(run, model, particles, progress)
-        truth = None if model is None else _true_generator(source, run)
-        measured = Measurement(run, model, particles, rows, chosen, truth, resamples=0)
-        measured.measure(progress)
+        rows = infer_all(run, particles, progress)
+        truth = None if run.stored is not None else _true_generator(source, run)
+        sample = Sample(chosen, "held-out")
+        measured = measure_run(run, particles, rows, sample, truth, 0, progress)
     scores = {
         f"{group}/{name}": score.value
         for group, members in measured.scores.items()
         for name, score in members.items()
     }
-    log_variance = None if rows.log_variance is None else rows.log_variance.numpy()
-    return scores, measured.missing, Latents(rows.mean.numpy(), log_variance)
+    return scores, measured.missing, rows
 
 
 def _true_generator(source: SimulatedFolder, run: FinishedRun) -> TrueGenerator | None:

@@ -4,6 +4,7 @@ from cryo_disentangle.drawing.inferred import (
     draw_by_factor,
     draw_by_pose,
     draw_matching,
+    draw_reconstructions,
     draw_turning,
 )
 from cryo_disentangle.drawing.latent_space import (
@@ -31,6 +32,7 @@ __all__ = [
     "draw_latents",
     "draw_matching",
     "draw_metrics",
+    "draw_reconstructions",
     "draw_traversals",
     "draw_turning",
     "draw_volumes",

@@ -5,21 +5,33 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from cryo_disentangle.adapters import AdaptedModel
 from cryo_disentangle.drawing.latent_space import draw_correlations, draw_drift
-from cryo_disentangle.drawing.reconstructions import draw_latents
+from cryo_disentangle.drawing.reconstructions import draw_images, draw_latents
 from cryo_disentangle.geometry import rotation_to_euler_zyz
-from cryo_disentangle.judgement.inferred import InferredRows, infer_rows
+from cryo_disentangle.imaging import (
+    desymmetrize,
+    inverse_hartley2,
+    lattice_frequencies,
+    shift_hartley,
+)
+from cryo_disentangle.judgement.inferred import InferredParticles, infer_particles
 from cryo_disentangle.metrics.functional import matching, pearson_matrix, rotate_particles
-from cryo_disentangle.types import ParticleBatch
+from cryo_disentangle.metrics.interventions import particle_pose
+from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.types import ParticleBatch, Pose
 
-__all__ = ["draw_by_factor", "draw_by_pose", "draw_matching", "draw_turning"]
-
-FloatArray = npt.NDArray[np.floating]
+__all__ = [
+    "draw_by_factor",
+    "draw_by_pose",
+    "draw_matching",
+    "draw_reconstructions",
+    "draw_turning",
+]
 
 _ANGLES_DEG = np.arange(0, 360, 30)
 _POSES = ("viewing direction: rot (°)", "viewing direction: tilt (°)", "in-plane angle: psi (°)")
@@ -27,23 +39,23 @@ _CYCLIC = (_POSES[0], _POSES[2])
 _SAME_DEG = 0.1
 
 
-def draw_by_factor(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
+def draw_by_factor(rows: InferredParticles) -> Figure | None:
     """Draws conformations, coloured by true factors.
 
     Args:
-        rows: What is inferred of N particles.
-        factors: Their true factors, shape (N, F), or None.
+        rows: What is inferred and known of N particles.
 
     Returns:
         The figure, or None without factors.
     """
+    factors = rows.factors
     if factors is None:
         return None
     names = [f"true factor {k + 1}" for k in range(factors.shape[1])]
-    return draw_latents(rows.mean, factors, names)
+    return draw_latents(rows.mean.numpy(), factors.numpy(), names)
 
 
-def draw_by_pose(rows: InferredRows) -> Figure | None:
+def draw_by_pose(rows: InferredParticles) -> Figure | None:
     """Draws conformations, coloured by those angles of the pose that vary.
 
     Args:
@@ -54,25 +66,26 @@ def draw_by_pose(rows: InferredRows) -> Figure | None:
     """
     if rows.rotation is None:
         return None
-    angles = rotation_to_euler_zyz(torch.from_numpy(rows.rotation)).numpy()
+    angles = rotation_to_euler_zyz(rows.rotation).numpy()
     varying = [k for k in range(3) if np.ptp(angles[:, k]) > _SAME_DEG]
     if not varying:
         return None
     names = [_POSES[k] for k in varying]
     title = "In a good latent space these colours are mixed"
-    return draw_latents(rows.mean, angles[:, varying], names, cyclic=_CYCLIC, title=title)
+    chosen = angles[:, varying]
+    return draw_latents(rows.mean.numpy(), chosen, names, cyclic=_CYCLIC, title=title)
 
 
-def draw_matching(rows: InferredRows, factors: FloatArray | None) -> Figure | None:
+def draw_matching(rows: InferredParticles) -> Figure | None:
     """Draws the correlation of latents with true factors.
 
     Args:
-        rows: What is inferred of N particles.
-        factors: Their true factors, shape (N, F), or None.
+        rows: What is inferred and known of N particles.
 
     Returns:
         The figure, or None without factors.
     """
+    factors = rows.factors
     if factors is None:
         return None
     correlation = pearson_matrix(rows.mean, factors)
@@ -81,7 +94,9 @@ def draw_matching(rows: InferredRows, factors: FloatArray | None) -> Figure | No
     return draw_correlations(correlation.numpy(), pairs, names)
 
 
-def draw_turning(model: AdaptedModel, batches: list[ParticleBatch], rows: InferredRows) -> Figure:
+def draw_turning(
+    model: AdaptedModel, batches: list[ParticleBatch], rows: InferredParticles
+) -> Figure:
     """Draws how far turned particles' conformations move, in units of two particles' distance.
 
     Args:
@@ -95,20 +110,55 @@ def draw_turning(model: AdaptedModel, batches: list[ParticleBatch], rows: Inferr
     Raises:
         ValueError: If all conformations are the same.
     """
-    start = infer_rows(model, batches).mean
+    start = infer_particles(model.infer, batches).mean.numpy()
     # Two particles differ by twice the variance in the mean square.
-    chance = 2 * rows.mean.var(axis=0, dtype=np.float64)
+    chance = 2 * rows.mean.numpy().var(axis=0, dtype=np.float64)
     if not chance.sum() > 0:
         raise ValueError("the conformations of all particles are the same")
     squares = []
     for angle in _ANGLES_DEG:
         turned = (rotate_particles(batch, float(angle)) for batch in batches)
-        moved = infer_rows(model, turned).mean - start
+        moved = infer_particles(model.infer, turned).mean.numpy() - start
         squares.append(np.square(moved, dtype=np.float64).mean(axis=0))
     moved_squares = np.stack([*squares, squares[0]])
     each = np.sqrt(moved_squares / np.where(chance > 0, chance, np.inf))
     overall = np.sqrt(moved_squares.sum(axis=1) / chance.sum())
     # Two draws from one posterior differ by twice its variance.
-    width = 2 * np.exp(rows.log_variance.astype(np.float64)).mean(axis=0).sum()
+    log_variance = rows.log_variance
+    width = 0.0 if log_variance is None else 2 * float(log_variance.double().exp().mean(0).sum())
     posterior = math.sqrt(width / chance.sum())
     return draw_drift(np.append(_ANGLES_DEG, 360), each, overall, posterior)
+
+
+@torch.no_grad()
+def draw_reconstructions(
+    model: LatentImageModel, batch: ParticleBatch, pixel_size: float
+) -> Figure:
+    """Draws particles above what the model renders of them.
+
+    Args:
+        model: The model.
+        batch: A few single particles.
+        pixel_size: Å per pixel.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If the model infers no poses and the batch has none.
+    """
+    found = model.infer(batch)
+    pose = Pose(particle_pose(found, batch).rotation)
+    rendered = model.generate(found.mean, pose, batch)
+    observed = batch["images"]
+    if "translation" in batch and observed.shape[-1] % 2:
+        frequencies = lattice_frequencies(observed.shape[-1] - 1).to(observed.device)
+        moved = shift_hartley(observed.flatten(1), frequencies, batch["translation"])
+        observed = moved.view_as(observed)
+    first, second = (_real(images).float().cpu().numpy() for images in (observed, rendered))
+    return draw_images(first, second, pixel_size)
+
+
+def _real(images: Tensor) -> Tensor:
+    """Real images; a Hartley transform is told by its odd side."""
+    return inverse_hartley2(desymmetrize(images)) if images.shape[-1] % 2 else images

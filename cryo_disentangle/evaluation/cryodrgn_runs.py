@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor, nn
 
-from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun, Latents
+from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
+from cryo_disentangle.imaging import FourierDisc, contrast_transfer, shift_hartley
 from cryo_disentangle.interop import CryoDRGNRun
+from cryo_disentangle.judgement import InferredParticles
 from cryo_disentangle.modules import CryoDRGNReconstruction
+from cryo_disentangle.types import ParticleBatch, Pose
 
 __all__ = ["is_cryodrgn_run", "open_cryodrgn_run"]
 
@@ -53,17 +55,18 @@ def open_cryodrgn_run(
     }
     module: nn.Module
     stored = None
+    if not run.conformation_dim:
+        raise ValueError(
+            f"{folder}: {run.config.program} was run without z (a homogeneous reconstruction): "
+            "there is one volume for all particles and no latent space to evaluate"
+        )
     if run.encoder is not None:
         settings = run.networks.encoder
         if settings is not None:
             facts["encoder"] = f"{settings.layers} layers of {settings.width}"
         module = CryoDRGNReconstruction(folder, epoch, run.box_size, pixel_size=data.pixel_size)
     else:
-        mean, log_variance = run.latents()
-        stored = Latents(
-            np.asarray(mean, np.float32),
-            None if log_variance is None else np.asarray(log_variance, np.float32),
-        )
+        stored = InferredParticles.of(*run.latents())
         module = _DecoderAlone(run, data.pixel_size)
     return FinishedRun(
         folder,
@@ -85,6 +88,17 @@ class _DecoderAlone(nn.Module):
         self.decoder = run.decoder
         self.box_size, self.pixel_size = run.box_size, pixel_size
         self.intensity_scale = run.intensity_scale
+        self.disc = FourierDisc(run.box_size)
+
+    def generate(self, conformation: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
+        """Renders noise-free images of conformations (B, Z) as the data set delivers them."""
+        slices = self.decoder.render(conformation, pose.rotation, self.disc)
+        if "ctf" in batch:
+            frequencies = self.disc.frequencies
+            slices = slices * contrast_transfer(frequencies, batch["ctf"], self.box_size)
+        if pose.translation is not None:
+            slices = shift_hartley(slices, self.disc.frequencies, -pose.translation)
+        return self.disc.scatter(slices)
 
     def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
         """Density of one conformation (Z,) in the stack's intensity units."""

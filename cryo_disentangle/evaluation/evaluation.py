@@ -4,34 +4,52 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
-from cryo_disentangle.adapters import adapt
 from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.report import write_report
 from cryo_disentangle.evaluation.runs import FinishedRun
-from cryo_disentangle.evaluation.scores import Measurement, Score
-from cryo_disentangle.evaluation.streaming import AllRows, Particles, infer_all, show_progress
-from cryo_disentangle.evaluation.tables import group_reasons, headlines
+from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
-from cryo_disentangle.evaluation.words import Judgement, judge
 from cryo_disentangle.files import replacing
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder
+from cryo_disentangle.judgement import (
+    ImagedModel,
+    InferredParticles,
+    Measurement,
+    Score,
+    Verdict,
+    describe_components,
+    describe_coordinates,
+    judge,
+    judge_labels,
+    measure_disentanglement,
+    measure_images,
+    measure_leaks,
+    measure_truth,
+)
+from cryo_disentangle.judgement.particle_scores import evenly
+from cryo_disentangle.judgement.score_names import group_reasons, headlines
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.particles import PreparedData, read_labels
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "Sample", "choose_sample", "evaluate", "measure"]
+
+# With fewer of them a probe has too few rows, and the particles of training are taken too.
+_FEWEST_HELD_OUT = 100
 
 
 @dataclass(frozen=True)
@@ -42,17 +60,19 @@ class Evaluation:
         run: The run.
         facts: What was trained and looked at.
         measured: The numbers.
-        judgement: What they say.
+        judgement: The verdict.
         pictures: In the order of the report.
         volumes: Along principal axes of z; None where the model has none.
+        sample: Whether training has seen the particles that were scored.
     """
 
     run: FinishedRun
     facts: Mapping[str, str]
     measured: Measurement
-    judgement: Judgement
+    judgement: Verdict
     pictures: list[Picture]
     volumes: PrincipalVolumes | None
+    sample: Literal["held-out", "training"] = "training"
 
     def write(self, folder: Path) -> None:
         """Writes ``metrics.json``, ``report.html``, the pictures and ``volumes``.
@@ -82,6 +102,7 @@ class Evaluation:
                 "epoch": self.run.epoch,
                 "cryodrgn": self.run.is_cryodrgn,
                 "rendered": self.run.renders,
+                "sample": self.sample,
                 **self.facts,
             },
             "verdict": self.judgement.verdict,
@@ -164,18 +185,90 @@ def evaluate(
         )
     target = torch.device(device)
     run.module.to(target)
-    model = adapt(run.module) if run.stored is None else None
     factors, generator = (None, None) if truth is None else _read_truth(truth, run)
     particles = Particles(run, batch_size, target, factors)
+    sampled = choose_sample(run, len(particles), sample)
     with show_progress(console) as progress, evaluating(run.module):
-        rows = infer_all(run, model, particles, progress)
-        chosen = particles.sample(sample)
-        measured = Measurement(run, model, particles, rows, chosen, generator, resamples)
-        measured.measure(progress)
+        rows = infer_all(run, particles, progress)
+        measured = measure(run, particles, rows, sampled, generator, resamples, progress)
         volumes = _volumes(run, rows, target, measured)
-        pictures = list(draw_all(run, model, particles, rows, measured, volumes, progress))
-    facts = _facts(run, len(particles), len(chosen))
-    return Evaluation(run, facts, measured, judge(measured.scores), pictures, volumes)
+        pictures = list(draw_all(run, particles, rows, measured, volumes, progress))
+    facts = _facts(run, len(particles), sampled)
+    judgement = judge(measured.scores, sampled.kind)
+    return Evaluation(run, facts, measured, judgement, pictures, volumes, sampled.kind)
+
+
+class Sample(NamedTuple):
+    """Particles that are scored.
+
+    Attributes:
+        places: Their places among all, shape (S,).
+        kind: ``held-out`` or ``training``.
+    """
+
+    places: npt.NDArray[np.int64]
+    kind: Literal["held-out", "training"]
+
+
+def choose_sample(run: FinishedRun, total: int, count: int) -> Sample:
+    """Chooses particles that training has not seen or, where these are too few, of all.
+
+    Args:
+        run: The run.
+        total: Number of its particles.
+        count: How many are wanted, at most.
+
+    Returns:
+        Particles evenly spread.
+    """
+    held_out = run.held_out
+    if len(held_out) >= _FEWEST_HELD_OUT:
+        return Sample(held_out[evenly(len(held_out), count)], "held-out")
+    return Sample(evenly(total, count), "training")
+
+
+def measure(
+    run: FinishedRun,
+    particles: Particles,
+    rows: InferredParticles,
+    sample: Sample,
+    truth: TrueGenerator | None,
+    resamples: int,
+    progress: Progress,
+) -> Measurement:
+    """Measures everything that a run allows.
+
+    Args:
+        run: The run.
+        particles: Its particles.
+        rows: What is inferred of all of them.
+        sample: Those that are imaged and that probes are fitted to.
+        truth: The generator that simulated particles were made by, or None.
+        resamples: Halves of the sample that intervals are made of; 0 for no intervals.
+        progress: Where to tell how far it is.
+
+    Returns:
+        The numbers, and why others could not be had.
+    """
+    found = Measurement(resamples)
+    task = progress.add_task("Turning images, permuting poses", total=len(sample.places))
+    imaged = ImagedModel(run.model(), run.reads_images, truth)
+    batches = particles.batches(sample.places)
+    measure_images(found, imaged, batches, partial(progress.advance, task))
+    some = rows.take(sample.places)
+    parts: list[tuple[Callable[[Measurement, InferredParticles], None], InferredParticles]] = [
+        (measure_leaks, some),
+        (describe_coordinates, rows),
+        (describe_components, rows),
+        (measure_truth, some),
+        (measure_disentanglement, some),
+        (judge_labels, rows),
+    ]
+    task = progress.add_task("Scoring", total=len(parts))
+    for score, table in parts:
+        score(found, table)
+        progress.advance(task)
+    return found
 
 
 def _read_truth(
@@ -201,7 +294,7 @@ def _read_truth(
 
 
 def _volumes(
-    run: FinishedRun, rows: AllRows, device: torch.device, measured: Measurement
+    run: FinishedRun, rows: InferredParticles, device: torch.device, measured: Measurement
 ) -> PrincipalVolumes | None:
     """Volumes along principal axes, or the reason why there are none."""
     try:
@@ -211,10 +304,12 @@ def _volumes(
         return None
 
 
-def _facts(run: FinishedRun, count: int, chosen: int) -> dict[str, str]:
+def _facts(run: FinishedRun, count: int, sample: Sample) -> dict[str, str]:
     """What the report begins with."""
     facts = {"run": str(run.folder), "kind": run.kind, "epochs": str(run.epoch), **run.facts}
-    facts["particles"] = f"{count:,}, of these {chosen:,} turned and imaged from other directions"
+    chosen = len(sample.places)
+    unseen = " that training has not seen" if sample.kind == "held-out" else ""
+    facts["particles"] = f"{count:,}, of these {chosen:,}{unseen} turned and imaged again"
     for name, unit in (("box_size", "pixels"), ("pixel_size", "Å per pixel")):
         value = getattr(run.data, name, None)
         if value is not None:

@@ -8,7 +8,6 @@ import lightning as L
 import torch
 from rich.console import Console
 
-from cryo_disentangle.adapters import adapt
 from cryo_disentangle.evaluation.history import epoch_means
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
@@ -61,7 +60,7 @@ def export_cryodrgn(
     source.module.to(target)
     with show_progress(console) as progress, evaluating(source.module):
         particles = Particles(source, batch_size, target)
-        rows = infer_all(source, adapt(source.module), particles, progress)
+        rows = infer_all(source, particles, progress)
     log_variance = None if rows.log_variance is None else rows.log_variance.numpy()
     writer.write_latents(rows.mean.numpy(), log_variance, run.epoch)
     writer.write_weights(run.module, _optimizers(run), run.epoch)

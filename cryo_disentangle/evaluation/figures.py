@@ -12,31 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.progress import Progress
 from scipy.stats import norm
-from torch import Tensor
 
-from cryo_disentangle import drawing
 from cryo_disentangle.adapters import AdaptedModel
 from cryo_disentangle.drawing import (
     draw_by_factor,
     draw_by_pose,
     draw_matching,
+    draw_reconstructions,
     draw_turning,
 )
 from cryo_disentangle.evaluation.history import draw_history
-from cryo_disentangle.evaluation.readings import fit_independent
 from cryo_disentangle.evaluation.runs import FinishedRun
-from cryo_disentangle.evaluation.scores import Measurement, Score
-from cryo_disentangle.evaluation.streaming import AllRows, Particles
+from cryo_disentangle.evaluation.streaming import Particles
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes
-from cryo_disentangle.imaging import (
-    desymmetrize,
-    inverse_hartley2,
-    lattice_frequencies,
-    shift_hartley,
-)
-from cryo_disentangle.judgement.inferred import InferredRows
+from cryo_disentangle.judgement import InferredParticles, Measurement, Score
+from cryo_disentangle.judgement.components import fit_independent
 from cryo_disentangle.networks import LinearReadout
-from cryo_disentangle.types import ParticleBatch, Pose
 
 __all__ = ["CAPTIONS", "Picture", "draw_all"]
 
@@ -109,9 +100,8 @@ CAPTIONS = {
 
 def draw_all(
     run: FinishedRun,
-    model: AdaptedModel | None,
     particles: Particles,
-    rows: AllRows,
+    rows: InferredParticles,
     measured: Measurement,
     volumes: PrincipalVolumes | None,
     progress: Progress,
@@ -120,7 +110,6 @@ def draw_all(
 
     Args:
         run: The run.
-        model: Its model; None where conformations are stored.
         particles: Its particles.
         rows: What is inferred of all of them.
         measured: What was measured; gets the reason of each picture that fails.
@@ -131,16 +120,16 @@ def draw_all(
         Pictures, in the order of a report.
     """
     some = rows.take(particles.sample(_DRAWN))
-    reads = model if run.reads_images else None
+    model = run.model()
     drawings: dict[str, Callable[[], Figure | None]] = {
         "leaks": lambda: _draw_leaks(measured.scores.get("pose_leak", {})),
         "poses": lambda: draw_by_pose(some),
-        "turning": lambda: None if reads is None else _draw_turning(reads, particles, some),
-        "factors": lambda: draw_by_factor(some, some.factors),
-        "matching": lambda: draw_matching(some, some.factors),
+        "turning": lambda: _draw_turning(model, particles, some) if run.reads_images else None,
+        "factors": lambda: draw_by_factor(some),
+        "matching": lambda: draw_matching(some),
         "coordinates": lambda: _draw_coordinates(measured.coordinates),
         "components": lambda: _draw_components(some),
-        "reconstructions": lambda: None if model is None else _draw_images(run, model, particles),
+        "reconstructions": lambda: _draw_images(run, model, particles),
         "volumes": lambda: None if volumes is None else volumes.draw(),
         "history": lambda: draw_history(run.folder),
     }
@@ -207,9 +196,9 @@ def _draw_coordinates(coordinates: Mapping[str, Sequence[float]]) -> Figure | No
     return figure
 
 
-def _draw_components(rows: InferredRows) -> Figure:
+def _draw_components(rows: InferredParticles) -> Figure:
     """Histograms of the first principal and independent components."""
-    latents = torch.from_numpy(rows.mean)
+    latents = rows.mean
     principal, independent = LinearReadout.pca(latents), fit_independent(latents)
     count = min(latents.shape[1], _COMPONENTS)
     figure = Figure(figsize=(max(4.6, 2.3 * count), 4.4), layout="constrained")
@@ -236,7 +225,7 @@ def _histogram(axes: Axes, values: FloatArray, colour: str) -> None:
     axes.set(yticks=[], xlim=(-4, 4))
 
 
-def _draw_turning(model: AdaptedModel, particles: Particles, some: InferredRows) -> Figure:
+def _draw_turning(model: AdaptedModel, particles: Particles, some: InferredParticles) -> Figure:
     """Drift of turned particles."""
     batches = list(particles.batches(particles.sample(_TURNED)))
     return draw_turning(model, batches, some)
@@ -245,31 +234,8 @@ def _draw_turning(model: AdaptedModel, particles: Particles, some: InferredRows)
 def _draw_images(run: FinishedRun, model: AdaptedModel, particles: Particles) -> Figure:
     """A few particles, evenly spread, above the model's images of them."""
     batch = next(particles.batches(particles.sample(_IMAGES)))
-    found = model.infer(batch)
-    pose = found.pose
-    if pose is None:
-        if "rotation" not in batch:
-            raise ValueError("the particles have no poses and the model infers none")
-        pose = Pose(batch["rotation"])
-    rendered = model.generate(found.mean, Pose(pose.rotation), batch)
-    observed = _centred(batch)
-    first, second = (_real(stack).float().cpu().numpy() for stack in (observed, rendered))
     pixel_size = getattr(run.module, "pixel_size", 1.0)
-    figure = drawing.draw_images(first, second, pixel_size)
+    figure = draw_reconstructions(model, batch, pixel_size)
     # These are of all particles, not of held-out ones as the title would say.
-    figure.suptitle(f"Box of {first.shape[-1] * pixel_size:.0f} Å", fontsize=10)
+    figure.suptitle("Particles and their reconstructions", fontsize=10)
     return figure
-
-
-def _centred(batch: ParticleBatch) -> Tensor:
-    """Images moved by their translation, where these are Hartley transforms."""
-    images = batch["images"]
-    if "translation" not in batch or images.shape[-1] % 2 == 0:
-        return images
-    frequencies = lattice_frequencies(images.shape[-1] - 1).to(images.device)
-    return shift_hartley(images.flatten(1), frequencies, batch["translation"]).view_as(images)
-
-
-def _real(images: Tensor) -> Tensor:
-    """Real images; a Hartley transform is told by its odd side."""
-    return inverse_hartley2(desymmetrize(images)) if images.shape[-1] % 2 else images

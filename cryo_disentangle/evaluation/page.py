@@ -8,9 +8,8 @@ from html import escape
 from itertools import groupby
 from typing import NamedTuple
 
-from cryo_disentangle.evaluation.scores import Score
-from cryo_disentangle.evaluation.tables import Row, group_reasons, headlines
-from cryo_disentangle.evaluation.words import Judgement
+from cryo_disentangle.judgement import Score, Verdict
+from cryo_disentangle.judgement.score_names import Row, group_reasons, headlines
 
 __all__ = ["PageContent", "PagePicture", "draw_page", "html_facts", "html_figure", "html_page"]
 
@@ -25,8 +24,8 @@ h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--lin
 p, li { max-width: 46rem; }
 .verdict { border-left: .5rem solid var(--soft); background: #f6f6f6; padding: .5rem 1rem;
   font-size: 1.15rem; font-weight: 600; }
-.shape { border-color: var(--good); } .partly { border-color: var(--fair); }
-.pose, .nothing { border-color: var(--bad); }
+.conformation { border-color: var(--good); } .partly { border-color: var(--fair); }
+.viewing, .nothing { border-color: var(--bad); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line);
@@ -67,7 +66,7 @@ class PageContent(NamedTuple):
     Attributes:
         title: Its title.
         facts: What was trained.
-        judgement: Whether z is about shape.
+        judgement: The verdict.
         verdicts: What labels say about identifiability.
         scores: By group and name.
         pictures: In order.
@@ -78,7 +77,7 @@ class PageContent(NamedTuple):
 
     title: str
     facts: Mapping[str, str]
-    judgement: Judgement
+    judgement: Verdict
     verdicts: Mapping[str, str]
     scores: Mapping[str, Mapping[str, Score]]
     pictures: Sequence[PagePicture]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 import torch
 from rich.console import Console
 from torch import nn
 
-from cryo_disentangle.adapters import adapt
 from cryo_disentangle.encoders import RenderedPosterior
-from cryo_disentangle.evaluation.runs import FinishedRun, Latents
+from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, show_progress
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.modules import HeterogeneousReconstruction
@@ -64,7 +62,8 @@ def infer_by_rendering(
     target = torch.device(device)
     particles = Particles(run, batch_size, target)
     rows = particles.sample(_SAMPLE)
-    infer = adapt(module.to(target)).infer if run.stored is None else partial(_stored, run.stored)
+    module.to(target)
+    infer = run.model().infer
     known: list[Inference] = []
     batches: list[ParticleBatch] = []
     with show_progress(console) as progress, evaluating(module), torch.no_grad():
@@ -92,12 +91,3 @@ def infer_by_rendering(
             rendering.infer(batch)
     facts = {**run.facts, "z": "found by rendering through the decoder, without the encoder"}
     return replace(run, module=rendering.eval(), stored=None, facts=facts)
-
-
-def _stored(latents: Latents, batch: ParticleBatch) -> Inference:
-    """What a run has stored of a batch."""
-    at = batch["index"].cpu().numpy()
-    mean = torch.from_numpy(latents.mean[at])
-    if latents.log_variance is None:
-        return Inference(mean, torch.full_like(mean, -torch.inf))
-    return Inference(mean, torch.from_numpy(latents.log_variance[at]))

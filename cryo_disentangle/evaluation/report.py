@@ -12,9 +12,9 @@ from typing import Any
 
 from cryo_disentangle.evaluation.figures import CAPTIONS
 from cryo_disentangle.evaluation.page import PageContent, PagePicture, draw_page
-from cryo_disentangle.evaluation.scores import Score
-from cryo_disentangle.evaluation.words import judge, next_steps
 from cryo_disentangle.files import replacing
+from cryo_disentangle.judgement import Score, judge
+from cryo_disentangle.judgement.verdict import next_steps
 
 __all__ = ["is_evaluated", "write_report"]
 
@@ -62,7 +62,7 @@ def write_report(folder: Path) -> Path:
         group: {name: _score(entry) for name, entry in members.items()}
         for group, members in found["scores"].items()
     }
-    judgement = judge(scores)
+    judgement = judge(scores, run.get("sample"))
     scripts = sorted((folder / "volumes").glob("*.cxc"))
     steps = [
         ("Watch the molecule move along a principal axis of z, in ChimeraX.", f"chimerax {script}")
@@ -72,8 +72,8 @@ def write_report(folder: Path) -> Path:
         judgement, run["folder"], cryodrgn=run["cryodrgn"], rendered=run["rendered"]
     )
     content = PageContent(
-        title=f"Is z about shape? {Path(run['folder']).name}, epoch {run['epoch']}",
-        facts={name: text for name, text in run.items() if name not in _FLAGS},
+        title=f"What does z encode? {Path(run['folder']).name}, epoch {run['epoch']}",
+        facts={name: text for name, text in run.items() if name not in (*_FLAGS, "sample")},
         judgement=judgement,
         verdicts=found["identifiability"],
         scores=scores,

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
-from cryo_disentangle.encoders import LatentTable, RenderedPosterior
+from cryo_disentangle.adapters import AdaptedModel, adapt
+from cryo_disentangle.encoders import RenderedPosterior
+from cryo_disentangle.judgement import InferredParticles
+from cryo_disentangle.judgement.image_scores import reads_images
 from cryo_disentangle.protocols import HasEncoder
+from cryo_disentangle.types import Inference, ParticleBatch
 
-__all__ = ["DataFiles", "FinishedRun", "Latents"]
+__all__ = ["DataFiles", "FinishedRun"]
 
 
 @dataclass(frozen=True)
@@ -42,19 +47,6 @@ class DataFiles:
 
 
 @dataclass(frozen=True)
-class Latents:
-    """Conformations that a run has stored, of models that can't infer any.
-
-    Attributes:
-        mean: Shape (N, Z), in the order of the particles.
-        log_variance: Of the same shape, or None where there is none.
-    """
-
-    mean: npt.NDArray[np.float32]
-    log_variance: npt.NDArray[np.float32] | None
-
-
-@dataclass(frozen=True)
 class FinishedRun:
     """A model that was trained, with its particles.
 
@@ -65,7 +57,7 @@ class FinishedRun:
         data: Its particles, prepared as in training; they come from ``predict_dataloader``.
         module: The model. It renders volumes where it has ``volume(conformation)``, ``box_size``
             and ``pixel_size``.
-        stored: Conformations of the particles where the module infers none, else None.
+        stored: Latents of the particles, in their order, where the module infers none, else None.
         facts: What was trained, for the reader.
         is_cryodrgn: Whether cryoDRGN has made it.
         optimizer_states: Of the optimisers at the end of training, where the module doesn't know
@@ -77,7 +69,7 @@ class FinishedRun:
     epoch: int
     data: L.LightningDataModule
     module: nn.Module
-    stored: Latents | None = None
+    stored: InferredParticles | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     is_cryodrgn: bool = False
     optimizer_states: Sequence[dict[str, Any]] = ()
@@ -85,15 +77,46 @@ class FinishedRun:
     @property
     def reads_images(self) -> bool:
         """Whether the module infers conformations from images, rather than looks them up."""
-        return self.stored is None and not isinstance(self._encoder, LatentTable)
+        return self.stored is None and reads_images(self.module)
 
     @property
     def renders(self) -> bool:
         """Whether the module finds conformations by rendering."""
-        return isinstance(self._encoder, RenderedPosterior)
+        module = self.module
+        return isinstance(module, HasEncoder) and isinstance(module.encoder, RenderedPosterior)
 
     @property
-    def _encoder(self) -> object:
-        """The module's encoder, where it shows one."""
-        module = self.module
-        return module.encoder if isinstance(module, HasEncoder) else None
+    def held_out(self) -> npt.NDArray[np.int64]:
+        """Places of particles that training has not seen, ascending; none where none are known."""
+        split = None if self.is_cryodrgn else getattr(self.data, "split", None)
+        return np.zeros(0, np.int64) if split is None else np.asarray(split[1], np.int64)
+
+    def model(self) -> AdaptedModel:
+        """Makes the model that infers and renders; stored latents are looked up.
+
+        Returns:
+            The model; it takes batches with ``position``, the place of each particle in the run.
+
+        Raises:
+            TypeError: If the module infers nothing and nothing is stored.
+        """
+        stored = self.stored
+        if stored is None:
+            return adapt(self.module)
+        table = stored
+
+        def look_up(_: nn.Module, batch: ParticleBatch) -> Inference:
+            at = batch["position"].cpu()
+            device = batch["index"].device
+            mean = table.mean[at].to(device)
+            if table.log_variance is None:
+                return Inference(mean, torch.full_like(mean, -torch.inf))
+            return Inference(mean, table.log_variance[at].to(device))
+
+        renders = callable(getattr(self.module, "generate", None))
+        return AdaptedModel(self.module, look_up, _generate if renders else None)
+
+
+def _generate(module: nn.Module, *seen: object) -> object:
+    """Renders through the module's own method."""
+    return cast("Any", module).generate(*seen)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -13,17 +14,14 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cryo_disentangle.adapters import AdaptedModel
 from cryo_disentangle.evaluation.runs import FinishedRun
-from cryo_disentangle.judgement.inferred import InferredRows
+from cryo_disentangle.judgement import InferredParticles, infer_particles
+from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
-__all__ = ["AllRows", "Particles", "infer_all", "show_progress"]
-
-_LABELS = ("time", "trajectory", "temperature", "factors")
+__all__ = ["Particles", "infer_all", "show_progress"]
 
 
 def show_progress(console: Console | None) -> Progress:
@@ -88,16 +86,15 @@ class Particles:
             count: How many, at most.
 
         Returns:
-            Their rows, ascending.
+            Their places, ascending.
         """
-        count = min(count, self._count)
-        return np.arange(count, dtype=np.int64) * self._count // max(count, 1)
+        return evenly(self._count, count)
 
     def batches(self, rows: npt.NDArray[np.int64] | None = None) -> Iterator[ParticleBatch]:
         """Reads particles.
 
         Args:
-            rows: Which, shape (N,); None reads all.
+            rows: Their places, shape (N,); None reads all.
 
         Yields:
             Single particles on the device, in the order of ``rows``; sizes differ by one at most.
@@ -113,100 +110,32 @@ class Particles:
             particles = flatten_particles(batch).copy()
             if self._factors is not None:
                 particles["factors"] = self._factors[part]
+            particles["position"] = torch.from_numpy(part)
             yield move_data_to_device(particles, self.device)
 
 
-@dataclass(frozen=True)
-class AllRows:
-    """What is inferred and known of all N particles, in their order.
-
-    Attributes:
-        mean: Posterior means, shape (N, Z).
-        log_variance: Logarithm of the posteriors' variances, shape (N, Z); None where there is
-            none.
-        rotation: Known rotations, else inferred ones, shape (N, 3, 3); None where there are none.
-        labels: What else is known, by name, shape (N, ...): time, trajectory, temperature, factors.
-    """
-
-    mean: Tensor
-    log_variance: Tensor | None
-    rotation: Tensor | None
-    labels: dict[str, Tensor]
-
-    def take(self, rows: npt.NDArray[np.int64]) -> InferredRows:
-        """Some particles as pictures take them.
-
-        Args:
-            rows: Which, shape (N,).
-
-        Returns:
-            Their rows; a missing log-variance counts as 0.
-        """
-        log_variance = torch.zeros_like(self.mean)
-        if self.log_variance is not None:
-            log_variance = self.log_variance
-        factors = self.labels.get("factors")
-        return InferredRows(
-            rows,
-            self.mean[rows].numpy(),
-            log_variance[rows].numpy(),
-            None if self.rotation is None else self.rotation[rows].numpy(),
-            None if factors is None else factors[rows].float().numpy(),
-        )
-
-
-@torch.no_grad()
-def infer_all(
-    run: FinishedRun, model: AdaptedModel | None, particles: Particles, progress: Progress
-) -> AllRows:
-    """Infers the conformation of every particle, or takes what the run has stored.
+def infer_all(run: FinishedRun, particles: Particles, progress: Progress) -> InferredParticles:
+    """Infers the latents of every particle, or takes what the run has stored.
 
     Args:
         run: The run.
-        model: Its model; None where conformations are stored.
         particles: Its particles.
         progress: Where to tell how far it is.
 
     Returns:
-        A few numbers a particle; images are not kept.
+        The table of all particles, in their order.
 
     Raises:
-        ValueError: If there are not as many stored conformations as particles.
+        ValueError: If there are not as many stored latents as particles.
     """
-    if run.stored is not None and len(run.stored.mean) != len(particles):
+    if run.stored is not None and len(run.stored) != len(particles):
         raise ValueError(
-            f"{run.folder}: conformations of {len(run.stored.mean)} particles are stored, and "
+            f"{run.folder}: conformations of {len(run.stored)} particles are stored, and "
             f"there are {len(particles)}: give the particles that the run was made from"
         )
-    kept: dict[str, Tensor] = {}
     task = progress.add_task("Inferring conformations", total=len(particles))
-    at = 0
-    for batch in particles.batches():
-        count = len(batch["index"])
-        for name, value in _rows(run, model, batch, at).items():
-            if name not in kept:
-                kept[name] = torch.empty(len(particles), *value.shape[1:], dtype=value.dtype)
-            kept[name][at : at + count] = value.cpu()
-        at += count
-        progress.update(task, advance=count)
-    labels = {name: kept[name] for name in _LABELS if name in kept}
-    return AllRows(kept["mean"], kept.get("log_variance"), kept.get("rotation"), labels)
-
-
-def _rows(
-    run: FinishedRun, model: AdaptedModel | None, batch: ParticleBatch, at: int
-) -> dict[str, Tensor]:
-    """What to keep of a batch that begins at a row."""
-    known = cast("dict[str, Tensor]", batch)
-    kept = {name: known[name] for name in ("rotation", *_LABELS) if name in known}
-    if model is not None:
-        found = model.infer(batch)
-        kept |= {"mean": found.mean.float(), "log_variance": found.log_variance.float()}
-        if found.pose is not None:
-            kept.setdefault("rotation", found.pose.rotation.float())
-    elif run.stored is not None:
-        end = at + len(batch["index"])
-        kept["mean"] = torch.from_numpy(run.stored.mean[at:end])
-        if run.stored.log_variance is not None:
-            kept["log_variance"] = torch.from_numpy(run.stored.log_variance[at:end])
-    return kept
+    found = infer_particles(run.model().infer, particles.batches(), partial(progress.advance, task))
+    if run.stored is not None:
+        # A look-up has to give some variances: that none are kept must not become certainty.
+        return replace(found, log_variance=run.stored.log_variance)
+    return found

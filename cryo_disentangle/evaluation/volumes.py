@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cryo_disentangle.drawing.latent_space import draw_traversals
 from cryo_disentangle.evaluation.runs import FinishedRun
-from cryo_disentangle.evaluation.streaming import AllRows
+from cryo_disentangle.judgement import InferredParticles
 from cryo_disentangle.networks import LinearReadout
 from cryo_disentangle.protocols import EvaluatesVolumes
 from cryo_disentangle.traversals import structure_writer, write_series
@@ -65,7 +65,7 @@ class PrincipalVolumes(NamedTuple):
 
 @torch.no_grad()
 def evaluate_volumes(
-    run: FinishedRun, rows: AllRows, device: torch.device
+    run: FinishedRun, rows: InferredParticles, device: torch.device
 ) -> PrincipalVolumes | None:
     """Evaluates volumes along the first three principal axes, from percentile 5 to 95.
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from cryo_disentangle.judgement.inferred import InferredParticles
+from cryo_disentangle.judgement.use import IN_USE, share_known
+from cryo_disentangle.particles import next_frames
 from cryo_disentangle.priors import (
     SlownessIdentifiability,
     TemperatureIdentifiability,
     slowness_identifiability,
     temperature_identifiability,
 )
-from cryo_disentangle.types import Inference, ParticleBatch, flatten_particles
 
-__all__ = ["Judgement", "judge_identifiability", "slowness_scores", "temperature_scores"]
-
-# A coordinate whose posterior is narrower than half the prior's variance says something of images.
-_USED_BELOW = 0.5
+__all__ = ["LabelJudgement", "following_frames", "judge_identifiability"]
 
 
-class Judgement(NamedTuple):
+class LabelJudgement(NamedTuple):
     """What a diagnostic found of the latents.
 
     Attributes:
@@ -36,81 +34,69 @@ class Judgement(NamedTuple):
     scores: dict[str, float]
 
 
-class _Infers(Protocol):
-    """A model that infers conformations."""
-
-    def infer(self, batch: ParticleBatch) -> Inference:
-        """Infers the posterior of single particles."""
-        ...
-
-
-@torch.no_grad()
-def judge_identifiability(model: _Infers, samples: Iterable[ParticleBatch]) -> dict[str, Judgement]:
+def judge_identifiability(particles: InferredParticles) -> dict[str, LabelJudgement]:
     """Judges whether the particles' times and temperatures identify the latent coordinates.
 
-    Coordinates that the model does not use, whose posteriors are on average wider than half the
-    standard normal prior's variance, are left out.
+    Coordinates that are not in use (`share_known`) are left out.
 
     Args:
-        model: The model.
-        samples: Batches of particles or of pairs of frames.
+        particles: What is inferred and known of particles or frames.
 
     Returns:
-        ``temperature`` where batches have temperatures and ``slowness`` where they are of pairs;
-        nothing for other batches, which are not inferred then.
+        ``temperature`` where particles have temperatures, and ``slowness`` where it is known
+        which of them are frames that follow each other.
     """
-    batches = iter(samples)
-    first = next(batches, None)
-    if first is None:
-        return {}
-    known = [name for name in _JUDGES if _has(first, name)]
-    if not known:
-        return {}
-    columns: dict[str, list[Tensor]] = {}
-    for batch in itertools.chain([first], batches):
-        found = model.infer(flatten_particles(batch)).reshape(*batch["index"].shape)
-        row = {"mean": found.mean, "log_variance": found.log_variance}
-        row |= {key: batch[key] for key in ("temperature", "time") if key in batch}
-        for key, value in row.items():
-            columns.setdefault(key, []).append(value.double().cpu())
-    rows = {key: torch.cat(values) for key, values in columns.items()}
-    used = rows.pop("log_variance").exp().flatten(0, -2).mean(0) < _USED_BELOW
-    mean = rows["mean"][..., used]
-    return {name: _judge(name, rows | {"mean": mean}) for name in known}
+    frames = particles.frames
+    known = {"temperature": "temperature" in particles.labels, "slowness": frames is not None}
+    used = torch.ones(particles.mean.shape[1], dtype=torch.bool)
+    if particles.log_variance is not None:
+        used = share_known(particles.mean, particles.log_variance) > IN_USE
+    rows = {name: values.double() for name, values in particles.labels.items()}
+    rows["mean"] = particles.mean[:, used].double()
+    if frames is not None:
+        rows["frames"] = frames
+    return {name: _judge(name, rows) for name, judged in known.items() if judged}
 
 
-def _has(batch: ParticleBatch, name: str) -> bool:
-    """Whether a batch has what a diagnostic needs."""
-    return "temperature" in batch if name == "temperature" else batch["index"].ndim == 2
+def following_frames(particles: InferredParticles) -> Tensor | None:
+    """Finds which of all particles of a stack are a frame and the next, by time and trajectory.
+
+    Args:
+        particles: All particles of a stack.
+
+    Returns:
+        Places of earlier and later frames, shape (P, 2); None where time or trajectory is not
+        known.
+
+    Raises:
+        ValueError: If two frames of one trajectory have the same time.
+    """
+    labels = particles.labels
+    if not {"time", "trajectory"} <= labels.keys():
+        return None
+    time, trajectory = (labels[name].numpy() for name in ("time", "trajectory"))
+    following = torch.from_numpy(next_frames(time, trajectory, "the particles"))
+    earlier = (following >= 0).nonzero()[:, 0]
+    return torch.stack([earlier, following[earlier]], 1)
 
 
-def _judge(name: str, rows: dict[str, Tensor]) -> Judgement:
+def _judge(name: str, rows: dict[str, Tensor]) -> LabelJudgement:
     """A finding, or why there is none."""
     if not rows["mean"].shape[-1]:
-        return Judgement("Can't be judged: the model uses none of its latent coordinates.", {})
+        return LabelJudgement("Can't be judged: the model uses none of its latent coordinates.", {})
     try:
         return _JUDGES[name](rows)
     except ValueError as error:
-        return Judgement(f"Can't be judged: {error}.", {})
+        return LabelJudgement(f"Can't be judged: {error}.", {})
 
 
-def _temperature(rows: dict[str, Tensor]) -> Judgement:
-    width = rows["mean"].shape[-1]
-    found = temperature_identifiability(
-        rows["mean"].reshape(-1, width), rows["temperature"].flatten()
-    )
-    return Judgement(found.verdict, temperature_scores(found))
+def _temperature(rows: dict[str, Tensor]) -> LabelJudgement:
+    found = temperature_identifiability(rows["mean"], rows["temperature"])
+    return LabelJudgement(found.verdict, _temperature_scores(found))
 
 
-def temperature_scores(found: TemperatureIdentifiability) -> dict[str, float]:
-    """Numbers of a diagnostic by name.
-
-    Args:
-        found: The diagnostic.
-
-    Returns:
-        Those that are finite.
-    """
+def _temperature_scores(found: TemperatureIdentifiability) -> dict[str, float]:
+    """Numbers of a diagnostic that are finite, by name."""
     scores = {
         "identifiable": float(found.identifiable),
         "rank": float(found.rank),
@@ -125,22 +111,16 @@ def temperature_scores(found: TemperatureIdentifiability) -> dict[str, float]:
     return scores
 
 
-def _slowness(rows: dict[str, Tensor]) -> Judgement:
-    earlier, later = rows["mean"].unbind(1)
-    interval = rows["time"].diff(dim=1)[:, 0] if "time" in rows else None
+def _slowness(rows: dict[str, Tensor]) -> LabelJudgement:
+    frames = rows["frames"]
+    earlier, later = rows["mean"][frames].unbind(1)
+    interval = rows["time"][frames].diff(dim=1)[:, 0] if "time" in rows else None
     found = slowness_identifiability(earlier, later, interval)
-    return Judgement(found.verdict, slowness_scores(found))
+    return LabelJudgement(found.verdict, _slowness_scores(found))
 
 
-def slowness_scores(found: SlownessIdentifiability) -> dict[str, float]:
-    """Numbers of a diagnostic by name.
-
-    Args:
-        found: The diagnostic.
-
-    Returns:
-        Those that are finite.
-    """
+def _slowness_scores(found: SlownessIdentifiability) -> dict[str, float]:
+    """Numbers of a diagnostic that are finite, by name."""
     scores = {
         "identifiable": float(found.identifiable),
         "smallest_kurtosis": float(found.kurtosis.min()),
@@ -153,7 +133,7 @@ def slowness_scores(found: SlownessIdentifiability) -> dict[str, float]:
     return scores
 
 
-_JUDGES: dict[str, Callable[[dict[str, Tensor]], Judgement]] = {
+_JUDGES: dict[str, Callable[[dict[str, Tensor]], LabelJudgement]] = {
     "temperature": _temperature,
     "slowness": _slowness,
 }

@@ -19,6 +19,7 @@ from cryo_disentangle.metrics.correlation import (
     R2Linear,
     SplineMCC,
 )
+from cryo_disentangle.metrics.decoding_test import DecodingTest
 from cryo_disentangle.metrics.in_plane_rotation import RotationTest
 from cryo_disentangle.metrics.infomec import InfoMEC
 from cryo_disentangle.metrics.information import MED, MIG, Modularity
@@ -43,6 +44,7 @@ from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.metrics.pose_leak import PoseLeak
 from cryo_disentangle.metrics.prediction import DCI, IRS, SAP, Explicitness
 from cryo_disentangle.metrics.ranking import ModelRank, rank_models
+from cryo_disentangle.metrics.redrawn_noise import RedrawnNoise
 from cryo_disentangle.metrics.spread_leak import SpreadLeak
 from cryo_disentangle.metrics.suite import DisentanglementMetrics, disentanglement_metrics
 from cryo_disentangle.metrics.unsupervised import (
@@ -56,6 +58,7 @@ __all__ = [
     "BetaVAEScore",
     "CodesMetric",
     "DCI",
+    "DecodingTest",
     "DisentanglementMetrics",
     "Explicitness",
     "FactorVAEScore",
@@ -80,6 +83,7 @@ __all__ = [
     "PoseConformationMetrics",
     "PoseLeak",
     "R2Linear",
+    "RedrawnNoise",
     "RotationTest",
     "SAP",
     "SplineMCC",

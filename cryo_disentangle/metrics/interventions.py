@@ -13,7 +13,7 @@ from torch import Tensor
 from cryo_disentangle.imaging import symmetrize
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, observed
 
-__all__ = ["GeneratesImages", "InfersLatents", "Intervention", "TrueGenerator"]
+__all__ = ["GeneratesImages", "InfersLatents", "Intervention", "TrueGenerator", "particle_pose"]
 
 
 class GeneratesImages(Protocol):
@@ -158,3 +158,25 @@ class Intervention:
         noise = images.new_empty(*images.shape[:-2], even, even)
         noise.normal_(std=self._noise_std or 0.0, generator=self._generator)
         return symmetrize(noise) if side % 2 else noise
+
+
+def particle_pose(inference: Inference, batch: ParticleBatch) -> Pose:
+    """Takes the inferred poses of particles or, where there are none, the given ones.
+
+    Args:
+        inference: What a model inferred of B particles.
+        batch: The particles.
+
+    Returns:
+        Their poses.
+
+    Raises:
+        ValueError: If the model infers no pose and the batch has none.
+    """
+    if inference.pose is not None:
+        return inference.pose
+    if "rotation" not in batch:
+        raise ValueError(
+            "the particles have no poses and the model infers none: give particles poses"
+        )
+    return Pose(batch["rotation"], batch.get("translation"))

@@ -18,7 +18,12 @@ from cryo_disentangle.metrics.functional.pose_conformation import (
     volume_consistency,
     volume_pose_invariance,
 )
-from cryo_disentangle.metrics.interventions import GeneratesImages, InfersLatents, Intervention
+from cryo_disentangle.metrics.interventions import (
+    GeneratesImages,
+    InfersLatents,
+    Intervention,
+    particle_pose,
+)
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
 from cryo_disentangle.protocols import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
@@ -158,7 +163,7 @@ class PoseConformationMetrics(ParticleRowsMetric):
     ) -> dict[str, Tensor | None]:
         """Infers again from rendered images, the model's own and the true generator's."""
         generator, oracle = self._truth
-        pose = trades.trade_pose(_pose(found, trades.batch), 1)
+        pose = trades.trade_pose(particle_pose(found, trades.batch), 1)
         shown = trades.show(model, found.mean, pose)
         own = model.infer(shown)
         best = None if oracle is None else oracle.infer(shown)
@@ -174,7 +179,9 @@ class PoseConformationMetrics(ParticleRowsMetric):
         if own.pose is not None:
             rows |= {"translation": pose.translation, "translation_own": own.pose.translation}
         if generator is None:
-            return rows | _change(model, model, found.mean, _pose(found, trades.batch), trades)
+            return rows | _change(
+                model, model, found.mean, particle_pose(found, trades.batch), trades
+            )
         if missing := {"factors", "rotation"} - trades.batch.keys():
             raise ValueError(f"beside a true generator a batch needs {min(missing)}, found none")
         factors, true_pose = trades.batch["factors"], _given_pose(trades.batch)
@@ -201,15 +208,6 @@ def _rotation(inference: Inference) -> Tensor | None:
 
 def _given_pose(batch: ParticleBatch) -> Pose:
     return Pose(batch["rotation"], batch.get("translation"), batch.get("precision"))
-
-
-def _pose(inference: Inference, batch: ParticleBatch) -> Pose:
-    """The inferred pose or, where there is none, the given one."""
-    if inference.pose is not None:
-        return inference.pose
-    if "rotation" not in batch:
-        raise ValueError("the model infers no pose and the batch has none: give particles poses")
-    return _given_pose(batch)
 
 
 def _change(

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from cryo_disentangle.adapters import ModelAdapter
 from cryo_disentangle.callbacks import NonFiniteGuard
 from cryo_disentangle.callbacks.run_particles import all_batches
-from cryo_disentangle.judgement import infer_rows
+from cryo_disentangle.judgement import infer_particles
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.types import ParticleBatch
 from tests import tiny
@@ -129,7 +129,7 @@ def test_bad_images_in_files_are_skipped(tmp_path: Path) -> None:
     assert all(bool(value.isfinite().all()) for value in model.parameters())
     assert trainer.callback_metrics["val/loss"].isfinite()
     with torch.no_grad():
-        seen = infer_rows(ModelAdapter().model(model), all_batches(trainer, ModelAdapter()))
+        seen = infer_particles(ModelAdapter().model(model), all_batches(trainer, ModelAdapter()))
     assert set(seen.rows) == set(range(20)) - {*training[5:7], held_out[0]}
 
 

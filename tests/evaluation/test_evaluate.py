@@ -14,9 +14,10 @@ import torch
 import yaml
 from torch import nn
 
-from cryo_disentangle.evaluation import DataFiles, FinishedRun, Latents, evaluate, open_run
+from cryo_disentangle.evaluation import DataFiles, FinishedRun, evaluate, open_run
 from cryo_disentangle.evaluation.command import evaluate_command, report_command
 from cryo_disentangle.evaluation.history import draw_history
+from cryo_disentangle.judgement import InferredParticles
 from cryo_disentangle.particles import ParticleData, read_poses
 from cryo_disentangle.priors import kl_standard_normal
 from tests import tiny
@@ -45,10 +46,15 @@ def test_all_groups_are_scored_with_intervals(written: Path) -> None:
     found = json.loads((written / "metrics.json").read_text())
     assert found["run"]["epoch"] == 2
     assert set(found["scores"]) == {
+        "decoding",
         "pose_leak",
+        "spread_leak",
         "rotation",
         "interventions",
+        "redrawn_noise",
         "true_interventions",
+        "true_redrawn_noise",
+        "truth",
         "conformations",
         "disentanglement",
     }
@@ -188,13 +194,13 @@ def stored_run(folder: Path, mean: Any, log_variance: Any = None) -> FinishedRun
     options: Any = tiny.write_stack(folder / "data", 400)
     rotation = read_poses(options["poses"])[0]
     data = ParticleData(**options)
-    latents = Latents(np.asarray(mean(rotation), np.float32), log_variance)
+    latents = InferredParticles.of(mean(rotation), log_variance)
     return FinishedRun(folder, "a test", 1, data, nn.Identity(), latents)
 
 
 def test_stored_conformations_that_are_poses(tmp_path: Path) -> None:
     found = evaluate(stored_run(tmp_path, lambda rotation: rotation[:, 2, :2]), resamples=0)
-    assert found.judgement.verdict == "pose"
+    assert found.judgement.verdict == "viewing direction"
     assert found.measured.scores["pose_leak"]["pose_leak_linear_r2"].value > 0.9
     assert "kept in a table" in found.measured.missing["rotation"]
     assert "no posterior variances" in found.measured.missing["posterior_collapse"]
@@ -203,7 +209,7 @@ def test_stored_conformations_that_are_poses(tmp_path: Path) -> None:
 def test_stored_conformations_that_are_not(tmp_path: Path) -> None:
     drawn = np.random.default_rng(0).laplace(size=(400, 2))
     found = evaluate(stored_run(tmp_path, lambda _: drawn), resamples=0)
-    assert found.judgement.verdict == "shape"
+    assert found.judgement.verdict == "unknown"
     assert max(found.measured.components["ica_negentropy"]) > 0.01
 
 

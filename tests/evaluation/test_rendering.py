@@ -13,8 +13,8 @@ import torch
 from cryo_disentangle.cli import main
 from cryo_disentangle.encoders import RenderedPosterior
 from cryo_disentangle.evaluation import infer_by_rendering, open_run
-from cryo_disentangle.evaluation.words import Judgement, next_steps
 from cryo_disentangle.interop import CryoDRGNRun
+from cryo_disentangle.judgement.verdict import Verdict, next_steps
 from tests.interop import runs
 
 
@@ -71,7 +71,7 @@ def test_a_radius_needs_rendering(tmp_path: Path) -> None:
 
 
 def test_rendering_is_advised_once() -> None:
-    pose = Judgement("pose", "", [])
+    pose = Verdict("viewing direction", "", [])
     advised = [
         command for _, command in next_steps(pose, "work", cryodrgn=True) if "rendering" in command
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cryo_disentangle.evaluation.scores import Score
+from cryo_disentangle.judgement.scores import Score
 
 __all__ = ["Row", "group_reasons", "headlines"]
 
@@ -29,8 +29,13 @@ class Row(NamedTuple):
 _GROUPS = {
     "pose_leak": "What z knows that it should not",
     "rotation": "Turned images (Edelberg and Lederman)",
-    "interventions": "Poses traded, the model's own molecule",
-    "true_interventions": "Poses traded, the true molecule",
+    "interventions": "Permuted poses, the model's own molecule",
+    "true_interventions": "Permuted poses, the true molecule",
+    "redrawn_noise": "Another draw of the noise, the model's own molecule",
+    "true_redrawn_noise": "Another draw of the noise, the true molecule",
+    "decoding": "Does z say anything of its particle?",
+    "truth": "Does z tell the true factors?",
+    "spread_leak": "Does the spread of z follow what it should not know?",
     "conformations": "Use of the latent space",
     "disentanglement": "Against the true factors",
     "identifiability": "Do labels tell the coordinates apart?",
@@ -64,7 +69,27 @@ _TRADES = {
     )
     for end, how in (("", "raw"), ("_normalized", "normalised (chance: 1)"))
 }
+_SPREADS = {
+    f"{key}_spread_{name}": (f"{what}, {words}", best)
+    for key, words in (("view", "views"), ("defocus", "defoci"), ("shift", "shifts"))
+    for name, what, best in (
+        ("ratio", "widest over narrowest spread", "1"),
+        ("p_value", "p-value of equal spreads", ""),
+    )
+}
+_NOISE = {"noise_normalized": ("share of z that is noise of images", "0")}
 _WORDS = {
+    "decoding": {
+        "decoding_gain": ("error that another particle's z adds, over the error", "above 0"),
+        "decoding_p_value": ("p-value of none", ""),
+    },
+    "truth": {
+        "r2_nonlinear": ("R² of the factor that z tells best, nonlinear", "1"),
+        "p_value": ("p-value of none", ""),
+    },
+    "redrawn_noise": _NOISE,
+    "true_redrawn_noise": _NOISE,
+    "spread_leak": _SPREADS,
     "pose_leak": _LEAKS,
     "rotation": {
         "rotation_raw": ("movement of z, raw", "0"),

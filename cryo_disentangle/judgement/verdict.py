@@ -1,0 +1,328 @@
+"""The verdict: does z encode its particle, and is what it encodes the viewing direction?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+from cryo_disentangle.judgement.scores import Score
+
+__all__ = ["Verdict", "judge", "next_steps"]
+
+# Shares of z that follow the view. Limits of this package, for words only.
+_SLIGHT, _STRONG = 0.05, 0.25
+_SIGNIFICANT = 0.01
+# The smallest ratio of spreads between views that is told.
+_WIDER = 1.2
+# With fewer images the test of decoding misses latents that are honest but noisy.
+_FEWEST_IMAGES = 100
+# What is not noise is taken for this share of z at least: a quotient of two noises says nothing.
+_LEAST_SIGNAL = 0.2
+
+Groups: TypeAlias = Mapping[str, Mapping[str, Score]]
+Kind: TypeAlias = Literal[
+    "conformation", "partly viewing direction", "viewing direction", "nothing", "unknown"
+]
+
+_HEADLINES: dict[Kind, str] = {
+    "conformation": "z encodes conformation, and hardly the viewing direction.",
+    "partly viewing direction": "z encodes the viewing direction in part.",
+    "viewing direction": "z encodes the viewing direction: the same molecule seen from elsewhere "
+    "gets another z.",
+    "nothing": "z does not encode the particle.",
+    "unknown": "It is not known whether z encodes anything.",
+}
+
+
+class Verdict(NamedTuple):
+    """What a latent space encodes.
+
+    Attributes:
+        verdict: ``conformation``, ``partly viewing direction``, ``viewing direction``, ``nothing``
+            or ``unknown``.
+        headline: The answer in a sentence.
+        reasons: What it rests on, a sentence each, with the numbers.
+    """
+
+    verdict: Kind
+    headline: str
+    reasons: list[str]
+
+
+class _Finding(NamedTuple):
+    """Whether something holds, None where it is not known, and the sentence that says why."""
+
+    holds: bool | None
+    reason: str
+
+
+def judge(scores: Groups, sample: str | None = None) -> Verdict:
+    """Judges a latent space by two findings.
+
+    The first is whether z says anything of its particle: against true factors where they are known,
+    else by the test of decoding (`DecodingTest`). The second is whether what it says is the viewing
+    direction: the largest of three shares, each 0 for a z that knows no view and 1 for one that is
+    nothing else, the R² of z from the pose; how far z moves when an image is turned; and how far
+    when the molecule is rendered from another direction, the last two without what the noise of
+    images moves z by. Up to 0.05 is no encoding of the view, up to 0.25 is one in part, and so is a
+    spread of z that follows the view. Without the first finding it is not known whether z encodes
+    anything; where the first fails, z does not encode the particle.
+
+    Args:
+        scores: As `Measurement.scores`.
+        sample: What the numbers are of, for the reasons: ``held-out`` or ``training`` particles;
+            None says nothing.
+
+    Returns:
+        The verdict.
+    """
+    if _collapsed(scores):
+        return Verdict("nothing", "z encodes nothing: it has collapsed to the prior.", [])
+    encodes = _encodes(scores)
+    leak = _leak(scores)
+    shares = [share for share in (leak, _turning(scores), _trading(scores)) if share is not None]
+    spread = _spread(scores)
+    kind = _decide(encodes.holds, leak, shares, wider=spread.holds is True)
+    reasons = [encodes.reason, *(reason for _, reason in shares), spread.reason, _noise(scores)]
+    reasons.append({None: "", "held-out": _HELD_OUT, "training": _TRAINING}.get(sample, ""))
+    headline = _HEADLINES[kind]
+    if encodes.holds is None and kind == "partly viewing direction":
+        headline += " It is not known whether it encodes anything else."
+    return Verdict(kind, headline, [reason for reason in reasons if reason])
+
+
+_HELD_OUT = "The numbers are of particles that training has not seen."
+_TRAINING = (
+    "The numbers are of particles that the model was trained on: of new ones they may be worse."
+)
+
+
+def _decide(
+    encodes: bool | None,
+    leak: tuple[float, str] | None,
+    shares: list[tuple[float, str]],
+    *,
+    wider: bool,
+) -> Kind:
+    """The verdict of both findings."""
+    if encodes is False:
+        # What moves when images are turned may be noise; what a pose predicts is not.
+        known = leak is not None and leak[0] > _SLIGHT
+        return "viewing direction" if known else "nothing"
+    worst = max((share for share, _ in shares), default=None)
+    if worst is not None and worst > _STRONG:
+        return "viewing direction"
+    if wider or (worst is not None and worst > _SLIGHT):
+        return "partly viewing direction"
+    return "conformation" if encodes and worst is not None else "unknown"
+
+
+def _collapsed(scores: Groups) -> bool:
+    """Whether z says the same of all particles."""
+    used = scores.get("conformations", {}).get("coordinates_in_use")
+    flagged = any(
+        scores.get(group, {}).get(name, Score(0.0)).value > 0
+        for group, name in (("rotation", "rotation_collapsed"), ("interventions", "collapsed"))
+    )
+    return flagged or (used is not None and used.value == 0)
+
+
+def _encodes(scores: Groups) -> _Finding:
+    """The first finding: whether z says anything of its particle."""
+    truth, decoding = scores.get("truth"), scores.get("decoding")
+    if truth:
+        r2, p_value = truth["r2_nonlinear"], truth["p_value"].value
+        holds = p_value <= _SIGNIFICANT and r2.value > _SLIGHT
+        said = "tells" if holds else "does not tell"
+        return _Finding(
+            holds,
+            f"z {said} the true factors: R² {r2.value:.2g} of the one that is told best "
+            f"(permutation test, p = {p_value:.2g}).",
+        )
+    if decoding:
+        gain, p_value = decoding["decoding_gain"].value, decoding["decoding_p_value"].value
+        count = decoding["decoding_particles"].value
+        holds = p_value <= _SIGNIFICANT and gain > 0
+        compared = (
+            f"with its own z than with another particle's (permutation test, p = {p_value:.2g})."
+        )
+        if not holds and count < _FEWEST_IMAGES:
+            text = f"{count:.0f} images are too few to tell whether decoding explains one better "
+            return _Finding(None, text + compared)
+        words = "better" if holds else "no better"
+        return _Finding(holds, f"Decoding explains an image {words} {compared}")
+    return _Finding(
+        None,
+        "Nothing at hand tests whether z says anything of its particle: neither true factors "
+        "nor images and a decoder are known.",
+    )
+
+
+def _leak(scores: Groups) -> tuple[float, str] | None:
+    """What the pose tells of z."""
+    score = scores.get("pose_leak", {}).get("pose_leak_nonlinear_r2")
+    if score is None:
+        return None
+    return score.value, (
+        f"From the direction of view alone {_percent(score)} of the differences in z can be "
+        "predicted (0 % is best)."
+    )
+
+
+def _spread(scores: Groups) -> _Finding:
+    """Whether the spread of z follows the view."""
+    group = scores.get("spread_leak", {})
+    if "view_spread_p_value" not in group:
+        return _Finding(None, "")
+    p_value, ratio = group["view_spread_p_value"].value, group["view_spread_ratio"].value
+    if p_value > _SIGNIFICANT or ratio < _WIDER:
+        return _Finding(False, "")
+    divided = group.get("divided_by_posterior", Score(0.0)).value > 0
+    why = (
+        "beyond what the posteriors' widths allow: a leak"
+        if divided
+        else "which is a leak unless some views tell less of z: no uncertainties are known"
+    )
+    return _Finding(
+        True,
+        f"At some views z spreads {ratio:.1f} times as wide as at others (p = {p_value:.2g}), "
+        f"{why}.",
+    )
+
+
+def _noise(scores: Groups) -> str:
+    """How much of z is noise of images."""
+    score = _redrawn(scores, "redrawn_noise")
+    if score is None:
+        return ""
+    return (
+        f"Another draw of the noise at the same view moves z by {100 * score:.0f} % of the squared "
+        "distance between two particles: so much of z is noise, and is taken off above."
+    )
+
+
+def _turning(scores: Groups) -> tuple[float, str] | None:
+    """What happens when images are turned."""
+    group = scores.get("rotation", {})
+    score, floor = group.get("rotation_normalized"), group.get("rotation_noise_floor")
+    if score is None or floor is None:
+        return None
+    redrawn = _redrawn(scores, "redrawn_noise")
+    # The metric's floor is E Σσ² over 2 tr Cov.
+    noise = _expected(2 * floor.value) if redrawn is None else redrawn
+    return _beyond(score.value, noise), (
+        f"When an image is turned, z moves by {_percent(score)} of the squared distance between "
+        f"two particles, though the molecule is the same; {_source(noise, redrawn)}."
+    )
+
+
+def _trading(scores: Groups) -> tuple[float, str] | None:
+    """What happens when the molecule is rendered from elsewhere."""
+    true = scores.get("true_interventions")
+    group = true if true is not None else scores.get("interventions", {})
+    score = group.get("conformation_pose_invariance_normalized")
+    if score is None:
+        return None
+    whose = "the model's own molecule" if true is None else "the true molecule"
+    redrawn = _redrawn(scores, "redrawn_noise" if true is None else "true_redrawn_noise")
+    width, spread = (group[name].value for name in ("posterior_std", "conformation_std"))
+    noise = _expected((width / spread) ** 2) if redrawn is None else redrawn
+    return _beyond(score.value, noise), (
+        f"When {whose} is imaged from two directions, the two z differ by {_percent(score)} of the "
+        f"squared distance between two particles; {_source(noise, redrawn)}."
+    )
+
+
+def _redrawn(scores: Groups, group: str) -> float | None:
+    """The share of z that another draw of the noise moves."""
+    score = scores.get(group, {}).get("noise_normalized")
+    return None if score is None else min(score.value, 1.0)
+
+
+def _source(noise: float, redrawn: float | None) -> str:
+    """How much of a movement noise explains, and who says so."""
+    if redrawn is None:
+        return f"up to {100 * noise:.0f} % may be uncertainty, by the posterior's word"
+    return f"{100 * noise:.0f} % are the noise of images"
+
+
+def _expected(ratio: float) -> float:
+    """Normalised distance of the means of two images of one molecule, of a perfect encoder.
+
+    Of a normal z whose posterior has variance σ² the means of all images have variance 1 - σ²,
+    those of the images of one molecule σ²(1 - σ²): the quotient is σ².
+
+    Args:
+        ratio: Posterior variance over the variance of the means, σ² / (1 - σ²).
+    """
+    return ratio / (1 + ratio)
+
+
+def _beyond(value: float, noise: float) -> float:
+    """What of z that is no noise moves: 0 nothing, 1 all of it."""
+    return max(0.0, value - noise) / max(1 - noise, _LEAST_SIGNAL)
+
+
+def _percent(score: Score) -> str:
+    """A share with its interval."""
+    text = f"{100 * score.value:.0f} %"
+    if score.low is None or score.high is None:
+        return text
+    return f"{text} ({100 * max(score.low, 0):.0f} to {100 * max(score.high, 0):.0f} %)"
+
+
+def next_steps(
+    verdict: Verdict, folder: str, *, cryodrgn: bool, rendered: bool = False
+) -> list[tuple[str, str]]:
+    """Advises how to go on.
+
+    Args:
+        verdict: The verdict.
+        folder: The run's folder.
+        cryodrgn: Whether it is a cryoDRGN run.
+        rendered: Whether z was found by rendering.
+
+    Returns:
+        What to do, and its command, which may be empty.
+    """
+    steps: list[tuple[str, str]] = []
+    in_doubt = verdict.verdict in ("partly viewing direction", "viewing direction")
+    if in_doubt and not rendered:
+        steps.append(
+            (
+                "Look whether the decoder knows better than the encoder: find z by rendering, "
+                "without any training.",
+                f"cryo-disentangle evaluate {folder} --inference rendering --out rendered",
+            )
+        )
+    if in_doubt:
+        if cryodrgn:
+            steps.append(
+                (
+                    "Go on training with pose interventions, which take the view out of z.",
+                    "cryo-disentangle fit --config configs/cryodrgn_finetune.yaml "
+                    f"--model.checkpoint {folder}",
+                )
+            )
+        else:
+            steps.append(
+                (
+                    "Train with pose interventions: add PoseInterventionPenalty to the callbacks "
+                    "of the run's configuration (docs/callbacks.md).",
+                    "",
+                )
+            )
+    if verdict.verdict == "nothing":
+        steps.append(
+            ("Train with a smaller kl_weight (cryoDRGN: --beta), or look for more particles.", "")
+        )
+    if verdict.verdict == "conformation":
+        steps.append(("Look at volumes along z, and for states in the histograms above.", ""))
+    if not cryodrgn:
+        steps.append(
+            (
+                "Hand the run to cryoDRGN's tools.",
+                f"cryo-disentangle export {folder} --format cryodrgn --out cryodrgn_run",
+            )
+        )
+    return steps
