@@ -130,7 +130,7 @@ def noise_std(
     Args:
         model: Infers conformations and, where it does, poses.
         generator: Renders.
-        conformation: What to render; None is what the model infers.
+        conformation: What to render, shape (B, Z); None is what the model infers.
         batch: Single particles.
 
     Returns:

@@ -129,8 +129,9 @@ def test_bad_images_in_files_are_skipped(tmp_path: Path) -> None:
     assert all(bool(value.isfinite().all()) for value in model.parameters())
     assert trainer.callback_metrics["val/loss"].isfinite()
     with torch.no_grad():
-        seen = infer_particles(ModelAdapter().model(model), all_batches(trainer, ModelAdapter()))
-    assert set(seen.rows) == set(range(20)) - {*training[5:7], held_out[0]}
+        seen = infer_particles(model.infer, all_batches(trainer, ModelAdapter()))
+    assert seen.index is not None
+    assert set(seen.index.tolist()) == set(range(20)) - {*training[5:7], held_out[0]}
 
 
 def test_bad_images_in_files_are_named(tmp_path: Path) -> None:

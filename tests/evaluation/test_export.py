@@ -55,7 +55,11 @@ def test_exported_run_is_evaluated_and_exported_again(exported: Path, tmp_path: 
     assert {"pose_leak", "rotation", "interventions"} <= found.measured.scores.keys()
     found.write(tmp_path / "found")
     page = (tmp_path / "found/report.html").read_text()
-    assert "cryodrgn_finetune" in page or found.judgement.verdict in ("shape", "nothing")
+    assert "cryodrgn_finetune" in page or found.judgement.verdict in (
+        "conformation",
+        "nothing",
+        "unknown",
+    )
     export_cryodrgn(open_run(exported), tmp_path / "again")
     first, second = (CryoDRGNRun.open(folder) for folder in (exported, tmp_path / "again"))
     for name, value in first.decoder.state_dict().items():

@@ -61,7 +61,7 @@ def test_coordinates_that_are_not_used_are_left_out() -> None:
     spread = torch.tensor([-3.0, -3.0, 0.0, 0.0])
     plain = judge_identifiability(table(latents, temperature=kelvin))
     assert judge_identifiability(table(more, spread, temperature=kelvin)) == plain
-    collapsed = judge_identifiability(table(more, 0.0, temperature=kelvin))
+    collapsed = judge_identifiability(table(more, 4.0, temperature=kelvin))
     words, scores = collapsed["temperature"]
     assert "uses none of its latent coordinates" in words
     assert not scores
