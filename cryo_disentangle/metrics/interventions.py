@@ -179,4 +179,4 @@ def particle_pose(inference: Inference, batch: ParticleBatch) -> Pose:
         raise ValueError(
             "the particles have no poses and the model infers none: give particles poses"
         )
-    return Pose(batch["rotation"], batch.get("translation"))
+    return Pose(batch["rotation"], batch.get("translation"), batch.get("precision"))
