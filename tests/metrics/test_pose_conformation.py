@@ -252,7 +252,7 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="beside a true generator a batch needs factors"):
         metric.update(ToyModel(), batch)
     del batch["rotation"]
-    with pytest.raises(ValueError, match="infers no pose and the batch has none"):
+    with pytest.raises(ValueError, match="have no poses and the model infers none"):
         PoseConformationMetrics().update(ToyModel(infers_pose=False), batch)
     with pytest.raises(ValueError, match="nothing to score"):
         PoseConformationMetrics().rows()
