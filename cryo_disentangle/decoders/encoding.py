@@ -13,9 +13,12 @@ from typing import ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
+from cryo_disentangle.options.parts import part
+
 __all__ = ["AxisEncoding", "GaussianEncoding", "PositionalEncoding"]
 
 
+@part
 class PositionalEncoding(Protocol):
     """What `ImplicitDecoder` needs of an encoding.
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cryo_disentangle.geometry import geodesic_distance
+from cryo_disentangle.options.parts import part
 from cryo_disentangle.types import Inference
 
 __all__ = [
@@ -37,6 +38,7 @@ _TINY = 1e-6
 _LOG_VARIANCES = (-8.0, 8.0)
 
 
+@part
 class ConformationDistance(Protocol):
     """Distance of the conformations of a batch."""
 
@@ -53,6 +55,7 @@ class ConformationDistance(Protocol):
         ...
 
 
+@part
 class PoseDistance(Protocol):
     """Distance of the rotations of a batch."""
 

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.geometry import in_plane_rotation, random_rotations
+from cryo_disentangle.options.parts import part
 from cryo_disentangle.types import Pose
 
 __all__ = ["InPlanePoses", "PoseSource", "ShuffledPoses", "UniformPoses", "shuffled_order"]
 
 
+@part
 class PoseSource(Protocol):
     """Draws other poses for the particles of a batch."""
 

@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from cryo_disentangle.options.parts import part
+
 __all__ = ["CyclicSchedule", "LinearSchedule", "Schedule", "check_weight", "weight_at"]
 
 
+@part
 class Schedule(Protocol):
     """A number for every training step."""
 

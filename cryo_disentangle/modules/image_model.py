@@ -88,6 +88,7 @@ class HeterogeneousModel(nn.Module):
         self._take(settings)
         reads, read = settings.encoder_reads_pose, len(self.encoder_disc)
         self.encoder = encoder(read + 9 if reads else read, conformation_dim)
+        _check_encoder(self.encoder)
         if isinstance(self.encoder, NeedsSetting):
             self.encoder.bind(EncoderSetting(settings.n_particles, reads, pose_head is not None))
         self.pose_head = None if pose_head is None else pose_head(read)
@@ -266,6 +267,16 @@ class HeterogeneousModel(nn.Module):
             error = (seen.transferred(slices) - seen.coefficients).square().mean(-1)
             chosen = error.unflatten(0, (-1, count)).argmin(1)
         return proposed[torch.arange(len(chosen), device=chosen.device), chosen]
+
+
+def _check_encoder(encoder: nn.Module) -> None:
+    """Refuses an encoder that can't infer."""
+    network = type(encoder).forward is not nn.Module.forward
+    if not isinstance(encoder, ConformationEncoder) and not network:
+        raise TypeError(
+            "an encoder needs forward(features), which returns mean and log-variance, or "
+            f"posterior(evidence), found {type(encoder).__name__} with neither"
+        )
 
 
 def _checked(decoder: nn.Module, pixel_size: float) -> VolumeDecoder:

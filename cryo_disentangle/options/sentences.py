@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from cryo_disentangle.options.parts import shortcoming
+
 __all__ = ["LONGEST", "one_sentence", "reason"]
 
 # Characters of a sentence, with the name of the program before it.
@@ -22,6 +24,7 @@ _CLASS = re.compile(r"Problem with given class_path '([^']*)':(.*)")
 _TYPE = re.compile(r"Expected a (?:<class '([^']*)'>|(\S.*?))(?:\. Got value: (.*))?$")
 _VALUE = re.compile(r"Given value: (?:NestedArg\(key='[^']*', val=(.*)\)|(.*))$")
 _OPTION = re.compile(r"Option '([^']*)' is not accepted")
+_PART = re.compile(r"Import path (\S+) does not correspond to a subclass of (\w+)")
 _NAME = re.compile(r"Expected a (?:dot import path string|path but|valid import path)")
 
 
@@ -132,7 +135,7 @@ def _of_class(path: str, inner: _Refusal) -> _Refusal:
 
 def _near(word: str, known: Iterable[str]) -> str:
     """What a word may have been meant to be."""
-    near = difflib.get_close_matches(word, list(known), 1)
+    near = difflib.get_close_matches(word, [other for other in known if other != word], 1)
     return f", did you mean {near[0]!r}?" if near else ""
 
 
@@ -197,6 +200,11 @@ def _simple(text: str) -> _Refusal:
         # A path that is not there tells less than a name that is not known.
         weight = _NOTHING if text.startswith("Expected a path but") else _A_NAME
         return _Refusal(weight, told, value=repr(value.strip()) + near)
+    if match := _PART.fullmatch(text):
+        module, _, name = match[1].rpartition(".")
+        kind = getattr(sys.modules.get(module), name, None)
+        found = shortcoming(kind, match[2]) if inspect.isclass(kind) else None
+        return _Refusal(_WORDS, found or text)
     if match := _TYPE.fullmatch(text):
         kind = (match[1] or match[2]).rsplit(".", 1)[-1]
         if kind == "NoneType":

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.options.parts import part
 from cryo_disentangle.priors._parameters import ScaledParameter, check_dim
 from cryo_disentangle.priors._temperature import GAS_CONSTANT, check_kelvin, temperatures
 from cryo_disentangle.priors.standard_normal import kl_standard_normal, log_prob_standard_normal
@@ -38,6 +39,7 @@ class NormalMoments(NamedTuple):
     log_scale: Tensor
 
 
+@part
 class TemperatureLaw(Protocol):
     """How mean and spread of each coordinate depend on the temperature."""
 

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from cryo_disentangle.options.parts import part
 from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch
 
@@ -17,6 +18,7 @@ __all__ = [
 ]
 
 
+@part
 class ConformationPrior(Protocol):
     """Prior distribution of the conformation."""
 
@@ -34,6 +36,7 @@ class ConformationPrior(Protocol):
         ...
 
 
+@part
 class Penalty(Protocol):
     """A term added to a training loss."""
 
