@@ -45,6 +45,11 @@ _COMMANDS = {
         "select_command",
         "write particles chosen in any program's latent space",
     ),
+    "compare": _Command(
+        "cryo_disentangle.comparison.command",
+        "compare_command",
+        "find which axes another run reproduces",
+    ),
     "simulate": _Command(
         "cryo_disentangle.simulation.command", "main", "make particles whose factors are known"
     ),
