@@ -46,7 +46,7 @@ def mix_bits(key: Tensor) -> Tensor:
     """Spreads every bit over all others; without it float32's zero bits would make rows collide.
 
     Args:
-        key: Any integers, int64.
+        key: Any integers, int64, shape (...).
 
     Returns:
         Other integers, one for each, of the same shape.
