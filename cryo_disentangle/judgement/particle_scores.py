@@ -100,16 +100,22 @@ def describe_components(found: Measurement, particles: InferredParticles) -> Non
     mean = particles.mean
     with found.attempt("components"):
         principal = LinearReadout.pca(mean)
-        variance = principal(mean).double().var(0)
-        if not float(variance.sum()) > 0:
-            raise ValueError("the conformations of all particles are the same")
         found.components |= {
-            "pca_variance_share": (variance / variance.sum()).tolist(),
+            "pca_variance_share": _variance_shares(principal(mean)),
             "pca_negentropy": principal.negentropy.tolist(),
             "coordinate_negentropy": negentropy(mean.double()).tolist(),
         }
         independent = fit_independent(mean[evenly(len(mean), _ICA_ROWS)])
         found.components["ica_negentropy"] = negentropy(independent(mean)).tolist()
+
+
+def _variance_shares(components: Tensor) -> list[float]:
+    """Share of each component (N, Z) in the variance of all."""
+    variance = components.double().var(0)
+    if not float(variance.sum()) > 0:
+        raise ValueError("the conformations of all particles are the same")
+    shares: list[float] = (variance / variance.sum()).tolist()
+    return shares
 
 
 def measure_disentanglement(found: Measurement, particles: InferredParticles) -> None:
