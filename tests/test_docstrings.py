@@ -17,6 +17,7 @@ import pytest
 from torch import Tensor, nn
 
 import cryo_disentangle
+from cryo_disentangle.options import parts
 
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):\n((?:(?: {4}.*)?\n)+)", re.M)
 _ENTRY = re.compile(r"^ {4}\*{0,2}([\w`*, ]+?):", re.M)
@@ -106,10 +107,15 @@ def check_call(function: Callable[..., Any], doc: str) -> Iterator[str]:
         yield f"Raises lacks {name}"
 
 
+def is_contract(found: Any) -> bool:
+    """Whether a class says what others must have: a protocol, or a part of configuration files."""
+    return getattr(found, "_is_protocol", False) or found in parts._PARTS.values()
+
+
 def check_class(found: type, doc: str) -> Iterator[str]:
     if not doc:
         yield "no docstring"
-    if getattr(found, "_is_protocol", False):
+    if is_contract(found):
         return
     making = {"_fields": "__new__", "__post_init__": "__post_init__", "__init__": "__init__"}
     for name, method in making.items():
@@ -129,12 +135,7 @@ def check_result(function: Callable[..., Any], doc: str) -> Iterator[str]:
 @cache
 def protocol_methods() -> set[tuple[str, ...]]:
     """Name and parameters of what protocols ask for: told there, not at each class that has it."""
-    protocols = (
-        value
-        for module in modules()
-        for _, value in public(module)
-        if getattr(value, "_is_protocol", False)
-    )
+    protocols = (value for module in modules() for _, value in public(module) if is_contract(value))
     return {
         (name, *parameters(method))
         for protocol in protocols
@@ -145,7 +146,7 @@ def protocol_methods() -> set[tuple[str, ...]]:
 
 def told_elsewhere(owner: Any, name: str, method: Callable[..., Any]) -> bool:
     """Whether a base class or a protocol tells what a method is."""
-    if not inspect.isclass(owner) or getattr(owner, "_is_protocol", False):
+    if not inspect.isclass(owner) or is_contract(owner):
         return False
     bases = [base for base in owner.__mro__[1:] if name in vars(base)]
     told = bool(bases) and not (name == "forward" and bases == [nn.Module])
