@@ -1,0 +1,106 @@
+"""How good a subspace is on particles that it has not seen."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cryo_disentangle.statistics.posterior import Likelihood
+from cryo_disentangle.statistics.processes import sum_over_processes
+
+__all__ = ["Calibration", "HeldOutGains", "calibration", "held_out_gains"]
+
+# An increment of the held-out likelihood counts from so many of its standard errors on.
+_STANDARD_ERRORS = 3.0
+
+
+class HeldOutGains(NamedTuple):
+    """What volumes are worth to particles that did not make them.
+
+    Attributes:
+        gain: Mean gain in log likelihood of the first 1, 2, ... volumes over the mean alone, in
+            nats a particle, shape (K,).
+        deviation: Standard error of what each volume adds to those before it, shape (K,).
+    """
+
+    gain: Tensor
+    deviation: Tensor
+
+    def supported(self) -> int:
+        """How many volumes the data support: up to the last that adds to the gain, clearly."""
+        steps = self.gain.diff(prepend=self.gain.new_zeros(1))
+        clear = torch.nonzero(steps > _STANDARD_ERRORS * self.deviation)
+        return int(clear[-1, 0]) + 1 if len(clear) else 0
+
+
+def held_out_gains(likelihood: Likelihood) -> HeldOutGains:
+    """Compares ranks on statistics of volumes that come strongest first.
+
+    Args:
+        likelihood: Statistics of particles from volumes that did not see them.
+
+    Returns:
+        The gains, over the particles of all processes.
+    """
+    gains = []
+    for rank in range(1, likelihood.information.shape[1] + 1):
+        first = Likelihood(
+            likelihood.precision[:, :rank, :rank],
+            likelihood.information[:, :rank],
+            likelihood.offset,
+        )
+        gains.append(first.posterior().gain)
+    each = torch.stack(gains, 1).double()
+    steps = each.diff(dim=1, prepend=each.new_zeros(len(each), 1))
+    count = torch.tensor(float(len(each)), dtype=torch.float64)
+    sums = [each.sum(0), steps.sum(0), steps.square().sum(0), count]
+    sum_over_processes(sums)
+    gain, step, square = (value / sums[3] for value in sums[:3])
+    deviation = ((square - step.square()) / sums[3]).clamp_min(0).sqrt()
+    return HeldOutGains(gain.float(), deviation.float())
+
+
+class Calibration(NamedTuple):
+    """Whether a subspace says of new particles what is so.
+
+    Attributes:
+        held_out: Mean of bᵀ (Λ + 1)⁻¹ b over particles that did not make the volumes.
+        training: The same over particles that did; larger where volumes hold their noise.
+        covariance: Smallest and largest eigenvalue of E[m mᵀ] + S, 1 where the prior holds.
+    """
+
+    held_out: float
+    training: float
+    covariance: tuple[float, float]
+
+    @property
+    def excess(self) -> float:
+        """By how much training's mean is larger, as a share of the held-out one."""
+        return self.training / self.held_out - 1 if self.held_out else math.inf
+
+
+def calibration(held_out: Likelihood, training: Likelihood) -> Calibration:
+    """Compares particles that a subspace has not seen with those that it has.
+
+    Args:
+        held_out: Statistics from the other half's volumes.
+        training: Statistics of the same particles from their own half's volumes.
+
+    Returns:
+        The comparison, over the particles of all processes.
+    """
+    mean, covariance, _ = held_out.posterior()
+    own = training.posterior().mean
+    sums = [
+        (held_out.information * mean).sum(),
+        (training.information * own).sum(),
+        mean.T @ mean + covariance.sum(0),
+        torch.tensor(float(len(mean))),
+    ]
+    sum_over_processes(sums)
+    values = torch.linalg.eigvalsh(sums[2] / sums[3])
+    held, seen = (float(total / sums[3]) for total in sums[:2])
+    return Calibration(held, seen, (float(values[0]), float(values[-1])))

@@ -1,0 +1,121 @@
+"""The command ``cryo-disentangle statistics``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import numpy as np
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from cryo_disentangle.particles import ParticleStack, read_indices
+from cryo_disentangle.statistics.estimation import SubspaceSettings
+from cryo_disentangle.statistics.making import ParticleRows, make_statistics
+from cryo_disentangle.statistics.processes import process
+from cryo_disentangle.statistics.views import open_images
+
+__all__ = ["statistics_command"]
+
+
+def statistics_command(words: Sequence[str]) -> None:
+    """Runs ``cryo-disentangle statistics``.
+
+    Args:
+        words: Command line without the command's name.
+
+    Raises:
+        ValueError: If an option or the particles are wrong.
+        OSError: If a file is missing, or the folder can't be written to.
+        SystemExit: If words are no options, or help was asked for.
+    """
+    parser = _parser()
+    options = parser.instantiate(parser.parse_args(list(words))).as_dict()
+    out: Path = options["out"]
+    if out.exists() and not options["overwrite"]:
+        raise FileExistsError(f"{out} exists: choose another folder, or give --overwrite")
+    names = {field.name for field in fields(SubspaceSettings)}
+    settings = SubspaceSettings(**{name: options[name] for name in names})
+    joined = _join()
+    try:
+        with _Told(quiet=process()[0] > 0) as told:
+            folder = make_statistics(_particles(options), out, settings, told)
+    finally:
+        if joined:
+            dist.destroy_process_group()
+    if folder is not None:
+        kept = folder.statistics
+        Console().print(
+            f"{len(kept)} particles in {kept.rank} volumes: {out}", markup=False, soft_wrap=True
+        )
+
+
+def _parser() -> jsonargparse.ArgumentParser:
+    """Options of the command."""
+    parser = jsonargparse.ArgumentParser(
+        prog="cryo-disentangle statistics",
+        description="Finds a mean and a few volumes that particles vary along, and writes what "
+        "each image tells of them, read once: all that learning needs of images with known poses.",
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of the options.")
+    parser.add_argument(
+        "particles", type=Path, help="Particle file: .mrcs, .mrc, .star, .cs or .txt."
+    )
+    parser.add_argument("--out", type=Path, required=True, help="Folder to write to.")
+    parser.add_argument("--poses", type=Path, help="poses.pkl, in place of the file's.")
+    parser.add_argument("--ctf", type=Path, help="ctf.pkl, in place of the file's.")
+    parser.add_argument("--indices", type=Path, help="0-based selection: .pkl, .npy or .txt.")
+    parser.add_argument("--datadir", type=Path, help="Folder of the stacks.")
+    parser.add_argument(
+        "--invert", type=bool, default=True, help="Multiply images by -1: particles are dark."
+    )
+    parser.add_argument("--overwrite", type=bool, default=False, help="Replace the folder.")
+    parser.add_class_arguments(SubspaceSettings)
+    return parser
+
+
+def _particles(options: dict[str, Any]) -> ParticleRows:
+    """Opens the particles."""
+    files = {name: options[name] for name in ("poses", "ctf", "datadir")}
+    stack = ParticleStack.open(options["particles"], indices=options["indices"], **files)
+    index, total = np.arange(len(stack)), len(stack)
+    if options["indices"] is not None:
+        index = read_indices(options["indices"])
+        total = len(ParticleStack.open(options["particles"], datadir=options["datadir"]))
+    return ParticleRows(open_images(stack, invert=options["invert"], norm=None), index, total)
+
+
+def _join() -> bool:
+    """Joins the processes that torchrun has started, if it has."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        return False
+    dist.init_process_group("gloo")
+    return True
+
+
+class _Told(Bar):
+    """Shows each stage as a bar, and how long it took."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        super().__init__(*columns, TimeElapsedColumn(), disable=quiet)
+        self._stage = None
+
+    def start(self, what: str = "", total: int = 0) -> None:  # type: ignore[override]
+        """A stage begins; without a name, the display itself."""
+        if not what:
+            super().start()
+            return
+        self._stage = self.add_task(what, total=total)
+
+    def advance(self, count: int) -> None:  # type: ignore[override]
+        """So many more units are done."""
+        if self._stage is not None:
+            super().advance(self._stage, count)

@@ -1,0 +1,154 @@
+"""Expectation maximisation of a subspace, one step of each.
+
+The model is probabilistic principal component analysis with a known linear map for each image.
+Instead of solving normal equations of interpolated slices, which would blur, the maximisation takes
+the exact gradient and divides it by what the equations weigh each frequency with, a majoriser: its
+fixed point is the exact maximum, and no step goes down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cryo_disentangle.statistics.grid import SliceGrid
+from cryo_disentangle.statistics.nuisance import Nuisance
+from cryo_disentangle.statistics.posterior import Likelihood, residuals
+from cryo_disentangle.statistics.views import ParticleViews
+
+__all__ = ["Expectation", "expanded", "expectation", "maximized"]
+
+_RIDGE = 1e-6
+
+
+@dataclass
+class Expectation:
+    """What the expectation step adds up over particles.
+
+    Attributes:
+        gradient: Of the expected log likelihood in the nodes, shape (G, K + 1).
+        weight: Squared whitened CTFs on the grid, shape (G, 1).
+        moments: Σ E[(1, c) (1, c)ᵀ], shape (K + 1, K + 1).
+        power: Expected squared whitened residuals, shape (P,).
+        gain: Σ of gains in nats.
+        count: Number of particles.
+    """
+
+    gradient: Tensor
+    weight: Tensor
+    moments: Tensor
+    power: Tensor
+    gain: Tensor
+    count: Tensor
+
+    @classmethod
+    def nothing(cls, grid: SliceGrid, rank: int) -> Expectation:
+        """Sums over no particles."""
+        nodes, points = grid.side**3, len(grid.points)
+        sizes = ((nodes, rank + 1), (nodes, 1), (rank + 1, rank + 1), (points,), (), ())
+        return cls(*(torch.zeros(size) for size in sizes))
+
+    def add(self, other: Expectation) -> None:
+        """Adds other particles."""
+        for mine, theirs in zip(self.sums(), other.sums(), strict=True):
+            mine += theirs
+
+    def sums(self) -> tuple[Tensor, ...]:
+        """All that is added up."""
+        return (self.gradient, self.weight, self.moments, self.power, self.gain, self.count)
+
+
+def expectation(
+    grid: SliceGrid, nodes: Tensor, views: ParticleViews, nuisance: Nuisance, error: Tensor
+) -> tuple[Expectation, Tensor]:
+    """Takes the expectation step for a batch.
+
+    Args:
+        grid: Where volumes lie.
+        nodes: Mean and K volumes, shape (G, K + 1).
+        views: Whitened views at the poses as corrected so far.
+        nuisance: What is integrated out.
+        error: Errors that poses were corrected by, in standard deviations, shape (B, Q): the prior
+            is about the poses as given.
+
+    Returns:
+        Sums over the batch, and the expected errors of the poses as given, shape (B, Q).
+    """
+    seen, rank = residuals(grid, nodes, views), nodes.shape[1] - 1
+    columns = nuisance.columns(grid, nodes[:, :1].contiguous(), views.rotation, seen)
+    joint, residual = seen.volumes, seen.residual
+    if columns is not None:
+        joint = torch.cat([joint, columns], dim=2)
+        # The prior's mean is where poses were before they were corrected.
+        residual = residual + (columns @ error[..., None])[..., 0]
+    likelihood = Likelihood.of(joint, residual)
+    mean, covariance, gain = likelihood.posterior()
+    left = residual - (joint @ mean[..., None])[..., 0]
+    spread = joint @ covariance
+    moved = left[..., None] * mean[:, None, :rank] - spread[..., :rank]
+    cotangent = torch.cat([left[..., None], moved], dim=2).unflatten(1, (-1, 2))
+    weight = seen.transfer.square()[:, :, None, None].expand(-1, -1, 2, 1)
+    coefficients = torch.cat([mean.new_ones(len(mean), 1), mean[:, :rank]], dim=1)
+    moments = coefficients.T @ coefficients
+    moments[1:, 1:] += covariance[:, :rank, :rank].sum(0)
+    power = (left.square() + (spread * joint).sum(2)).sum(0).unflatten(0, (-1, 2)).sum(1)
+    added = Expectation(
+        grid.add(seen.at, cotangent * seen.transfer[:, :, None, None]),
+        grid.add(seen.at, weight),
+        moments,
+        power,
+        gain.sum(),
+        torch.tensor(float(len(mean))),
+    )
+    return added, mean[:, rank:]
+
+
+def maximized(
+    nodes: Tensor, found: Expectation, precision: Tensor, inside: Tensor, total: float
+) -> Tensor:
+    """Takes the maximisation step.
+
+    Args:
+        nodes: Mean and K volumes, shape (G, K + 1).
+        found: Sums of the expectation step.
+        precision: Inverse variances of the nodes' prior, shape (G, K + 1).
+        inside: Nodes that slices read, shape (G,).
+        total: Number of particles that ``found`` stands for, where it is of a share of them.
+
+    Returns:
+        Nodes whose coefficients are standard normal, see `expanded`.
+    """
+    share = total / float(found.count)
+    moments = found.moments / found.count
+    weight, held = found.weight[inside] * share, precision[inside]
+    system = weight[:, :, None] * moments + torch.diag_embed(
+        held + _RIDGE * weight.mean()
+    )
+    change = torch.linalg.solve(system, found.gradient[inside] * share - held * nodes[inside])
+    stepped = nodes.clone()
+    stepped[inside] += change
+    return expanded(stepped, moments)
+
+
+def expanded(nodes: Tensor, moments: Tensor) -> Tensor:
+    """Changes volumes so that coefficients with given moments become standard normal.
+
+    Args:
+        nodes: Mean and K volumes, shape (G, K + 1).
+        moments: E[(1, c) (1, c)ᵀ], shape (K + 1, K + 1).
+
+    Returns:
+        Mean and volumes of the same model.
+
+    References:
+        Liu, Rubin and Wu 1998, Parameter expansion to accelerate EM.
+    """
+    if nodes.shape[1] == 1:
+        return nodes
+    centre = moments[1:, 0]
+    covariance = moments[1:, 1:] - torch.outer(centre, centre)
+    volumes = nodes[:, 1:]
+    mean = nodes[:, :1] + (volumes @ centre)[:, None]
+    return torch.cat([mean, volumes @ torch.linalg.cholesky(covariance)], dim=1)

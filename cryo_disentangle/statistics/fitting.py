@@ -1,0 +1,172 @@
+"""Fits a subspace in two half sets: the mean, then K volumes from low to higher frequencies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from cryo_disentangle.statistics.expectation import Expectation, expectation, maximized
+from cryo_disentangle.statistics.grid import SliceGrid, shell_means
+from cryo_disentangle.statistics.half_sets import aligned, half_set_correlation, prior_precision
+from cryo_disentangle.statistics.nuisance import Nuisance
+from cryo_disentangle.statistics.processes import sum_over_processes
+from cryo_disentangle.statistics.views import ParticleViews
+
+__all__ = ["HalfSetFit"]
+
+# Random volumes start at this share of the mean's amplitude in each shell.
+_START = 0.1
+_BATCH = 256
+
+
+@dataclass
+class HalfSetFit:
+    """Two subspaces, each fitted to its half of the particles, with what they share.
+
+    Noise is that of both halves, priors come from comparing them, and volumes are held inside a
+    mask. `mean_steps`, then `start_volumes`, then `steps`, and `grow` in between.
+
+    Args:
+        views: Views at the poses given, of this process's particles, unwhitened.
+        half: Half set of each, shape (N,).
+        box_size: Image side D in pixels.
+        radius: Radius in Fourier pixels of the views.
+        rank: Number K of volumes.
+        nuisance: What is integrated out.
+        mask_radius: Radius of the sphere that volumes are held in, as a fraction of half the box.
+        refine_poses: Whether poses follow the expected errors after each step.
+
+    Attributes:
+        error: Expected errors of the poses in standard deviations, shape (N, Q).
+        nodes: Volumes of the two halves.
+        noise: Variance of the noise in each shell, shape (radius + 1,).
+        correlation: Of the halves' volumes, as `half_set_correlation` has it.
+    """
+
+    views: ParticleViews
+    half: Tensor
+    box_size: int
+    radius: int
+    rank: int
+    nuisance: Nuisance = field(default_factory=Nuisance)
+    mask_radius: float = 0.9
+    refine_poses: bool = False
+
+    def __post_init__(self) -> None:
+        self._widest = SliceGrid(self.box_size, self.radius)
+        self.error = torch.zeros(len(self.half), self.nuisance.count)
+        self._set_grid(SliceGrid(self.box_size, self.radius))
+        power = self.views.coefficients.square().mean((0, 2)) * len(self.half)
+        totals = [power, torch.tensor(float(len(self.half)))]
+        sum_over_processes(totals)
+        self._power = shell_means(totals[0] / totals[1], self._widest.shell, self.radius + 1)
+        self._power[0] = self._power[1]
+        self.noise = self._power.clone()
+        self.nodes = [torch.zeros(self.grid.side**3, 1) for _ in range(2)]
+        self._precision = torch.zeros_like(self.nodes[0])
+
+    def _set_grid(self, grid: SliceGrid) -> None:
+        """Works up to the radius of a grid from now on."""
+        self.grid = grid
+        self._within = self._widest.points_within(grid.radius)
+        edge = self.box_size / 2 * self.mask_radius
+        self._mask = ((edge - grid.positions()) / 2 + 0.5).clamp(0, 1)
+
+    def resize(self, radius: int) -> None:
+        """Goes on with another radius; frequencies that are new start from zero.
+
+        Args:
+            radius: In Fourier pixels, at most that of the views.
+        """
+        old, known = self.grid, len(self.noise)
+        self._set_grid(SliceGrid(self.box_size, radius))
+        self.nodes = [old.resized(nodes, self.grid) for nodes in self.nodes]
+        noise = self._power[: radius + 1].clone()
+        noise[: known - 1] = self.noise[: len(noise)][: known - 1]
+        self.noise = noise
+        # Nothing is known of new shells: the last prior holds there.
+        shells = shell_means(self._precision, old.node_shell, old.radius + 1)
+        at = self.grid.node_shell.clamp_max(old.radius)
+        self._precision = shells[at]
+
+    def start_volumes(self, generator: torch.Generator) -> None:
+        """Adds random volumes to the mean, the same in both halves.
+
+        Args:
+            generator: Source of randomness.
+        """
+        shells = self.grid.radius + 2
+        power = shell_means(self.nodes[0].square(), self.grid.node_shell, shells)
+        amplitude = power.sqrt()[self.grid.node_shell.clamp_max(shells - 1)]
+        drawn = torch.randn(len(amplitude), self.rank, generator=generator) * amplitude * _START
+        self.nodes = [torch.cat([mean, self._masked(drawn)], 1) for mean in self.nodes]
+        self._precision = torch.cat([self._precision, torch.zeros_like(drawn)], 1)
+
+    def steps(self, count: int, share: float = 1.0, told: Callable[[], None] | None = None) -> None:
+        """Takes steps of expectation and maximisation in both halves.
+
+        Args:
+            count: How many.
+            share: Share of the particles that each step sees, others each time.
+            told: Called after each step.
+        """
+        for number in range(count):
+            power, seen = torch.zeros(self.grid.radius + 1), 0.0
+            for half in (0, 1):
+                found, total = self._expectation(half, number, share)
+                prior = self._precision
+                stepped = maximized(self.nodes[half], found, prior, self.grid.inside, total)
+                self.nodes[half] = self._masked(stepped)
+                weight = found.weight * (total / float(found.count))
+                power += shell_means(found.power / 2, self.grid.shell, len(power))
+                seen += float(found.count)
+            self.noise = self.noise * power / seen
+            self.noise[0] = self.noise[1]
+            self._compare(weight)
+            if told is not None:
+                told()
+
+    def _compare(self, weight: Tensor) -> None:
+        """Aligns the halves, and takes the prior from how well they agree."""
+        if self.nodes[0].shape[1] > 1:
+            self.nodes = list(aligned(*self.nodes))
+        self.correlation = half_set_correlation(*self.nodes, self.grid)
+        self._precision = prior_precision(self.correlation, weight, self.grid)
+
+    def _expectation(self, half: int, number: int, share: float) -> tuple[Expectation, float]:
+        """Sums over some particles of a half, and how many there are in all."""
+        rows = torch.nonzero(self.half == half)[:, 0]
+        total = torch.tensor(float(len(rows)))
+        apart = max(1, round(1 / share))
+        found = Expectation.nothing(self.grid, self.nodes[half].shape[1] - 1)
+        noise, nodes = self.noise[self.grid.shell], self.nodes[half]
+        for some in rows[number % apart :: apart].split(_BATCH):
+            views = self.views.take(some).within(self._within).whitened(noise)
+            error = self.pose_error(some)
+            views = self.nuisance.corrected(views, error, self.grid)
+            added, expected = expectation(self.grid, nodes, views, self.nuisance, error)
+            found.add(added)
+            if self.refine_poses:
+                self.error[some] = expected
+        sum_over_processes([*found.sums(), total])
+        return found, float(total)
+
+    def pose_error(self, rows: Tensor) -> Tensor:
+        """Errors that the poses of particles are corrected by; contrast stays as it is.
+
+        Args:
+            rows: Which particles, shape (B,).
+
+        Returns:
+            In standard deviations, shape (B, Q).
+        """
+        error = self.error[rows].clone()
+        error[:, self.nuisance.pose_count :] = 0
+        return error
+
+    def _masked(self, nodes: Tensor) -> Tensor:
+        """Holds volumes inside the mask."""
+        return self.grid.nodes(self.grid.densities(nodes) * self._mask)

@@ -1,0 +1,226 @@
+"""Makes a folder of statistics from a particle stack: subspace, pass, poses and report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cryo_disentangle.files import replacing, write_volume
+from cryo_disentangle.particles import ParticleDataset
+from cryo_disentangle.statistics.checks import Calibration, HeldOutGains
+from cryo_disentangle.statistics.estimation import (
+    Estimate,
+    Progress,
+    SubspaceSettings,
+    estimate,
+)
+from cryo_disentangle.statistics.folder import StatisticsFolder
+from cryo_disentangle.statistics.gathering import Gathering
+from cryo_disentangle.statistics.mean import HalfMaps
+from cryo_disentangle.statistics.origin import StatisticsOrigin, digest_particles
+from cryo_disentangle.statistics.pictures import draw_correlations, draw_gains, save_picture
+from cryo_disentangle.statistics.poses import PoseErrors, corrected_poses, write_refined_poses
+from cryo_disentangle.statistics.processes import process, wait_for_all
+from cryo_disentangle.statistics.subspace import Subspace
+from cryo_disentangle.statistics.writing import StatisticsWriter
+
+__all__ = ["SUBSPACE", "ParticleRows", "make_statistics"]
+
+SUBSPACE = "subspace.pt"
+_ESTIMATE = "estimate.pt"
+
+
+class ParticleRows(NamedTuple):
+    """Which particles of a file are at hand.
+
+    Attributes:
+        images: The selected ones.
+        index: Row of each in the particle file, shape (N,), int64.
+        total: Number of particles in the file.
+    """
+
+    images: ParticleDataset
+    index: npt.NDArray[np.int64]
+    total: int
+
+
+def half_sets(count: int, seed: int) -> Tensor:
+    """Assigns particles to two halves at random.
+
+    Args:
+        count: Number N of particles.
+        seed: The halves are a function of this and ``count`` alone.
+
+    Returns:
+        0 or 1, shape (N,), int64.
+    """
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return order % 2
+
+
+def make_statistics(
+    particles: ParticleRows,
+    out: Path,
+    settings: SubspaceSettings,
+    progress: Progress,
+) -> StatisticsFolder | None:
+    """Estimates a subspace and writes particles' statistics in it.
+
+    An interrupted call is gone on with: the subspace is kept beside ``out`` until all is done.
+    Several processes of torch.distributed share the particles.
+
+    Args:
+        particles: The particles.
+        out: Folder to be written.
+        settings: How.
+        progress: Who is told.
+
+    Returns:
+        The folder, in the first process; None in others.
+
+    Raises:
+        ValueError: If the particles have no poses, or do not support what is asked for.
+        OSError: If the folder can't be written to.
+    """
+    images = particles.images
+    half = half_sets(len(images), settings.seed)
+    started = time.perf_counter()
+    found = _estimated(images, half, settings, _kept_beside(out), progress)
+    seconds = {"subspace": time.perf_counter() - started}
+    started = time.perf_counter()
+    writer, poses = _prepared(particles, half, settings, found, out)
+    progress.start("statistics", -(-len(writer.missing) // process()[1]))
+    gathering = Gathering(found.halves, settings.nuisance)
+    gathering.run(images, half, found.error, writer, poses, progress.advance)
+    wait_for_all()
+    seconds["statistics"] = time.perf_counter() - started
+    if process()[0]:
+        return None
+    _write_findings(writer.partial, found, settings, seconds)
+    if poses is not None:
+        write_refined_poses(writer.partial, images.stack, settings.nuisance, *poses.read())
+    folder = writer.finish()
+    shutil.rmtree(_kept_beside(out), ignore_errors=True)
+    return folder
+
+
+def _kept_beside(out: Path) -> Path:
+    """Where the subspace is kept while statistics are made."""
+    return out.with_name(f".{out.name}.subspace")
+
+
+def _prepared(
+    particles: ParticleRows, half: Tensor, settings: SubspaceSettings, found: Estimate, out: Path
+) -> tuple[StatisticsWriter, PoseErrors | None]:
+    """What takes the statistics, and the errors of poses; the first process makes the files."""
+    stack, nuisance = particles.images.stack, settings.nuisance
+    origin = StatisticsOrigin(
+        subspace=found.merged.digest,
+        noise=tuple(found.merged.noise.tolist()),
+        particles=str(stack.path),
+        digest=digest_particles(stack),
+        n_particles=particles.total,
+        box_size=stack.box_size,
+        pixel_size=stack.pixel_size,
+    )
+    rotation = corrected_poses(stack, nuisance, found.error).rotation.numpy()
+    rank = found.merged.rank
+    if process()[0]:
+        wait_for_all()
+    writer = StatisticsWriter(out, origin, particles.index, half.numpy(), rotation, rank)
+    poses = None
+    if nuisance.pose_count:
+        poses = PoseErrors(writer.partial, len(half), nuisance.count)
+    if not process()[0]:
+        wait_for_all()
+    return writer, poses
+
+
+def _estimated(
+    images: ParticleDataset,
+    half: Tensor,
+    settings: SubspaceSettings,
+    kept: Path,
+    progress: Progress,
+) -> Estimate:
+    """The subspace, as an interrupted call left it or estimated now."""
+    key = hashlib.sha256(
+        f"{digest_particles(images.stack)} {settings} {images.preprocessing}".encode()
+    ).hexdigest()
+    path = kept / _ESTIMATE
+    if path.is_file():
+        left = torch.load(path, map_location="cpu", weights_only=True)
+        if left["key"] == key:
+            return _unpacked(left)
+    found = estimate(images, half, settings, progress)
+    if not process()[0]:
+        kept.mkdir(exist_ok=True)
+        with replacing(path) as temporary:
+            torch.save({"key": key, **_packed(found)}, temporary)
+    return found
+
+
+def _packed(found: Estimate) -> dict[str, Any]:
+    """An estimate as plain values."""
+    values: dict[str, Any] = {
+        name: found._asdict()[name] for name in ("error", "correlation")
+    }
+    values |= {name: tuple(found._asdict()[name]) for name in ("maps", "gains", "checked")}
+    subspaces = [*found.halves, found.merged]
+    names = Subspace.__dataclass_fields__
+    values["subspaces"] = [{name: getattr(each, name) for name in names} for each in subspaces]
+    return values
+
+
+def _unpacked(values: dict[str, Any]) -> Estimate:
+    """Inverts `_packed`."""
+    first, second, merged = (Subspace(**each) for each in values["subspaces"])
+    return Estimate(
+        (first, second),
+        merged,
+        values["error"],
+        HalfMaps(*values["maps"]),
+        values["correlation"],
+        HeldOutGains(*values["gains"]),
+        Calibration(*values["checked"]),
+    )
+
+
+def _write_findings(
+    folder: Path, found: Estimate, settings: SubspaceSettings, seconds: dict[str, float]
+) -> None:
+    """Writes volumes, pictures and what was found beside the statistics."""
+    merged = found.merged
+    merged.save(folder / SUBSPACE)
+    volumes = merged.volumes().numpy()
+    for number, volume in enumerate(volumes):
+        name = f"volume_{number}.mrc" if number else "mean.mrc"
+        write_volume(folder / name, volume, merged.pixel_size)
+    for number, half in enumerate(found.halves, start=1):
+        write_volume(folder / f"half{number}_mean.mrc", half.volumes()[0], merged.pixel_size)
+    save_picture(draw_gains(found.gains, merged.rank), folder / "held_out_gain.png")
+    side = merged.box_size * merged.pixel_size
+    picture = draw_correlations(found.maps.correlation, found.correlation, side)
+    save_picture(picture, folder / "fsc.png")
+    report = {
+        "rank": merged.rank,
+        "radius": merged.radius,
+        "settings": asdict(settings),
+        "held_out_gain": found.gains.gain.tolist(),
+        "held_out_gain_standard_error": found.gains.deviation.tolist(),
+        "mean_fsc": found.maps.correlation.tolist(),
+        "calibration": found.checked._asdict(),
+        "seconds": seconds,
+    }
+    with replacing(folder / "report.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=2))

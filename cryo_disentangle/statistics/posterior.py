@@ -1,0 +1,131 @@
+"""What one image tells of its coefficients, and of what consensus refinement left wrong in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cryo_disentangle.decoders.spline import SplinePoints
+from cryo_disentangle.statistics.grid import SliceGrid
+from cryo_disentangle.statistics.views import ParticleViews
+
+__all__ = ["Likelihood", "Posterior", "Residuals", "marginal_likelihood", "residuals"]
+
+
+class Residuals(NamedTuple):
+    """Whitened images without the mean, beside what the subspace's volumes look like there.
+
+    Attributes:
+        at: Where the slices lie on the grid.
+        transfer: Whitened CTF, shape (B, P).
+        mean: Whitened slice of the mean, shape (B, M) with M = 2 P.
+        volumes: Whitened slices of the K volumes, shape (B, M, K).
+        residual: Whitened image without the mean, shape (B, M).
+    """
+
+    at: SplinePoints
+    transfer: Tensor
+    mean: Tensor
+    volumes: Tensor
+    residual: Tensor
+
+
+def residuals(grid: SliceGrid, nodes: Tensor, views: ParticleViews) -> Residuals:
+    """Reads the slices that views are compared with.
+
+    Args:
+        grid: Where volumes lie.
+        nodes: Mean and K volumes, shape (G, K + 1).
+        views: Whitened views.
+
+    Returns:
+        Slices and residuals.
+    """
+    at = grid.at(views.rotation)
+    slices = grid.read(at, nodes) * views.transfer[:, :, None, None]
+    slices = slices.flatten(1, 2)
+    mean, volumes = slices[..., 0], slices[..., 1:]
+    residual = views.coefficients.flatten(1) - mean
+    return Residuals(at, views.transfer, mean, volumes, residual)
+
+
+class Likelihood(NamedTuple):
+    """A normal likelihood of coefficients c: log p = -½ cᵀ Λ c + bᵀ c - ½ offset + const.
+
+    Attributes:
+        precision: Λ, shape (B, K, K).
+        information: b, shape (B, K).
+        offset: What does not depend on c, shape (B,).
+    """
+
+    precision: Tensor
+    information: Tensor
+    offset: Tensor
+
+    @classmethod
+    def of(cls, columns: Tensor, residual: Tensor) -> Likelihood:
+        """Collects the statistics of whitened residuals.
+
+        Args:
+            columns: Whitened slices A, shape (B, M, K).
+            residual: Whitened residual r, shape (B, M).
+
+        Returns:
+            Λ = Aᵀ A, b = Aᵀ r and |r|².
+        """
+        information = (columns.mT @ residual[..., None])[..., 0]
+        return cls(columns.mT @ columns, information, residual.square().sum(1))
+
+    def posterior(self) -> Posterior:
+        """Multiplies with the standard normal prior of c."""
+        eye = torch.eye(self.information.shape[1]).to(self.precision)
+        factor = torch.linalg.cholesky(self.precision + eye)
+        mean = torch.cholesky_solve(self.information[..., None], factor)[..., 0]
+        log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
+        gain = 0.5 * ((self.information * mean).sum(1) - log_det)
+        return Posterior(mean, torch.cholesky_inverse(factor), gain)
+
+
+class Posterior(NamedTuple):
+    """Posterior of coefficients under a standard normal prior.
+
+    Attributes:
+        mean: (Λ + 1)⁻¹ b, shape (B, K).
+        covariance: (Λ + 1)⁻¹, shape (B, K, K).
+        gain: log p(image) - log p(image | c = 0) in nats: what the K volumes are worth, shape (B,).
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    gain: Tensor
+
+
+def marginal_likelihood(joint: Likelihood, rank: int) -> Likelihood:
+    """Integrates nuisances out that have standard normal priors.
+
+    Of columns J = [A B] with coefficients c and n, the noise's covariance becomes 1 + B Bᵀ, whose
+    inverse needs that of a matrix as small as n (Woodbury).
+
+    Args:
+        joint: Likelihood of (c, n), rank K + Q.
+        rank: Number K of coefficients that stay.
+
+    Returns:
+        Likelihood of c, whose offset contains log det(1 + Bᵀ B).
+    """
+    count = joint.information.shape[1] - rank
+    if not count:
+        return joint
+    kept, lost = slice(None, rank), slice(rank, None)
+    eye = torch.eye(count).to(joint.precision)
+    factor = torch.linalg.cholesky(joint.precision[:, lost, lost] + eye)
+    cross = torch.linalg.solve_triangular(factor, joint.precision[:, lost, kept], upper=False)
+    seen = torch.linalg.solve_triangular(factor, joint.information[:, lost, None], upper=False)
+    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
+    return Likelihood(
+        joint.precision[:, kept, kept] - cross.mT @ cross,
+        joint.information[:, kept] - (cross.mT @ seen)[..., 0],
+        joint.offset - seen.square().sum((1, 2)) + log_det,
+    )
