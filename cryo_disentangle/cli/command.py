@@ -50,6 +50,11 @@ _COMMANDS = {
         "compare_command",
         "find which axes another run reproduces",
     ),
+    "statistics": _Command(
+        "cryo_disentangle.statistics.command",
+        "statistics_command",
+        "read particles of known poses once: subspace and sufficient statistics",
+    ),
     "simulate": _Command(
         "cryo_disentangle.simulation.command", "main", "make particles whose factors are known"
     ),

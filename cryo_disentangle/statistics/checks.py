@@ -15,6 +15,8 @@ __all__ = ["Calibration", "HeldOutGains", "calibration", "held_out_gains"]
 
 # An increment of the held-out likelihood counts from so many of its standard errors on.
 _STANDARD_ERRORS = 3.0
+# A volume is worth keeping if it adds this share of the whole gain.
+_WORTHWHILE = 2e-3
 
 
 class HeldOutGains(NamedTuple):
@@ -31,9 +33,17 @@ class HeldOutGains(NamedTuple):
 
     def supported(self) -> int:
         """How many volumes the data support: up to the last that adds to the gain, clearly."""
+        return self._last(0.0)
+
+    def worthwhile(self) -> int:
+        """How many of them are worth keeping: up to the last that adds 0.2 % of the whole gain."""
+        return self._last(_WORTHWHILE * float(self.gain.max()))
+
+    def _last(self, least: float) -> int:
+        """Number of volumes up to the last whose increment is clear and not too small."""
         steps = self.gain.diff(prepend=self.gain.new_zeros(1))
-        clear = torch.nonzero(steps > _STANDARD_ERRORS * self.deviation)
-        return int(clear[-1, 0]) + 1 if len(clear) else 0
+        kept = torch.nonzero((steps > _STANDARD_ERRORS * self.deviation) & (steps > least))
+        return int(kept[-1, 0]) + 1 if len(kept) else 0
 
 
 def held_out_gains(likelihood: Likelihood) -> HeldOutGains:

@@ -10,12 +10,18 @@ from typing import Any
 
 import jsonargparse
 import numpy as np
-import torch
 import torch.distributed as dist
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
+from cryo_disentangle.options import check_configurations, reason
 from cryo_disentangle.particles import ParticleStack, read_indices
 from cryo_disentangle.statistics.estimation import SubspaceSettings
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
@@ -32,12 +38,17 @@ def statistics_command(words: Sequence[str]) -> None:
         words: Command line without the command's name.
 
     Raises:
-        ValueError: If an option or the particles are wrong.
+        jsonargparse.ArgumentError: If an option is wrong.
+        ValueError: If the particles are wrong.
         OSError: If a file is missing, or the folder can't be written to.
         SystemExit: If words are no options, or help was asked for.
     """
+    check_configurations()
     parser = _parser()
-    options = parser.instantiate(parser.parse_args(list(words))).as_dict()
+    try:
+        options = parser.instantiate(parser.parse_args(list(words))).as_dict()
+    except ValueError as error:
+        raise ValueError(reason(error)) from error
     out: Path = options["out"]
     if out.exists() and not options["overwrite"]:
         raise FileExistsError(f"{out} exists: choose another folder, or give --overwrite")
@@ -45,8 +56,9 @@ def statistics_command(words: Sequence[str]) -> None:
     settings = SubspaceSettings(**{name: options[name] for name in names})
     joined = _join()
     try:
-        with _Told(quiet=process()[0] > 0) as told:
-            folder = make_statistics(_particles(options), out, settings, told)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeElapsedColumn(), disable=process()[0] > 0) as bar:
+            folder = make_statistics(_particles(options), out, settings, _Told(bar))
     finally:
         if joined:
             dist.destroy_process_group()
@@ -63,6 +75,7 @@ def _parser() -> jsonargparse.ArgumentParser:
         prog="cryo-disentangle statistics",
         description="Finds a mean and a few volumes that particles vary along, and writes what "
         "each image tells of them, read once: all that learning needs of images with known poses.",
+        exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options.")
     parser.add_argument(
@@ -100,22 +113,18 @@ def _join() -> bool:
     return True
 
 
-class _Told(Bar):
+class _Told:
     """Shows each stage as a bar, and how long it took."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        super().__init__(*columns, TimeElapsedColumn(), disable=quiet)
-        self._stage = None
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._stage: TaskID | None = None
 
-    def start(self, what: str = "", total: int = 0) -> None:  # type: ignore[override]
-        """A stage begins; without a name, the display itself."""
-        if not what:
-            super().start()
-            return
-        self._stage = self.add_task(what, total=total)
+    def start(self, what: str, total: int) -> None:
+        """A stage begins, of so many units."""
+        self._stage = self._bar.add_task(what, total=total)
 
-    def advance(self, count: int) -> None:  # type: ignore[override]
+    def advance(self, count: int) -> None:
         """So many more units are done."""
         if self._stage is not None:
-            super().advance(self._stage, count)
+            self._bar.advance(self._stage, count)

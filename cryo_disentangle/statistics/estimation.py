@@ -291,7 +291,7 @@ def _chosen(gains: HeldOutGains, rank: int | None) -> int:
                 "no volume besides the mean raises the likelihood of held-out particles: the "
                 "images show no heterogeneity at this noise; nothing is to be learned of them"
             )
-        return supported
+        return gains.worthwhile()
     if rank > supported:
         raise ValueError(
             f"rank {rank} is more than the data support: the likelihood of held-out particles "

@@ -123,9 +123,7 @@ def maximized(
     share = total / float(found.count)
     moments = found.moments / found.count
     weight, held = found.weight[inside] * share, precision[inside]
-    system = weight[:, :, None] * moments + torch.diag_embed(
-        held + _RIDGE * weight.mean()
-    )
+    system = weight[:, :, None] * moments + torch.diag_embed(held + _RIDGE * weight.mean())
     change = torch.linalg.solve(system, found.gradient[inside] * share - held * nodes[inside])
     stepped = nodes.clone()
     stepped[inside] += change

@@ -132,8 +132,8 @@ class HalfSetFit:
     def _compare(self, weight: Tensor) -> None:
         """Aligns the halves, and takes the prior from how well they agree."""
         if self.nodes[0].shape[1] > 1:
-            self.nodes = list(aligned(*self.nodes))
-        self.correlation = half_set_correlation(*self.nodes, self.grid)
+            self.nodes = list(aligned(self.nodes[0], self.nodes[1]))
+        self.correlation = half_set_correlation(self.nodes[0], self.nodes[1], self.grid)
         self._precision = prior_precision(self.correlation, weight, self.grid)
 
     def _expectation(self, half: int, number: int, share: float) -> tuple[Expectation, float]:

@@ -8,7 +8,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +40,11 @@ SUBSPACE = "subspace.pt"
 _ESTIMATE = "estimate.pt"
 
 
-class ParticleRows(NamedTuple):
+@dataclass(frozen=True)
+class ParticleRows:
     """Which particles of a file are at hand.
 
-    Attributes:
+    Args:
         images: The selected ones.
         index: Row of each in the particle file, shape (N,), int64.
         total: Number of particles in the file.
@@ -172,9 +173,7 @@ def _estimated(
 
 def _packed(found: Estimate) -> dict[str, Any]:
     """An estimate as plain values."""
-    values: dict[str, Any] = {
-        name: found._asdict()[name] for name in ("error", "correlation")
-    }
+    values: dict[str, Any] = {name: found._asdict()[name] for name in ("error", "correlation")}
     values |= {name: tuple(found._asdict()[name]) for name in ("maps", "gains", "checked")}
     subspaces = [*found.halves, found.merged]
     names = Subspace.__dataclass_fields__

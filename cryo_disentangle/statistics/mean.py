@@ -74,8 +74,7 @@ def back_project(
             "priors and checks come from comparing them"
         )
     first, second = (
-        (total[:, :1] / (total[:, 1:] + 1e-3 * total[grid.inside, 1].mean()))
-        * grid.inside[:, None]
+        (total[:, :1] / (total[:, 1:] + 1e-3 * total[grid.inside, 1].mean())) * grid.inside[:, None]
         for total in sums
     )
     correlation = half_set_correlation(first, second, grid)[: grid.radius + 1, 0]

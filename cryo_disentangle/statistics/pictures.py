@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -33,7 +32,7 @@ def draw_gains(gains: HeldOutGains, rank: int) -> Figure:
     axes.plot(ranks, np.concatenate([[0], gains.gain.numpy()]), "o-", color=_BLUE)
     axes.axvline(rank, color=_GREY, linestyle=":", label=f"kept: {rank}")
     axes.set(xlabel="volumes besides the mean", ylabel="held-out gain (nats a particle)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xticks(ranks)
     axes.legend()
     return figure
 
@@ -69,6 +68,5 @@ def save_picture(figure: Figure, path: Path) -> None:
         figure: The picture.
         path: PNG file.
     """
-    canvas = FigureCanvasAgg(figure)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        canvas.print_png(file)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

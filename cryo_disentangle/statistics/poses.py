@@ -105,7 +105,7 @@ def write_refined_poses(
     pose = corrected_poses(stack, nuisance, error)
     shift, turn = nuisance.split(deviation)
     turn = turn * (180 / math.pi)
-    extra = {}
+    extra: dict[str, npt.NDArray[np.float32]] = {}
     if nuisance.shift:
         extra |= dict(zip(_COLUMNS["shift"], (shift * stack.pixel_size).T.numpy(), strict=True))
     if nuisance.rotation:

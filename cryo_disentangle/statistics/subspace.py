@@ -182,9 +182,7 @@ class Subspace:
         Args:
             path: File to be written.
         """
-        values: dict[str, Any] = {
-            name: getattr(self, name) for name in self.__dataclass_fields__
-        }
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         with replacing(path) as temporary:
             torch.save(values, temporary)
 
