@@ -40,8 +40,9 @@ def statistics_command(words: Sequence[str]) -> None:
     Raises:
         jsonargparse.ArgumentError: If an option is wrong.
         ValueError: If the particles are wrong.
+        FileExistsError: If the folder exists and is not to be replaced.
         OSError: If a file is missing, or the folder can't be written to.
-        SystemExit: If words are no options, or help was asked for.
+        SystemExit: If help was asked for.
     """
     check_configurations()
     parser = _parser()

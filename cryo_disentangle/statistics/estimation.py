@@ -42,11 +42,20 @@ class Progress(Protocol):
     """Who is told how far the work is."""
 
     def start(self, what: str, total: int) -> None:
-        """A stage begins, of so many units."""
+        """Is told that a stage begins.
+
+        Args:
+            what: Its name.
+            total: Of how many units.
+        """
         ...
 
     def advance(self, count: int) -> None:
-        """So many more units are done."""
+        """Is told that more is done.
+
+        Args:
+            count: How many units.
+        """
         ...
 
 

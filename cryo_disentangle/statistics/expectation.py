@@ -32,8 +32,8 @@ class Expectation:
         weight: Squared whitened CTFs on the grid, shape (G, 1).
         moments: Σ E[(1, c) (1, c)ᵀ], shape (K + 1, K + 1).
         power: Expected squared whitened residuals, shape (P,).
-        gain: Σ of gains in nats.
-        count: Number of particles.
+        gain: Σ of gains in nats, a scalar.
+        count: Number of particles, a scalar.
     """
 
     gradient: Tensor
@@ -45,13 +45,25 @@ class Expectation:
 
     @classmethod
     def nothing(cls, grid: SliceGrid, rank: int) -> Expectation:
-        """Sums over no particles."""
+        """Makes sums over no particles.
+
+        Args:
+            grid: Where volumes lie.
+            rank: Number K of volumes.
+
+        Returns:
+            Zeros.
+        """
         nodes, points = grid.side**3, len(grid.points)
         sizes = ((nodes, rank + 1), (nodes, 1), (rank + 1, rank + 1), (points,), (), ())
         return cls(*(torch.zeros(size) for size in sizes))
 
     def add(self, other: Expectation) -> None:
-        """Adds other particles."""
+        """Adds other particles.
+
+        Args:
+            other: Sums over them.
+        """
         for mine, theirs in zip(self.sums(), other.sums(), strict=True):
             mine += theirs
 

@@ -20,7 +20,7 @@ def aligned(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         first: Mean and K volumes, shape (G, K + 1).
-        second: Of the other half set.
+        second: Of the other half set, shape (G, K + 1).
 
     Returns:
         Both; means stay as they are.

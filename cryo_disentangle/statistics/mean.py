@@ -46,7 +46,7 @@ def back_project(
     """Adds images up on the grid, weighted with their CTF, and divides by what was added.
 
     Args:
-        batches: Rows and views with the grid's points.
+        batches: Rows, shape (B,), and views with the grid's points.
         half: Half set of each row, shape (N,).
         grid: Where slices lie.
 
