@@ -2,6 +2,7 @@
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter, adapt
 from cryo_disentangle.callbacks.checkpoint_files import AtomicCheckpointIO
+from cryo_disentangle.callbacks.complete_checkpoints import AccumulatedGradients, FinalCheckpoint
 from cryo_disentangle.callbacks.export import CryoDRGNExport
 from cryo_disentangle.callbacks.identifiability import IdentifiabilityCheck
 from cryo_disentangle.callbacks.latent_figures import LatentFigures
@@ -17,10 +18,12 @@ from cryo_disentangle.callbacks.slowness import SlownessPenalty
 from cryo_disentangle.callbacks.traversals import TraversalVolumes
 
 __all__ = [
+    "AccumulatedGradients",
     "AdaptedModel",
     "AtomicCheckpointIO",
     "CryoDRGNExport",
     "DisentanglementMetrics",
+    "FinalCheckpoint",
     "IdentifiabilityCheck",
     "LatentFigures",
     "ModelAdapter",

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files import read_tensors, replacing
 
-__all__ = ["AtomicCheckpointIO"]
+__all__ = ["AtomicCheckpointIO", "read_checkpoint"]
+
+_KEYS = ("state_dict", "epoch", "global_step", "pytorch-lightning_version")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -61,6 +63,48 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"cannot write the checkpoint {path} ({_reason(error)}); earlier checkpoints are "
                 "whole: make room and resume with --ckpt_path last"
             ) from error
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Reads a checkpoint, without running any code of it.
+
+        Args:
+            path: Where it is.
+            args: Lightning's options for remote stores.
+            kwargs: The same.
+
+        Returns:
+            What was written.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If it is damaged, of another kind, or would run code.
+        """
+        if "://" in str(path):
+            return super().load_checkpoint(path, *args, **kwargs)
+        return read_tensors(path, "a checkpoint")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint of Lightning, without running any code of it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, of another kind, or would run code.
+    """
+    found = read_tensors(path, "a checkpoint")
+    missing = [name for name in _KEYS if name not in found]
+    if missing:
+        raise ValueError(
+            f"{path}: refused as a checkpoint: it is none of a training run, for it has no "
+            f"{missing[0]}"
+        )
+    return found
 
 
 def _reason(error: BaseException) -> str:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import threading
 import warnings
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -15,6 +14,8 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from cryo_disentangle.callbacks.complete_checkpoints import model_checkpoint, write_last
 
 __all__ = ["SignalCheckpoint"]
 
@@ -91,11 +92,7 @@ class SignalCheckpoint(Callback):
     def _end(self, trainer: L.Trainer) -> None:
         """Writes the checkpoint and leaves."""
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            callback = _model_checkpoint(trainer)
-            path = str(Path(str(callback.dirpath)) / f"{callback.CHECKPOINT_NAME_LAST}.ckpt")
-            # Else a resumed run would take this file for another run's and write last-v1.ckpt.
-            callback.last_model_path = path
-            trainer.save_checkpoint(path)
+            write_last(trainer, _model_checkpoint(trainer))
         if self._requeue is not None and self._received == self._requeue.requeue_signal:
             if trainer.is_global_zero:
                 _requeue()
@@ -106,9 +103,9 @@ class SignalCheckpoint(Callback):
 
 def _model_checkpoint(trainer: L.Trainer) -> ModelCheckpoint:
     """The callback that says where checkpoints go."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint):
-            return callback
+    callback = model_checkpoint(trainer)
+    if callback is not None:
+        return callback
     raise ValueError(
         "SignalCheckpoint writes to the folder of a ModelCheckpoint, and the Trainer has none: "
         "enable_checkpointing must not be false"

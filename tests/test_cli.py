@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import yaml
 
 from cryo_disentangle.cli import main
+from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.particles import read_latents
 from tests import tiny
 
@@ -99,6 +101,39 @@ def test_validation_from_the_saved_configuration(
     found = tiny.read_metrics(tmp_path, "val/loss")
     assert found == pytest.approx(tiny.read_metrics(trained / "run", "val/loss")[-1:], rel=1e-5)
     assert not (tmp_path / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_without_a_checkpoint_a_trained_model_is_that_of_the_run(
+    trained: Path, tmp_path: Path, stage: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run/checkpoints", run / "checkpoints")
+    words = ("--config", trained / "run/config.yaml", "--trainer.default_root_dir", run)
+    call(stage, *words, "--prediction.kmeans", "0")
+    if stage == "predict":
+        named = predict(trained, tmp_path / "named", "--prediction.kmeans", "0")
+        assert (run / "prediction/z.pkl").read_bytes() == (named / "z.pkl").read_bytes()
+    else:
+        known = tiny.read_metrics(trained / "run", "val/loss")[-1:]
+        assert tiny.read_metrics(run, "val/loss") == pytest.approx(known, rel=1e-5)
+    shutil.copy(run / "checkpoints/last.ckpt", run / "checkpoints/last-v1.ckpt")
+    with pytest.raises(SystemExit, match=r"has last-v1\.ckpt, last\.ckpt: name the one"):
+        call(stage, *words)
+    shutil.rmtree(run / "checkpoints")
+    for more in ((), ("--ckpt_path", "last")):
+        with pytest.raises(SystemExit, match=f"{stage} needs a trained model, and .* holds no run"):
+            call(stage, *words, *more)
+
+
+def test_two_trainings_never_share_a_folder(tmp_path: Path) -> None:
+    config = tiny.write_config(tmp_path, tiny.write_stack(tmp_path / "data", count=20))
+    with (
+        alone_in(tmp_path / "run", "it is mine"),
+        pytest.raises(SystemExit, match=f"{tmp_path / 'run'}: another process trains here"),
+    ):
+        call("fit", "--config", config)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 def test_prediction_writes_latents_and_volumes(trained: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from cryo_disentangle.benchmark.planning import Plan, choose_cells, make_plan, m
 from cryo_disentangle.benchmark.tables import collect, write_results
 from cryo_disentangle.evaluation.streaming import show_progress
 from cryo_disentangle.files import replacing
+from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.options import CommandParser
 
 __all__ = ["benchmark_command"]
@@ -127,17 +128,9 @@ def _executor(options: Namespace) -> Executor:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Keeps other processes from the folder, and ends as on Ctrl-C when told to terminate."""
-    # Not at the top: Windows has none, and shall have the other commands.
-    import fcntl
-
-    out.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with (out / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ValueError(f"{out}: another process runs a benchmark here") from error
+        with alone_in(out, "another process runs a benchmark here"):
             yield
     finally:
         signal.signal(signal.SIGTERM, before)

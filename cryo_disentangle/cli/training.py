@@ -6,7 +6,7 @@ import sys
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 from lightning.fabric.plugins import CheckpointIO
@@ -26,13 +26,21 @@ from cryo_disentangle import (  # noqa: F401
     simulation,
 )
 from cryo_disentangle.callbacks import (
+    AccumulatedGradients,
     AtomicCheckpointIO,
+    FinalCheckpoint,
     NonFiniteGuard,
     PredictionWriter,
     SignalCheckpoint,
 )
+from cryo_disentangle.cli.run_folder import (
+    check_checkpoint,
+    refuse_other_run,
+    trained_checkpoint,
+)
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.files import replacing
+from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.options import check_configurations
 
 __all__ = ["fit", "predict", "test", "validate"]
@@ -85,28 +93,48 @@ class _CLI(LightningCLI):
                 CSVLogger(folder, "metrics"),
                 TensorBoardLogger(folder, "tensorboard"),
             ]
+        own: list[Any] = [AccumulatedGradients()]
         if trainer.get("enable_progress_bar") is not False:
-            kwargs["callbacks"] = [*(trainer.get("callbacks") or []), RichProgressBar(leave=True)]
+            own.append(RichProgressBar(leave=True))
+        kwargs["callbacks"] = [*(trainer.get("callbacks") or []), *own]
         plugins = trainer.get("plugins") or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             kwargs["plugins"] = [*plugins, AtomicCheckpointIO()]
-        return super().instantiate_trainer(**kwargs)
+        made = super().instantiate_trainer(**kwargs)
+        # After the checkpoint callback, which Lightning takes to be the first.
+        made.callbacks.append(FinalCheckpoint())  # type: ignore[attr-defined]
+        return made
 
-    def before_fit(self) -> None:
-        """Refuses a folder that holds another run, whose files would be mixed with this one's."""
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
+        """Finds and checks the weights to begin with, before anything is made."""
+        super().parse_arguments(parser, args)
+        command = self.config["subcommand"]
+        options = self.config[command]
+        if command != "fit" and options.get("ckpt_path") in (None, "last"):
+            root = Path(options["trainer"]["default_root_dir"])
+            options["ckpt_path"] = str(trained_checkpoint(command, root))
+        if options.get("ckpt_path") is not None:
+            check_checkpoint(options["ckpt_path"])
+
+    def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's
+        """Trains, alone in the folder of the run."""
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             # Lightning's checkpoint callback would leave a last.ckpt of a trial run, too.
             for callback in self.trainer.checkpoint_callbacks:
-                cast(ModelCheckpoint, callback).save_last = False
+                if isinstance(callback, ModelCheckpoint):
+                    callback.save_last = False
+            self.trainer.fit(**kwargs)
             return
-        folder = Path(self.trainer.default_root_dir)
-        resumed = self._get(self.config, "ckpt_path") is not None
-        if not resumed and any((folder / "checkpoints").glob("*.ckpt")):
-            raise FileExistsError(
-                f"{folder} already holds a run: resume it with --ckpt_path last, or choose another "
-                "folder with --trainer.default_root_dir"
-            )
+        # All processes of one run write to one folder, of which the first has the lock.
+        if not self.trainer.is_global_zero:
+            self.trainer.fit(**kwargs)
+            return
+        root = Path(self.trainer.default_root_dir)
+        with alone_in(root, "another process trains here: wait for it, or choose another folder"):
+            if kwargs.get("ckpt_path") is None:
+                refuse_other_run(root)
+            self.trainer.fit(**kwargs)
 
 
 def _run(command: str, words: list[str]) -> None:

@@ -12,9 +12,9 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 # Imported so that classes of the configuration are found by short names.
 from cryo_disentangle import decoders, encoders, losses, modules, particles, priors  # noqa: F401
+from cryo_disentangle.callbacks.checkpoint_files import read_checkpoint
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
-from cryo_disentangle.files import read_tensors
 from cryo_disentangle.options import check_configurations, read_mapping, reason
 
 __all__ = ["build", "check_configuration", "is_training_run", "open_training_run"]
@@ -60,7 +60,7 @@ def open_training_run(
     checkpoint_path = _find_checkpoint(folder / "checkpoints", epoch)
     config = read_mapping(path)
     module, data = build(config, path, files or DataFiles())
-    checkpoint = _load(checkpoint_path)
+    checkpoint = read_checkpoint(checkpoint_path)
     kept = checkpoint.get(type(data).__qualname__)
     if kept is not None:
         data.load_state_dict(kept)
@@ -92,7 +92,7 @@ def _find_checkpoint(folder: Path, epoch: int | None) -> Path:
         return newest
     if epoch in found:
         return found[epoch]
-    if last.is_file() and int(_load(last)["epoch"]) + 1 == epoch:
+    if last.is_file() and int(read_checkpoint(last)["epoch"]) + 1 == epoch:
         return last
     there = ", ".join(str(number) for number in sorted(found)) or "none"
     raise FileNotFoundError(
@@ -109,11 +109,6 @@ def _by_epoch(folder: Path) -> dict[int, Path]:
         if match:
             named[int(match[1]) + 1, int(match[2])] = path
     return {epoch: named[epoch, step] for epoch, step in sorted(named)}
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint without running any code of it."""
-    return read_tensors(path, "a checkpoint")
 
 
 def check_configuration(config: Mapping[str, Any]) -> None:

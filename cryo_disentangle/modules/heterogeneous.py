@@ -149,8 +149,14 @@ class HeterogeneousReconstruction(HeterogeneousModel, LatentTraining):
             checkpoint: What was saved.
 
         Raises:
-            ValueError: If the checkpoint is of a model for another box size or of other networks.
+            ValueError: If the checkpoint is of another kind of model, or of one for another box
+                size or of other networks.
         """
+        if "box_size" not in checkpoint or "volume_units" not in checkpoint:
+            raise ValueError(
+                f"the checkpoint is of another kind of model than {type(self).__name__}: it has no "
+                "box_size and volume_units; give the config.yaml of its run"
+            )
         if checkpoint["box_size"] != self.box_size:
             raise ValueError(
                 f"the checkpoint is of a model for box size {checkpoint['box_size']}, the "

@@ -1,0 +1,35 @@
+"""A folder for one process at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["alone_in"]
+
+
+@contextmanager
+def alone_in(folder: Path, refusal: str) -> Iterator[None]:
+    """Keeps other processes from a folder.
+
+    The system gives the lock back when a process ends, however it ends.
+
+    Args:
+        folder: Is made if it is missing; gets a file ``.lock``.
+        refusal: What to say to the second process, after the folder's name.
+
+    Raises:
+        ValueError: If another process has it.
+        OSError: If the folder can't be made or written to.
+    """
+    # Not at the top: Windows has none, and shall have the other commands.
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{folder}: {refusal}") from error
+        yield
