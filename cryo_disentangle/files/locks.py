@@ -19,6 +19,9 @@ def alone_in(folder: Path, refusal: str) -> Iterator[None]:
         folder: Is made if it is missing; gets a file ``.lock``.
         refusal: What to say to the second process, after the folder's name.
 
+    Yields:
+        Nothing; the folder is given back at the end.
+
     Raises:
         ValueError: If another process has it.
         OSError: If the folder can't be made or written to.
