@@ -9,9 +9,7 @@ from cryo_disentangle.metrics import DecodingTest
 from tests.metrics.linear_model import DIM, NOISE, LinearModel, make_batches
 
 
-def score(
-    model: LinearModel, spread: float, count: int = 1500, **options: bool
-) -> dict[str, float]:
+def score(model: LinearModel, spread: float, **options: bool) -> dict[str, float]:
     metric = DecodingTest(NOISE, **options)
     for batch, _ in make_batches(1500, spread):
         metric.update(model, batch)
