@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, NamedTuple, NoReturn
 
 import lightning as L
@@ -119,7 +119,9 @@ class NonFiniteGuard(Callback):
         """Tells which held-out particles were replaced."""
         bad, self._held_out = _bad_particles(self._held_out), []
         if self.skip and trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
-            _warn([f"held-out particle {row} ({keys})" for _, row, keys in _gathered(trainer, bad)])
+            number = _row_in_file(trainer)
+            found = _gathered(trainer, bad)
+            _warn([f"held-out particle {number(row)} ({keys})" for _, row, keys in found])
 
     def _examined(self, trainer: L.Trainer, batch: object) -> list[_Batch]:
         """Looks at a batch of particles, and replaces bad ones if they are to be skipped."""
@@ -195,10 +197,13 @@ class NonFiniteGuard(Callback):
         if not trainer.strategy.reduce_boolean_decision(not fine, all=False):
             self._in_a_row = 0
             return
-        particles = _gathered(trainer, _bad_particles(batches))
+        number = _row_in_file(trainer)
+        bad = _gathered(trainer, _bad_particles(batches))
+        particles = [(step, number(row), keys) for step, row, keys in bad]
         steps = [step for step, finite in gradients if not finite]
         if not self.skip:
-            _stop(particles, steps, _gathered(trainer, _rows_at(batches, steps[:1])))
+            rows = _gathered(trainer, _rows_at(batches, steps[:1]))
+            _stop(particles, steps, list(map(number, rows)))
         self._skipped_particles += len(particles)
         self._skipped_steps += len(steps)
         what = [f"particle {row} ({keys}, step {step})" for step, row, keys in particles]
@@ -208,7 +213,12 @@ class NonFiniteGuard(Callback):
             self._in_a_row = 0 if finite else self._in_a_row + 1
             if self._in_a_row >= self.patience:
                 rows = _gathered(trainer, _rows_at(batches, steps[-1:]))
-                _stop([], [steps[-1]], rows, f" in each of {self.patience} steps up to there")
+                _stop(
+                    [],
+                    [steps[-1]],
+                    list(map(number, rows)),
+                    f" in each of {self.patience} steps up to there",
+                )
 
 
 def _finite_rows(value: Tensor) -> Tensor:
@@ -245,6 +255,15 @@ def _rows_at(batches: Iterable[_Batch], steps: Iterable[int]) -> list[int]:
     return [row for b in batches if b.step in chosen for row in b.rows.flatten().tolist()]
 
 
+def _row_in_file(trainer: L.Trainer) -> Callable[[int], int]:
+    """Numbers particles by their rows in the particle file, where there is one."""
+    data: object = trainer.datamodule  # type: ignore[attr-defined]
+    if not isinstance(data, ParticleData):
+        return int
+    rows = data.stack.rows
+    return lambda position: int(rows[position])
+
+
 def _gathered(trainer: L.Trainer, mine: list[Any]) -> list[Any]:
     """What all processes have found, in order."""
     if trainer.world_size == 1:
@@ -274,7 +293,8 @@ def _stop(
         what = _listed(f"particle {row} ({keys})" for _, row, keys in particles)
         raise ValueError(
             f"values that are not finite at step {particles[0][0]}, counting from 0: {what}; "
-            "particles are numbered by their rows in the stack, from 0: leave them out (indices)"
+            "particles are numbered by their rows in the particle file, from 0: leave them out "
+            "(indices)"
         )
     of = f" (particles {_listed(rows)})" if rows else ""
     raise ValueError(

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from cryo_disentangle.files import replacing, write_volume
-from cryo_disentangle.particles import write_latents, write_poses
+from cryo_disentangle.particles import ParticleStack, write_latents, write_poses
 from cryo_disentangle.protocols import EvaluatesVolumes
 from cryo_disentangle.traversals import representative_latents
 
@@ -24,10 +24,11 @@ __all__ = ["PredictionWriter"]
 class PredictionWriter(Callback):
     """Writes what ``predict`` infers.
 
-    ``z.pkl`` (means, then log-variances, as cryoDRGN's), ``latents.npz`` (``index``, ``mean``,
-    ``log_variance``), for a model that infers poses ``poses.pkl`` (cryoDRGN's), and for a model
-    that evaluates volumes ``volumes/vol_001.mrc`` ... with their latents in
-    ``volumes/z_values.txt``.
+    ``z.pkl`` (means, then log-variances, as cryoDRGN's), ``latents.npz`` (``mean``,
+    ``log_variance``, ``index``, which is the row in the particle file, from 0, ``image``, its name
+    there, and ``position`` among the particles of the run), for a model that infers poses
+    ``poses.pkl`` (cryoDRGN's), and for a model that evaluates volumes ``volumes/vol_001.mrc`` ...
+    with their latents in ``volumes/z_values.txt``.
 
     Args:
         folder: Where to write.
@@ -86,6 +87,7 @@ class PredictionWriter(Callback):
             return
         order = np.argsort(latents["index"], kind="stable")
         latents = {name: values[order] for name, values in latents.items()}
+        latents |= _in_particle_file(trainer, latents["index"])
         write_latents(self.folder / "z.pkl", latents["mean"], latents["log_variance"])
         with replacing(self.folder / "latents.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, **latents)  # type: ignore[arg-type]
@@ -126,6 +128,19 @@ def _read_latents(path: str | Path, dim: int | None) -> npt.NDArray[np.float32]:
             f"{latents.shape[1]}"
         )
     return latents
+
+
+def _in_particle_file(
+    trainer: L.Trainer, position: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[Any]]:
+    """Rows and image names in the particle file, where there is one, and places in the run."""
+    loaders = trainer.predict_dataloaders
+    loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
+    stack = getattr(getattr(loader, "dataset", None), "stack", None)
+    if not isinstance(stack, ParticleStack):
+        return {"index": position, "position": position}
+    images = np.array(stack.image_names())[position]
+    return {"index": stack.rows[position], "position": position, "image": images}
 
 
 def _gather(parts: Sequence[dict[str, Tensor]]) -> dict[str, npt.NDArray[Any]]:

@@ -44,7 +44,7 @@ from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.judgement.score_names import group_reasons, headlines
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
-from cryo_disentangle.particles import PreparedData, read_labels
+from cryo_disentangle.particles import ParticleStack, PreparedData, read_labels
 
 __all__ = ["Evaluation", "Sample", "choose_sample", "evaluate", "measure"]
 
@@ -279,7 +279,10 @@ def _read_truth(
     if factors is None:
         raise ValueError(f"{truth}: true factors expected, found none")
     dataset = getattr(run.data.predict_dataloader(), "dataset", ())
-    if len(factors) != len(dataset):
+    stack = getattr(dataset, "stack", None)
+    if isinstance(stack, ParticleStack):
+        factors = factors[stack.selection.of(len(factors), truth)]
+    elif len(factors) != len(dataset):
         raise ValueError(
             f"{truth}: a row for each of the run's {len(dataset)} particles expected, found "
             f"{len(factors)}"

@@ -20,7 +20,7 @@ from cryo_disentangle.particles import (
     HartleyPreprocessing,
     ParticleData,
     ParticleStack,
-    read_indices,
+    is_table,
     read_poses,
     write_ctf,
     write_indices,
@@ -164,14 +164,23 @@ def _dataset_args(
 
 def _write_metadata(data: ParticleData, folder: Path) -> dict[str, str | None]:
     """Writes poses, CTF and selection."""
-    # cryoDRGN selects from whole tables, so that these are of all images, whatever is trained on.
+    if "ctf_applied" in data.stack.ctf_terms.known():
+        raise ValueError(
+            f"{data.particles}: images were corrected for their CTF, and cryoDRGN has no model of "
+            "such images"
+        )
+    # cryoDRGN selects from whole tables, so that these are of all images, whatever is trained on;
+    # only poses it takes as of selected images, where there are not more of them.
+    selected = _has_selected_poses(data)
     whole = ParticleStack.open(
         data.particles,
-        poses=None if _selected_poses(data) else data.poses,
+        poses=None if selected else data.poses,
         ctf=data.ctf,
         datadir=data.datadir,
+        alignments=data.alignments,
+        optics=data.optics,
     )
-    posed = data.stack if _selected_poses(data) else whole
+    posed = data.stack if selected or len(data.stack) >= len(whole) else whole
     names: dict[str, str | None] = dict.fromkeys(("poses", "ctf", "ind"))
     if posed.rotation is not None:
         write_poses(folder / "poses.pkl", posed.rotation, posed.translation, posed.box_size)
@@ -180,14 +189,14 @@ def _write_metadata(data: ParticleData, folder: Path) -> dict[str, str | None]:
         write_ctf(folder / "ctf.pkl", whole.ctf)
         names["ctf"] = _absolute(folder / "ctf.pkl")
     if data.indices is not None:
-        write_indices(folder / "ind.pkl", read_indices(data.indices))
+        write_indices(folder / "ind.pkl", data.stack.rows)
         names["ind"] = _absolute(folder / "ind.pkl")
     return names
 
 
-def _selected_poses(data: ParticleData) -> bool:
+def _has_selected_poses(data: ParticleData) -> bool:
     """Whether poses are known of selected images alone, as after they were refined in training."""
-    if data.indices is None or not isinstance(data.poses, str | Path):
+    if data.indices is None or not isinstance(data.poses, str | Path) or is_table(data.poses):
         return False
     return len(read_poses(data.poses)[0]) == len(data.stack)
 

@@ -8,19 +8,13 @@ the number of images.
 
 from cryo_disentangle.files import MrcsWriter, read_volume, write_volume
 from cryo_disentangle.particles.blocks import BlockShuffledEpochs
+from cryo_disentangle.particles.ctf import CtfOverrides, CtfTerms, check_ctf
+from cryo_disentangle.particles.ctf_columns import ctf_from_cryosparc, ctf_from_star
 from cryo_disentangle.particles.datamodule import ParticleData
 from cryo_disentangle.particles.dataset import BatchedDataset, ParticleDataset, collated
 from cryo_disentangle.particles.export import write_particles_star
+from cryo_disentangle.particles.joining import is_table
 from cryo_disentangle.particles.labels import ParticleLabels, read_labels
-from cryo_disentangle.particles.metadata import (
-    CtfOverrides,
-    FractionalPoses,
-    check_ctf,
-    ctf_from_cryosparc,
-    ctf_from_star,
-    poses_from_cryosparc,
-    poses_from_star,
-)
 from cryo_disentangle.particles.pairs import (
     PairedDataset,
     earlier_frames,
@@ -36,6 +30,11 @@ from cryo_disentangle.particles.pickles import (
     write_indices,
     write_latents,
     write_poses,
+)
+from cryo_disentangle.particles.pose_columns import (
+    FractionalPoses,
+    poses_from_cryosparc,
+    poses_from_star,
 )
 from cryo_disentangle.particles.prepared import PreparedData
 from cryo_disentangle.particles.preprocessing import (
@@ -66,6 +65,7 @@ __all__ = [
     "BatchesInOrder",
     "BlockShuffledEpochs",
     "CtfOverrides",
+    "CtfTerms",
     "FractionalPoses",
     "HartleyPreprocessing",
     "ImageSource",
@@ -87,6 +87,7 @@ __all__ = [
     "ctf_from_cryosparc",
     "ctf_from_star",
     "evaluation_loader",
+    "is_table",
     "poses_from_cryosparc",
     "poses_from_star",
     "read_ctf",

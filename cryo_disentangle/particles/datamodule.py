@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cryo_disentangle.particles.ctf import CtfOverrides
 from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.particles.labels import ParticleLabels
 from cryo_disentangle.particles.prepared import PreparedData
@@ -22,6 +23,8 @@ from cryo_disentangle.particles.stack import ParticleStack
 from cryo_disentangle.types import Pose
 
 __all__ = ["ParticleData"]
+
+_AS_IN_FILES = CtfOverrides()
 
 
 class ParticleData(SplitData, PreparedData):
@@ -38,13 +41,16 @@ class ParticleData(SplitData, PreparedData):
     Args:
         particles: Particle file: .mrcs, .mrc, .star (RELION 3.0, 3.1, 5), .cs, or .txt with one
             stack a line.
-        poses: cryoDRGN's poses.pkl, in place of poses in the particle file.
-        ctf: cryoDRGN's ctf.pkl, in place of CTF parameters in the particle file.
+        poses: A .star or .cs whose particles are found by cryoSPARC's uid or by image name, or
+            cryoDRGN's poses.pkl, in place of poses in the particle file.
+        ctf: A .star or .cs, likewise, or cryoDRGN's ctf.pkl, in place of CTF parameters in the
+            particle file.
         labels: Archive (.npz) with arrays named time, trajectory, temperature (in kelvin) or
             factors (true ones), a row for each particle; the simulator's truth.npz is one. Other
             arrays in it are left alone.
         indices: 0-based selection of images: .pkl (cryoDRGN's --ind), .npy or .txt.
-        datadir: Folder of the stacks that a .star, .cs or .txt names; by default its own.
+        datadir: Folder of the stacks that a .star, .cs or .txt names; by default its own, and those
+            above it.
         preprocessing: What is done to images: HartleyPreprocessing (cryoDRGN's; the default) or
             RealPreprocessing.
         pairs: Whether samples are pairs of frames, by the labels time and trajectory.
@@ -56,6 +62,10 @@ class ParticleData(SplitData, PreparedData):
         shuffle_block: Number of neighbouring particles that training reads together from spinning
             disks and network file systems, shuffled within windows of 32 blocks; null shuffles all
             particles, the better order where files are in memory or on solid-state disks.
+        alignments: Group of fields that poses of a .cs are read from: alignments_class_0 of an
+            ab-initio reconstruction or a heterogeneous refinement of that class.
+        optics: Voltage, spherical aberration, amplitude contrast, phase shift, pixel and box size
+            in place of those of files, for every particle.
 
     Raises:
         ValueError: If ``batch_size`` or ``shuffle_block`` is smaller than one.
@@ -76,6 +86,8 @@ class ParticleData(SplitData, PreparedData):
         seed: int = 0,
         num_workers: int = 0,
         shuffle_block: int | None = None,
+        alignments: str = "alignments3D",
+        optics: CtfOverrides = _AS_IN_FILES,
     ) -> None:
         super().__init__(preprocessing or HartleyPreprocessing())
         self.split_by(
@@ -84,6 +96,7 @@ class ParticleData(SplitData, PreparedData):
         self.particles, self.ctf = particles, ctf
         self.poses: str | Path | Pose | None = poses
         self.labels, self.indices, self.datadir = labels, indices, datadir
+        self.alignments, self.optics = alignments, optics
         self._tolerant = False
 
     @cached_property
@@ -96,6 +109,8 @@ class ParticleData(SplitData, PreparedData):
             labels=self.labels,
             indices=self.indices,
             datadir=self.datadir,
+            alignments=self.alignments,
+            optics=self.optics,
         )
 
     def image_source(self) -> ImageSource:
@@ -125,9 +140,10 @@ class ParticleData(SplitData, PreparedData):
         return len(self.stack)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the normalisation and the validation indices."""
+        """What a checkpoint keeps: the normalisation, the sign and the validation indices."""
         return {
             "norm": list(self.norm),
+            "invert": self.preprocessing.invert,
             **super().state_dict(),
         }
 
@@ -137,7 +153,8 @@ class ParticleData(SplitData, PreparedData):
         Args:
             state_dict: What `state_dict` returned.
         """
-        self._restore_norm(state_dict["norm"])
+        # Until files were asked for their contrast, images were inverted.
+        self._restore_norm(state_dict["norm"], state_dict.get("invert", True))
         super().load_state_dict(state_dict)
 
     def _labels(self) -> tuple[ParticleLabels, str]:

@@ -54,9 +54,8 @@ class ParticleDataset(BatchedDataset):
         self.preprocessing = (preprocessing or HartleyPreprocessing()).fit(stack)
         arrays = {"rotation": stack.rotation, "translation": stack.translation, "ctf": stack.ctf}
         known = {key: rows for key, rows in arrays.items() if rows is not None}
-        self._known = {
-            key: torch.from_numpy(rows) for key, rows in (known | stack.labels.known()).items()
-        }
+        known |= stack.ctf_terms.known() | stack.labels.known()
+        self._known = {key: torch.from_numpy(rows) for key, rows in known.items()}
 
     def __len__(self) -> int:
         """Number of particles."""

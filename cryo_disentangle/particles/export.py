@@ -11,7 +11,7 @@ import torch
 
 from cryo_disentangle.files import Column, write_star
 from cryo_disentangle.geometry import rotation_to_euler_zyz
-from cryo_disentangle.particles.metadata import check_ctf
+from cryo_disentangle.particles.ctf import check_ctf
 
 __all__ = ["write_particles_star"]
 

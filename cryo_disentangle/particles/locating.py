@@ -2,30 +2,138 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["locate"]
+__all__ = ["Folders", "Located", "locate", "plain_name", "refuse_collisions", "without_uid"]
+
+_FORMAT = re.compile(r":(mrcs?|MRCS?|mrc|map|st)$")
+_UID = re.compile(r"^\d{15,21}_")
 
 
-def locate(name: str, folder: Path, mentioned: str) -> Path:
-    """Finds a data file named by a table, by cryoDRGN's rules.
+@dataclass(frozen=True)
+class Folders:
+    """Where data files are looked for.
+
+    Attributes:
+        first: ``datadir``, or the table's folder.
+        parents: Folders above the table's, nearest first, for names that count from the folder of
+            the project; none where ``datadir`` is given.
+    """
+
+    first: Path
+    parents: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, table: Path, datadir: Path | None) -> Folders:
+        """Chooses the folders for a table.
+
+        Args:
+            table: The file.
+            datadir: Folder that is given, or None.
+
+        Returns:
+            The folders.
+        """
+        if datadir is not None:
+            return cls(datadir)
+        return cls(table.parent, tuple(table.absolute().parent.parents))
+
+
+class Located(NamedTuple):
+    """A file that a table names.
+
+    Attributes:
+        name: As the table has it.
+        path: Where it is.
+        mentioned: Table and row.
+        shortened: Whether it was found by the last part of its name alone.
+    """
+
+    name: str
+    path: Path
+    mentioned: str
+    shortened: bool
+
+
+def plain_name(name: str) -> str:
+    """Takes away what programs add to a file's name.
+
+    Args:
+        name: As a table has it.
+
+    Returns:
+        The name without RELION's and Xmipp's suffix of the format (``:mrcs``), redundant dots and
+        slashes.
+    """
+    return posixpath.normpath(_FORMAT.sub("", name))
+
+
+def without_uid(name: str) -> str:
+    """Takes the number away that cryoSPARC puts before the names of imported files.
+
+    Args:
+        name: Last part of a path.
+
+    Returns:
+        The name.
+    """
+    return _UID.sub("", name)
+
+
+def locate(name: str, folders: Folders, mentioned: str) -> Located:
+    """Finds a data file named by a table.
 
     Args:
         name: Path as the table has it.
-        folder: Where to look if it is not found as it is.
+        folders: Where to look if it is not found as it is.
         mentioned: Table and row, for the message.
 
     Returns:
-        ``name`` itself if it exists, else ``folder / name``, else ``folder`` / its last part.
+        The file: ``name`` itself if it exists, else in the first folder, else in a parent, else its
+        last part in the first folder, there also without cryoSPARC's number before it.
 
     Raises:
-        FileNotFoundError: If none of them exists.
+        FileNotFoundError: If there is none.
     """
-    candidates = [Path(name), folder / name, folder / Path(name).name]
-    for candidate in candidates:
+    for candidate, shortened in _candidates(name, folders):
         if candidate.is_file():
-            return candidate
+            return Located(name, candidate, mentioned, shortened)
     raise FileNotFoundError(
-        f"{mentioned} names {name}, found neither as it is nor in {folder} (datadir), "
+        f"{mentioned} names {name}, found neither as it is nor in {folders.first} (datadir), "
         f"with or without its folders"
     )
+
+
+def _candidates(name: str, folders: Folders) -> Iterator[tuple[Path, bool]]:
+    """Where a file may be, likeliest first, and whether folders of its name are left out."""
+    for spelled in dict.fromkeys((name, _FORMAT.sub("", name))):
+        yield Path(spelled), False
+        for folder in (folders.first, *folders.parents):
+            yield folder / spelled, False
+    last = Path(_FORMAT.sub("", name)).name
+    for spelled in dict.fromkeys((Path(name).name, last, without_uid(last))):
+        yield folders.first / spelled, True
+
+
+def refuse_collisions(found: list[Located]) -> None:
+    """Refuses tables of which two names lead to one file because their folders were left out.
+
+    Args:
+        found: Files of all names of a table.
+
+    Raises:
+        ValueError: If there are two; names both.
+    """
+    first: dict[Path, Located] = {}
+    for file in found:
+        other = first.setdefault(file.path, file)
+        if plain_name(other.name) != plain_name(file.name) and (file.shortened or other.shortened):
+            raise ValueError(
+                f"{other.mentioned} names {other.name} and {file.mentioned} names {file.name}, and "
+                f"both lead to {file.path}: give the folder that these names count from (datadir)"
+            )

@@ -39,7 +39,9 @@ class PreparedData(SharedData):
         """Standard deviation that images are divided by."""
         return self.norm[1]
 
-    def _restore_norm(self, norm: list[float]) -> None:
-        """Takes over the normalisation of a checkpoint."""
+    def _restore_norm(self, norm: list[float], invert: bool = True) -> None:
+        """Takes over the normalisation of a checkpoint, and its sign where none is given."""
         mean, std = norm
         self._preprocessing = self._preprocessing.with_norm((float(mean), float(std)))
+        if self._preprocessing.invert is None:
+            self._preprocessing = self._preprocessing.with_invert(invert)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -45,19 +46,32 @@ class Preprocessing(abc.ABC):
 
     Attributes:
         norm: (mean, standard deviation) that images are normalised by; None until `fit`.
+        invert: Whether images are multiplied by -1; None until `fit`.
     """
 
     norm: tuple[float, float] | None
+    invert: bool | None
 
     def fit(self, source: ImageSource) -> Preprocessing:
-        """Measures the normalisation, unless it is given.
+        """Measures the normalisation, and finds whether to invert, unless these are given.
 
         Args:
-            source: Images; about a thousand of them, evenly spaced, are read in small chunks.
+            source: Images; about a thousand of them, evenly spaced, are read in small chunks. Where
+                it has an attribute ``bright``, as `ParticleStack`, this tells their contrast.
 
         Returns:
-            The same preprocessing with `norm`.
+            The same preprocessing with `norm` and `invert`.
         """
+        bright = getattr(source, "bright", None)
+        if self.invert is None:
+            return self.with_invert(not bright).fit(source)
+        if bright is not None and self.invert == bright:
+            warnings.warn(
+                f"preprocessing.invert is {str(self.invert).lower()}, and the particles are "
+                f"{'bright' if bright else 'dark'} by their file (blob/sign): volumes come out "
+                "negative; leave invert out to follow the file",
+                stacklevel=2,
+            )
         return self if self.norm is not None else self.with_norm(self.measure(source))
 
     @property
@@ -96,6 +110,17 @@ class Preprocessing(abc.ABC):
         """
 
     @abc.abstractmethod
+    def with_invert(self, invert: bool) -> Preprocessing:
+        """Gives the same preprocessing another sign.
+
+        Args:
+            invert: Whether to multiply by -1.
+
+        Returns:
+            A copy.
+        """
+
+    @abc.abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
         """Prepares a batch.
 
@@ -118,13 +143,14 @@ class HartleyPreprocessing(Preprocessing):
     mean is 0, and std that of transforms without window.
 
     Args:
-        invert: Whether to multiply by -1, as dark particles need.
+        invert: Whether to multiply by -1, as dark particles need; by default what the particle file
+            says, and yes where it does not (only cryoSPARC's ``blob/sign`` does).
         window_radius: Radius up to which the soft window is one, as a fraction of half the box
             (it falls to zero at 0.99); None for no window.
         norm: (mean, standard deviation) of the transforms; measured by default.
     """
 
-    invert: bool = True
+    invert: bool | None = None
     window_radius: float | None = 0.85
     norm: tuple[float, float] | None = None
 
@@ -137,11 +163,15 @@ class HartleyPreprocessing(Preprocessing):
         """Returns the same preprocessing with another normalisation."""
         return replace(self, norm=norm)
 
+    def with_invert(self, invert: bool) -> HartleyPreprocessing:
+        """Returns the same preprocessing with another sign."""
+        return replace(self, invert=invert)
+
     def __call__(self, images: Tensor) -> Tensor:
         """Prepares a batch: (B, D, D) to (B, L, L)."""
         mean, std = self.fitted_norm
         window = _window(images.shape[-1], self.window_radius, images.device)
-        sign = -1.0 if self.invert else 1.0
+        sign = 1.0 if self.invert is False else -1.0
         transforms = hartley_lattice(images * (window * (sign / std)))
         return transforms if mean == 0 else transforms.sub_(mean / std)
 
@@ -153,13 +183,14 @@ class RealPreprocessing(Preprocessing):
     (x - mean) / std, inversion, then the window, which therefore fades to the mean.
 
     Args:
-        invert: Whether to multiply by -1, as dark particles need.
+        invert: Whether to multiply by -1, as dark particles need; by default what the particle file
+            says, and yes where it does not (only cryoSPARC's ``blob/sign`` does).
         window_radius: Radius up to which the soft window is one, as a fraction of half the box
             (it falls to zero at 0.99); None for no window.
         norm: (mean, standard deviation) of the images as stored; measured by default.
     """
 
-    invert: bool = True
+    invert: bool | None = None
     window_radius: float | None = 0.85
     norm: tuple[float, float] | None = None
 
@@ -171,11 +202,15 @@ class RealPreprocessing(Preprocessing):
         """Returns the same preprocessing with another normalisation."""
         return replace(self, norm=norm)
 
+    def with_invert(self, invert: bool) -> RealPreprocessing:
+        """Returns the same preprocessing with another sign."""
+        return replace(self, invert=invert)
+
     def __call__(self, images: Tensor) -> Tensor:
         """Prepares a batch: (B, D, D) to (B, D, D)."""
         mean, std = self.fitted_norm
         window = _window(images.shape[-1], self.window_radius, images.device)
-        sign = -1.0 if self.invert else 1.0
+        sign = 1.0 if self.invert is False else -1.0
         return (images - mean).mul_(window * (sign / std))
 
 

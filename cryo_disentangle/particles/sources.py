@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,25 +11,45 @@ import numpy.typing as npt
 
 from cryo_disentangle.files import MrcHeader, read_mrc_header, readable
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
-from cryo_disentangle.particles.locating import locate
+from cryo_disentangle.particles.ctf import CtfOverrides, CtfTerms
+from cryo_disentangle.particles.ctf_columns import has_ctf, table_ctf
+from cryo_disentangle.particles.foreign import (
+    refuse_tomography,
+    warn_of_corrections,
+    warn_of_ignored_columns,
+)
+from cryo_disentangle.particles.grids import Grid, grid_of
+from cryo_disentangle.particles.layout import Images, Layout, read_headers
+from cryo_disentangle.particles.locating import Folders
 from cryo_disentangle.particles.mapped import MappedImages
-from cryo_disentangle.particles.metadata import (
-    CtfOverrides,
+from cryo_disentangle.particles.pose_columns import (
     FractionalPoses,
-    ctf_from_cryosparc,
-    ctf_from_star,
-    pixel_size_from_star,
-    poses_from_cryosparc,
-    poses_from_star,
-    tells_pixel_size,
+    fractions_of_the_box,
+    table_poses,
 )
 from cryo_disentangle.particles.star import StarParticles
 
-__all__ = ["ParticleSource", "open_source"]
+__all__ = ["ParticleSource", "Wanted", "open_source", "parse_image_name", "warn_of_header"]
 
-_THREADS = 16
+_LARGEST = 2**31 - 1
+_BARE = 0
 
-Int32Array = npt.NDArray[np.int32]
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a particle table.
+
+    Attributes:
+        poses: Whether its poses are.
+        ctf: Whether its CTF parameters are.
+        alignments: Group of fields that poses of a ``.cs`` are read from.
+        optics: Values in place of columns.
+    """
+
+    poses: bool = True
+    ctf: bool = True
+    alignments: str = "alignments3D"
+    optics: CtfOverrides = field(default_factory=CtfOverrides)
 
 
 @dataclass(frozen=True)
@@ -40,97 +58,76 @@ class ParticleSource:
 
     Attributes:
         path: File that was opened.
-        images: The mapped stacks.
-        file: Which stack each image is in, shape (N,).
-        slot: Its 0-based section there, shape (N,).
-        pixel_size: Å per pixel of the first image, or None where nothing tells.
+        images: Where they are.
+        grid: Their box and pixel sizes, as far as something tells.
+        tells_grid: Whether the particle file itself tells the pixel size, rather than headers.
+        uid: cryoSPARC's numbers of the particles, shape (N,), or None.
         poses: Poses, or None.
         ctf: CTF rows, shape (N, 9), or None.
+        terms: What is known beside them.
+        bright: Whether each particle is brighter than its surroundings, shape (N,); None where
+            nothing tells.
     """
 
     path: Path
-    images: MappedImages
-    file: Int32Array
-    slot: Int32Array
-    pixel_size: float | None
+    images: Images
+    grid: Grid
+    tells_grid: bool = False
+    uid: npt.NDArray[np.uint64] | None = None
     poses: FractionalPoses | None = None
     ctf: npt.NDArray[np.float32] | None = None
+    terms: CtfTerms = field(default_factory=CtfTerms)
+    bright: npt.NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images.file)
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Å per pixel at the box at hand, of the first image; None where nothing tells."""
+        if self.grid.pixel_size is None or self.grid.box_size is None:
+            return self.images.mapped.headers[0].pixel_size
+        extent = self.grid.pixel_size[0] * self.grid.box_size[0]
+        return float(extent / self.images.mapped.box_size)
 
 
-@dataclass
-class _Layout:
-    """Collects file and slot of each image without an object per image."""
-
-    table: Path
-    folder: Path
-    names: dict[str, int] = field(default_factory=dict)
-    first_row: list[int] = field(default_factory=list)
-
-    def file(self, name: str, row: int) -> int:
-        """Number of a stack, given anew at its first mention."""
-        number = self.names.setdefault(name, len(self.names))
-        if number == len(self.first_row):
-            self.first_row.append(row)
-        return number
-
-    def headers(self) -> list[MrcHeader]:
-        """Finds and checks every stack."""
-        named = [
-            (name, f"{self.table}, row {row}")
-            for name, row in zip(self.names, self.first_row, strict=True)
-        ]
-        return _headers(named, self.folder)
-
-
-def _headers(named: list[tuple[str, str]], folder: Path) -> list[MrcHeader]:
-    """Finds and checks stacks by name and where it is mentioned; the first bad one is reported."""
-
-    def read(mention: tuple[str, str]) -> MrcHeader:
-        return read_mrc_header(locate(mention[0], folder, mention[1]))
-
-    # All are checked now rather than in the middle of a training; on a network file system that is
-    # mostly waiting.
-    with ThreadPoolExecutor(_THREADS) as threads:
-        return list(threads.map(read, named))
-
-
-def open_source(
-    path: Path, datadir: Path | None, *, with_poses: bool, with_ctf: bool
-) -> ParticleSource:
+def open_source(path: Path, datadir: Path | None, wanted: Wanted) -> ParticleSource:
     """Opens a particle file by its suffix.
 
     Args:
         path: ``.mrcs``, ``.mrc``, ``.star``, ``.cs`` or ``.txt``.
         datadir: Folder of the stacks that a table names, or None for the table's own.
-        with_poses: Whether poses of a table are wanted.
-        with_ctf: Whether CTF parameters of a table are wanted.
+        wanted: What is wanted of a table.
 
     Returns:
         The source.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the suffix is unknown or a file is damaged.
+        ValueError: If the suffix is unknown, a file is damaged, or it holds no single particles.
     """
     path = readable(path, "a particle file")
     if datadir is not None and not datadir.is_dir():
         raise FileNotFoundError(f"datadir {datadir}: no such folder")
-    folder = path.parent if datadir is None else datadir
+    folders = Folders.of(path, datadir)
     match path.suffix.lower():
         case ".mrcs" | ".mrc":
-            return _from_stacks(path, [read_mrc_header(path)])
+            return _from_stacks(path, [path.name], [read_mrc_header(path)], wanted)
         case ".txt":
-            return _from_list(path, folder)
+            return _from_list(path, folders, wanted)
         case ".star":
-            return _from_star(path, folder, with_poses=with_poses, with_ctf=with_ctf)
+            return _from_star(path, folders, wanted)
         case ".cs":
-            return _from_cryosparc(path, folder, with_poses=with_poses, with_ctf=with_ctf)
+            return _from_cryosparc(path, folders, wanted)
     raise ValueError(
         f"{path}: unknown kind of particle file, expected .mrcs, .mrc, .star, .cs or .txt"
     )
 
 
-def _from_stacks(path: Path, headers: list[MrcHeader]) -> ParticleSource:
+def _from_stacks(
+    path: Path, names: list[str], headers: list[MrcHeader], wanted: Wanted
+) -> ParticleSource:
     """All images of whole stacks, in order."""
     for header in headers:
         if header.is_cube and header.path.suffix.lower() != ".mrcs":
@@ -139,16 +136,17 @@ def _from_stacks(path: Path, headers: list[MrcHeader]) -> ParticleSource:
                 f"well as a stack of images; name it .mrcs if it is a stack"
             )
     counts = [header.shape[0] for header in headers]
-    return ParticleSource(
-        path,
+    images = Images(
         MappedImages(headers),
+        names,
         file=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         slot=np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),
-        pixel_size=headers[0].pixel_size,
     )
+    tells = wanted.optics.pixel_size is not None
+    return ParticleSource(path, images, _grid(Grid(None, None), images, wanted), tells)
 
 
-def _from_list(path: Path, folder: Path) -> ParticleSource:
+def _from_list(path: Path, folders: Folders, wanted: Wanted) -> ParticleSource:
     """Concatenates the stacks that a text file lists."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -161,100 +159,143 @@ def _from_list(path: Path, folder: Path) -> ParticleSource:
     ]
     if not named:
         raise ValueError(f"{path}: no stack is listed")
-    return _from_stacks(path, _headers(named, folder))
+    names = [name for name, _ in named]
+    return _from_stacks(path, names, read_headers(named, folders), wanted)
 
 
-def _mapped(layout: _Layout, file: Int32Array, slot: Int32Array) -> MappedImages:
-    """Maps the stacks of a table and checks that every image is there."""
-    headers = layout.headers()
-    counts = np.array([header.shape[0] for header in headers])[file]
-    bad = np.flatnonzero((slot < 0) | (slot >= counts))
-    if bad.size:
-        row = bad[0]
-        raise ValueError(
-            f"{layout.table}, row {row + 1}: image {slot[row] + 1} is out of range, "
-            f"{headers[file[row]].path} has {counts[row]} images"
-        )
-    return MappedImages(headers)
+def _grid(told: Grid, images: Images, wanted: Wanted) -> Grid:
+    """Box and pixel sizes: what is given, else what the table tells, else what the headers do."""
+    count, optics = len(images.file), wanted.optics
+    box = told.box_size
+    if optics.box_size is not None or box is None:
+        box = np.full(count, float(optics.box_size or images.mapped.box_size))
+    pixel = told.pixel_size if told.pixel_size is not None else images.pixel_size
+    if optics.pixel_size is not None:
+        pixel = np.full(count, float(optics.pixel_size))
+    return Grid(box, pixel)
 
 
-def _parse_image_name(text: str, table: Path, row: int) -> tuple[int, str]:
-    """Splits RELION's ``000017@stack.mrcs``; a bare name is its first image."""
+def parse_image_name(text: str, table: Path, row: int) -> tuple[int, str]:
+    """Splits an image name of RELION, ``000017@stack.mrcs``.
+
+    Args:
+        text: The name.
+        table: Where it is, for the message.
+        row: Its row there, from 1.
+
+    Returns:
+        The number, from 1, or 0 of a name without one, and the stack.
+
+    Raises:
+        ValueError: If it is no such name.
+    """
     number, at, name = text.partition("@")
     if not at:
-        return 1, text
-    if not number.isdigit() or int(number) < 1 or not name:
+        return _BARE, text
+    if not (number.isascii() and number.isdigit() and name) or not 1 <= int(number) <= _LARGEST:
         raise ValueError(
             f"{table}, row {row}: _rlnImageName is {text!r}, expected for example 000017@stack.mrcs"
         )
     return int(number), name
 
 
-def _from_star(path: Path, folder: Path, *, with_poses: bool, with_ctf: bool) -> ParticleSource:
+def _star_images(table: StarParticles, layout: Layout) -> Images:
+    """Images of a RELION table."""
+    file = np.empty(len(table), dtype=np.int32)
+    number = np.empty(len(table), dtype=np.int32)
+    for row, text in enumerate(table.particles.strings("_rlnImageName")):
+        number[row], name = parse_image_name(text, table.path, row + 1)
+        file[row] = layout.file(name, row + 1)
+    headers = layout.headers()
+    sections = np.array([header.shape[0] for header in headers])[file]
+    several = np.flatnonzero((number == _BARE) & (sections > 1))
+    if several.size:
+        row = several[0]
+        raise ValueError(
+            f"{table.path}, row {row + 1}: _rlnImageName {list(layout.names)[file[row]]} has no "
+            f"image number, and the file has {sections[row]} sections: a stack of tilts or a "
+            "volume, which are not supported; an image of a stack is named for example "
+            "000001@stack.mrcs"
+        )
+    return layout.images(headers, file, np.where(number == _BARE, 0, number - 1))
+
+
+def _from_star(path: Path, folders: Folders, wanted: Wanted) -> ParticleSource:
     """Images, poses and CTF of a RELION table."""
     table = StarParticles(path)
-    layout = _Layout(path, folder)
-    file = np.empty(len(table), dtype=np.int32)
-    slot = np.empty(len(table), dtype=np.int32)
-    for row, text in enumerate(table.particles.strings("_rlnImageName")):
-        number, name = _parse_image_name(text, path, row + 1)
-        file[row], slot[row] = layout.file(name, row + 1), number - 1
-    images = _mapped(layout, file, slot)
-    box = None if "_rlnImageSize" in table else float(images.box_size)
-    poses = None
-    if with_poses and "_rlnAngleRot" in table:
-        poses = poses_from_star(table, box_size=box)
-    ctf = None
-    if with_ctf and "_rlnDefocusU" in table:
-        overrides = CtfOverrides(box_size=box, pixel_size=_missing_pixel_size(table, images))
-        ctf = ctf_from_star(table, overrides)
-    return ParticleSource(path, images, file, slot, _star_pixel_size(table, images), poses, ctf)
+    refuse_tomography(table)
+    images = _star_images(table, Layout(path, folders))
+    return _with_metadata(table, images, wanted, has_poses="_rlnAngleRot" in table)
 
 
-def _missing_pixel_size(table: StarParticles, images: MappedImages) -> float | None:
-    """Pixel size of the stack's header where the table has none."""
-    header = images.headers[0]
-    if tells_pixel_size(table) or header.pixel_size is None:
-        return None
-    warnings.warn(
-        f"{table.path}: no pixel size; {header.pixel_size:g} Å of the header of {header.path} is "
-        f"taken",
-        stacklevel=2,
-    )
-    return header.pixel_size
-
-
-def _star_pixel_size(table: StarParticles, images: MappedImages) -> float | None:
-    """Pixel size at the box at hand, of the first particle."""
-    if not tells_pixel_size(table):
-        return images.headers[0].pixel_size
-    pixel_size = float(pixel_size_from_star(table)[0])
-    if "_rlnImageSize" in table:
-        return pixel_size * float(table.numbers("_rlnImageSize")[0]) / images.box_size
-    return pixel_size
-
-
-def _enumerated(layout: _Layout, names: Iterable[str]) -> Int32Array:
-    """Numbers the stacks of a table's rows."""
-    numbers = (layout.file(name, row) for row, name in enumerate(names, start=1))
-    return np.fromiter(numbers, dtype=np.int32)
-
-
-def _from_cryosparc(
-    path: Path, folder: Path, *, with_poses: bool, with_ctf: bool
-) -> ParticleSource:
+def _from_cryosparc(path: Path, folders: Folders, wanted: Wanted) -> ParticleSource:
     """Images, poses and CTF of a cryoSPARC table."""
     table = CryosparcParticles(path)
-    layout = _Layout(path, folder)
-    file = _enumerated(layout, table.paths())
-    slot = table.numbers("blob/idx").astype(np.int32)
-    images = _mapped(layout, file, slot)
-    poses = None
-    if with_poses and "alignments3D/pose" in table:
-        poses = poses_from_cryosparc(table)
-    ctf = ctf_from_cryosparc(table) if with_ctf and "ctf/df1_A" in table else None
-    pixel_size = images.headers[0].pixel_size
-    if "blob/psize_A" in table and "blob/shape" in table:
-        original = table.numbers("blob/shape", 2)[0, 0]
-        pixel_size = float(table.numbers("blob/psize_A")[0] * original / images.box_size)
-    return ParticleSource(path, images, file, slot, pixel_size, poses, ctf)
+    layout = Layout(path, folders)
+    file = layout.enumerate(table.paths())
+    slot = table.slots()
+    images = layout.images(layout.headers(), file, slot)
+    has_poses = f"{wanted.alignments}/pose" in table
+    if wanted.poses and not has_poses:
+        _warn_of_other_poses(table, wanted.alignments)
+    return _with_metadata(table, images, wanted, has_poses=has_poses)
+
+
+def _with_metadata(
+    table: StarParticles | CryosparcParticles, images: Images, wanted: Wanted, *, has_poses: bool
+) -> ParticleSource:
+    """What a table says of its images."""
+    told, source = grid_of(table), str(table.path)
+    grid = _grid(told, images, wanted)
+    tells = told.pixel_size is not None or wanted.optics.pixel_size is not None
+    poses = ctf = None
+    terms = CtfTerms()
+    if wanted.poses and has_poses:
+        poses = fractions_of_the_box(table_poses(table, wanted.alignments), grid, source)
+    if wanted.ctf and has_ctf(table):
+        ctf, terms = table_ctf(table, wanted.optics, grid)
+    if (poses is not None or ctf is not None) and not tells:
+        warn_of_header(images, source)
+    warn_of_corrections(terms.ctf_applied, source)
+    warn_of_ignored_columns(table)
+    cryosparc = table if isinstance(table, CryosparcParticles) else None
+    return ParticleSource(
+        table.path,
+        images,
+        grid,
+        tells,
+        uid=None if cryosparc is None else cryosparc.uid(),
+        poses=poses,
+        ctf=ctf,
+        terms=terms,
+        bright=None if cryosparc is None else cryosparc.bright(),
+    )
+
+
+def warn_of_header(images: Images, source: str) -> None:
+    """Tells that the pixel size is the headers'.
+
+    Args:
+        images: The images.
+        source: File that has no pixel size.
+    """
+    header = images.mapped.headers[0]
+    if header.pixel_size is not None:
+        warnings.warn(
+            f"{source}: no pixel size; {header.pixel_size:g} Å of the header of {header.path} is "
+            "taken",
+            stacklevel=5,
+        )
+
+
+def _warn_of_other_poses(table: CryosparcParticles, group: str) -> None:
+    """Tells that there are poses under other names; refuses a name that was asked for."""
+    groups = ", ".join(table.pose_groups())
+    if group != Wanted.alignments:
+        raise ValueError(f"{table.path}: no field {group}/pose, found poses of {groups or 'none'}")
+    if groups:
+        warnings.warn(
+            f"{table.path}: no field {group}/pose, so no poses; there are some of {groups}: choose "
+            f"with alignments (--data.alignments {table.pose_groups()[0]})",
+            stacklevel=5,
+        )

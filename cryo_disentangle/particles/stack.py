@@ -12,15 +12,18 @@ import numpy.typing as npt
 import torch
 
 from cryo_disentangle.geometry import check_rotations
+from cryo_disentangle.particles.ctf import CtfOverrides, check_ctf, overridden
+from cryo_disentangle.particles.joining import is_table, with_ctf_of, with_poses_of
 from cryo_disentangle.particles.labels import ParticleLabels, read_labels
-from cryo_disentangle.particles.metadata import check_ctf
-from cryo_disentangle.particles.pickles import read_ctf, read_indices, read_poses
-from cryo_disentangle.particles.sources import ParticleSource, open_source
+from cryo_disentangle.particles.pickles import read_ctf, read_poses
+from cryo_disentangle.particles.selection import Selection
+from cryo_disentangle.particles.sources import ParticleSource, Wanted, open_source
 from cryo_disentangle.types import Pose
 
 __all__ = ["ParticleStack"]
 
 _ROWS_PER_CHECK = 2**18
+_NO_OVERRIDES = CtfOverrides()
 
 
 class ParticleStack:
@@ -30,27 +33,32 @@ class ParticleStack:
 
     Args:
         source: Images and the metadata that came with them.
-        indices: 0-based selection of the source's images, shape (N,), order kept; None for all.
+        selection: Which of its images are taken; None for all.
 
     Attributes:
         path: File that was opened.
+        selection: Which of its images these are, and whose rows of other files belong to them.
         box_size: Image side D in pixels.
         pixel_size: Å per pixel, of the first particle where they differ.
         rotation: Shape (N, 3, 3), float32, as in `Pose`; None where not known.
         translation: Shape (N, 2), float32, (x, y) in pixels as in `Pose`; None where not known.
         ctf: Shape (N, 9), float32, columns as in `ParticleBatch`; None where not known.
+        ctf_terms: What is known of the CTF beside these columns.
+        bright: Whether particles are brighter than their surroundings; None where nothing tells.
         labels: Times, trajectories, temperatures and true factors, as far as they are known.
+
+    Raises:
+        ValueError: If some particles are bright and others dark.
     """
 
-    def __init__(
-        self, source: ParticleSource, indices: npt.NDArray[np.int64] | None = None
-    ) -> None:
+    def __init__(self, source: ParticleSource, selection: Selection | None = None) -> None:
         self.path = source.path
-        self._images = source.images
-        self._files = [str(header.path) for header in source.images.headers]
-        chosen: slice | npt.NDArray[np.int64] = slice(None) if indices is None else indices
-        self._file, self._slot = source.file[chosen], source.slot[chosen]
-        self.box_size = source.images.box_size
+        images = source.images
+        self._images, self._names = images.mapped, images.names
+        self.selection = selection or Selection(None, len(source), source.path)
+        chosen = self.selection.of(len(source), source.path, of_whole_file=True)
+        self._file, self._slot = images.file[chosen], images.slot[chosen]
+        self.box_size = images.mapped.box_size
         self.rotation: npt.NDArray[np.float32] | None = None
         self.translation: npt.NDArray[np.float32] | None = None
         if source.poses is not None:
@@ -62,6 +70,8 @@ class ParticleStack:
         self.ctf: npt.NDArray[np.float32] | None = None
         if source.ctf is not None:
             self.ctf = source.ctf[chosen]
+        self.ctf_terms = source.terms.take(chosen)
+        self.bright = None if source.bright is None else self._one_sign(source.bright[chosen])
         self.labels = ParticleLabels()
         self._source_pixel_size = source.pixel_size
         self._tolerant = False
@@ -76,23 +86,29 @@ class ParticleStack:
         labels: str | Path | None = None,
         indices: str | Path | npt.ArrayLike | None = None,
         datadir: str | Path | None = None,
+        alignments: str = "alignments3D",
+        optics: CtfOverrides = _NO_OVERRIDES,
     ) -> ParticleStack:
         """Opens particles.
 
-        Poses and CTF of a ``.star`` or ``.cs`` are used unless pickles are given. Translations of
-        such a table become pixels exactly, times D; those of ``poses.pkl`` are multiplied by D + 1,
-        as cryoDRGN does with its pickles.
+        Poses and CTF of a ``.star`` or ``.cs`` are used unless other files are given. Translations
+        of such a table become pixels exactly, times D; those of ``poses.pkl`` are multiplied by
+        D + 1, as cryoDRGN does with its pickles.
 
         Args:
             particles: ``.mrcs``, ``.mrc``, ``.star`` (RELION 3.0, 3.1, 5), ``.cs``, or ``.txt``
                 with one stack a line.
-            poses: cryoDRGN's ``poses.pkl``: a row for each image of the file, or, if it has as
-                many rows as ``indices``, for each selected one. Or the poses themselves, whose
-                translations are in pixels.
-            ctf: cryoDRGN's ``ctf.pkl``, likewise.
-            labels: Archive of labels as `read_labels` takes it, likewise.
+            poses: A ``.star`` or ``.cs`` with a row for each particle, found by cryoSPARC's uid or
+                by image name; or cryoDRGN's ``poses.pkl``: a row for each image of the file, or, if
+                it has as many rows as ``indices``, for each selected one. Or the poses themselves,
+                whose translations are in pixels.
+            ctf: A ``.star`` or ``.cs``, likewise, or cryoDRGN's ``ctf.pkl``.
+            labels: Archive of labels as `read_labels` takes it, with rows as of ``poses.pkl``.
             indices: 0-based selection, order kept: an array, or a file as `read_indices` takes it.
-            datadir: Folder of the stacks that a table names; by default the table's own.
+            datadir: Folder of the stacks that a table names; by default the table's own, and those
+                above it.
+            alignments: Group of fields that poses of a ``.cs`` are read from.
+            optics: Values in place of those of files.
 
         Returns:
             The stack.
@@ -101,27 +117,26 @@ class ParticleStack:
             FileNotFoundError: If a file is missing.
             ValueError: If a file is damaged, or counts, box sizes or values make no sense.
         """
-        source = open_source(
-            Path(particles),
-            None if datadir is None else Path(datadir),
-            with_poses=poses is None,
-            with_ctf=ctf is None,
-        )
-        total = len(source.file)
-        chosen = None if indices is None else _selection(indices, total, source.path)
-        stack = cls(source, chosen)
+        wanted = Wanted(poses is None, ctf is None, alignments, optics)
+        folder = None if datadir is None else Path(datadir)
+        source = open_source(Path(particles), folder, wanted)
+        if isinstance(poses, str | Path) and is_table(poses):
+            source, poses = with_poses_of(source, Path(poses), alignments), None
+        if ctf is not None and is_table(ctf):
+            source, ctf = with_ctf_of(source, Path(ctf), optics), None
+        selection = Selection(indices, len(source), source.path)
+        stack = cls(source, selection)
         if poses is not None:
             rotation, shift = _pose_arrays(poses, stack.box_size)
             origin = "poses" if isinstance(poses, Pose) else str(poses)
-            rows = _rows(len(rotation), chosen, total, len(stack), origin)
+            rows = selection.of(len(rotation), origin)
             stack._set_poses(rotation[rows], None if shift is None else shift[rows], source=origin)
         if ctf is not None:
-            values = read_ctf(ctf)
-            values = values[_rows(len(values), chosen, total, len(stack), ctf)]
-            stack.ctf = check_ctf(values, str(ctf))
+            values = overridden(check_ctf(read_ctf(ctf), str(ctf)), optics)
+            stack.ctf = values[selection.of(len(values), ctf, of_whole_file=True)]
         if labels is not None:
             known = read_labels(labels)
-            stack.labels = known.take(_rows(len(known), chosen, total, len(stack), labels))
+            stack.labels = known.take(selection.of(len(known), labels))
         stack._warn_about_pixel_sizes()
         return stack
 
@@ -137,6 +152,11 @@ class ParticleStack:
     def __len__(self) -> int:
         """Number of (selected) images."""
         return len(self._file)
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Row of each image in the particle file, shape (N,), from 0."""
+        return self.selection.rows
 
     @property
     def pixel_size(self) -> float:
@@ -188,7 +208,7 @@ class ParticleStack:
         self._images.prefetch(self._file[rows], self._slot[rows])
 
     def name(self, index: int) -> str:
-        """Names an image as RELION does.
+        """Names an image as RELION does, with the path that it was read from.
 
         Args:
             index: 0-based row of this stack.
@@ -196,7 +216,30 @@ class ParticleStack:
         Returns:
             For example ``17@folder/stack.mrcs``, counted from 1.
         """
-        return f"{int(self._slot[index]) + 1}@{self._files[int(self._file[index])]}"
+        path = self._images.headers[int(self._file[index])].path
+        return f"{int(self._slot[index]) + 1}@{path}"
+
+    def image_names(self) -> list[str]:
+        """Names all images as the particle file does.
+
+        Returns:
+            For example ``000017@stack.mrcs``, counted from 1; N of them.
+        """
+        return [
+            f"{slot + 1:06d}@{self._names[file]}"
+            for file, slot in zip(self._file.tolist(), self._slot.tolist(), strict=True)
+        ]
+
+    def _one_sign(self, bright: npt.NDArray[np.bool_]) -> bool:
+        """Whether particles are bright, all of them or none."""
+        other = np.flatnonzero(bright != bright[0])
+        if other.size:
+            raise ValueError(
+                f"{self.path}: particles are dark and bright: blob/sign differs between rows "
+                f"{self.rows[0] + 1} and {self.rows[other[0]] + 1}; select those of one sign "
+                "(indices)"
+            )
+        return bool(bright[0])
 
     def _set_poses(
         self,
@@ -209,6 +252,13 @@ class ParticleStack:
             # A pickle may hold another machine's byte order, which torch does not take.
             chunk = rotation[start : start + _ROWS_PER_CHECK].astype(np.float64)
             check_rotations(torch.from_numpy(chunk), source or str(self.path))
+        if translation_px is not None:
+            far = np.flatnonzero(~(np.abs(translation_px) <= self.box_size + 1).all(axis=1))
+            if far.size:
+                raise ValueError(
+                    f"{source or self.path}, row {far[0] + 1}: translation "
+                    f"{translation_px[far[0]].tolist()} px exceeds the box of {self.box_size} px"
+                )
         self.rotation = rotation.astype(np.float32)
         self.translation = None if translation_px is None else translation_px.astype(np.float32)
 
@@ -234,44 +284,3 @@ def _pose_arrays(
         return poses.rotation.numpy(), None if shift is None else shift.numpy()
     rotation, fraction = read_poses(poses)
     return rotation, None if fraction is None else fraction * np.float32(box_size + 1)
-
-
-def _selection(
-    indices: str | Path | npt.ArrayLike, total: int, particles: Path
-) -> npt.NDArray[np.int64]:
-    """Reads and checks a selection of images."""
-    if isinstance(indices, str | Path):
-        origin, values = str(indices), read_indices(indices)
-    else:
-        origin, array = "indices", np.asarray(indices)
-        if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise ValueError(
-                f"indices must be integers in one dimension, found shape {array.shape} of "
-                f"{array.dtype}"
-            )
-        values = array.astype(np.int64)
-    if not values.size:
-        raise ValueError(f"{origin}: no image is selected")
-    bad = np.flatnonzero((values < 0) | (values >= total))
-    if bad.size:
-        raise ValueError(
-            f"{origin}, entry {bad[0] + 1}: index {values[bad[0]]} is out of range, {particles} "
-            f"has {total} images (0 to {total - 1})"
-        )
-    return values
-
-
-def _rows(
-    n_rows: int,
-    chosen: npt.NDArray[np.int64] | None,
-    total: int,
-    n_selected: int,
-    path: str | Path,
-) -> slice | npt.NDArray[np.int64]:
-    """Rows of a file that belong to the selected images."""
-    if n_rows == n_selected:
-        return slice(None)
-    if n_rows == total and chosen is not None:
-        return chosen
-    expected = f"{total}" if chosen is None else f"{n_selected} (selected) or {total} (all)"
-    raise ValueError(f"{path}: {n_rows} rows, expected one for each image: {expected}")

@@ -20,7 +20,7 @@ from cryo_disentangle.particles import (
     read_ctf,
     read_poses,
 )
-from cryo_disentangle.particles.metadata import check_ctf
+from cryo_disentangle.particles.ctf import check_ctf
 from cryo_disentangle.simulation.draws import Draws
 
 __all__ = ["choose_rows", "read_array", "read_ctf_rows", "read_rotations", "read_shifts"]

@@ -94,6 +94,8 @@ def digest_particles(stack: ParticleStack) -> str:
     digest = hashlib.sha256(f"{len(stack)} {stack.box_size} {stack.pixel_size:.6g}".encode())
     for values in (stack.rotation, stack.translation, stack.ctf):
         digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
+    for name, terms in stack.ctf_terms.known().items():
+        digest.update(name.encode() + np.ascontiguousarray(terms).tobytes())
     rows = np.unique(np.linspace(0, len(stack) - 1, _LOOKED_AT).astype(np.int64))
     digest.update(np.ascontiguousarray(stack.tolerant().read(rows)).tobytes())
     return digest.hexdigest()

@@ -62,7 +62,7 @@ def test_counts_must_agree(files: Files) -> None:
             translation_px=files.translation_px[1:],
         )
     files.ctf[2, 5] = 0
-    with pytest.raises(ValueError, match=r"x\.star, row 3: voltage of the CTF must be positive"):
+    with pytest.raises(ValueError, match=r"x\.star, row 3: voltage is 0, expected 10 to 3000 kV"):
         write_particles_star(
             path,
             "stack.mrcs",

@@ -46,9 +46,10 @@ def _poses(command: str, arguments: list[str]) -> dict[str, npt.NDArray[np.float
     if command == "parse_pose_star":
         poses = poses_from_star(path, **_overrides(arguments[1:]))
     else:
-        scale = 2.0 if "--hetrefine" in arguments else 1.0
-        poses = poses_from_cryosparc(path, shift_scale=scale)
-    return {"rot": poses.rotation, "trans": poses.translation}
+        poses = poses_from_cryosparc(path)
+    # Where a box was halved, cryoDRGN is told so and doubles shifts; here psize_A says it.
+    scale = 2.0 if "--hetrefine" in arguments else 1.0
+    return {"rot": poses.rotation, "trans": poses.translation * scale}
 
 
 def _ctf(command: str, arguments: list[str]) -> dict[str, npt.NDArray[np.floating]]:
@@ -82,11 +83,11 @@ def test_poses_and_ctf_agree_with_cryodrgn() -> None:
     [
         (
             lambda: poses_from_star(_file("FinalRefinement-OriginalParticles-PfCRT.star")),
-            r"PfCRT\.star: no column _rlnImageSize in table data_images; give the box size",
+            r"PfCRT\.star: no box size \(_rlnImageSize or blob/shape\); give the box size",
         ),
         (
             lambda: ctf_from_star(_file("FinalRefinement-OriginalParticles-PfCRT.star")),
-            r"PfCRT\.star: no column _rlnImageSize.*give CtfOverrides\(box_size=\.\.\.\)",
+            r"PfCRT\.star: no _rlnImageSize; add it to the file, or give optics\.box_size",
         ),
         (
             lambda: poses_from_cryosparc(_file("empiar_10076_7.cs")),
@@ -94,7 +95,7 @@ def test_poses_and_ctf_agree_with_cryodrgn() -> None:
         ),
         (
             lambda: ctf_from_star(_file("dataset/r30.star"), CtfOverrides(box_size=32)),
-            r"r30\.star: no column _rlnImagePixelSize.*give CtfOverrides\(pixel_size=\.\.\.\)",
+            r"r30\.star: no _rlnImagePixelSize; .*give optics\.pixel_size",
         ),
     ],
 )
@@ -170,9 +171,12 @@ def test_odd_cs_fields_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ({"voltage_kv": 0.0}, r"relion31\.star, row 1: voltage of the CTF must be positive"),
-        ({"pixel_size": -1.0}, r"row 1: pixel size of the CTF must be positive, found -1"),
-        ({"amplitude_contrast": 7.0}, r"row 1: amplitude contrast must be between -1 and 1"),
+        ({"voltage_kv": 0.0}, r"optics\.voltage_kv is 0, expected 10 to 3000 kV"),
+        ({"pixel_size": -1.0}, r"optics\.pixel_size is -1, expected 0\.01 to 1000 Å per pixel"),
+        (
+            {"amplitude_contrast": 7.0},
+            r"optics\.amplitude_contrast is 7, expected -1 to 1",
+        ),
     ],
 )
 def test_impossible_ctf_is_refused(override: dict[str, float], message: str) -> None:

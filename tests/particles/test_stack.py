@@ -34,7 +34,6 @@ def _write_stack(path: Path, images: npt.NDArray[np.float32]) -> Path:
         ("toy_projections.mrcs", 1000, 30, ""),
         ("toy_projections_2.txt", 2000, 30, ""),
         ("ay19102021_L3_position6_ribo_it09_bin8_1.82A.mrcs", 220, 64, ""),
-        ("sta_testing_bin8.star", 219, 64, "poses ctf"),
         ("relion31.mrcs", 5, 256, ""),
         ("relion31.star", 5, 256, "poses ctf"),
         ("empiar_10076_7.mrc", 7, 320, ""),
@@ -42,6 +41,7 @@ def _write_stack(path: Path, images: npt.NDArray[np.float32]) -> Path:
         ("empiar_10076_7.cs", 7, 320, "ctf"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*relion31.star. ignored. _rlnNormCorrection:UserWarning")
 def test_real_files_open(name: str, count: int, box_size: int, known: str) -> None:
     stack = ParticleStack.open(shared(f"{_TESTS}/{name}"))
     assert (len(stack), stack.box_size) == (count, box_size)
@@ -65,6 +65,11 @@ def test_real_files_open(name: str, count: int, box_size: int, known: str) -> No
 def test_real_tables_without_their_images_are_refused(name: str, message: str) -> None:
     with pytest.raises(FileNotFoundError, match=message):
         ParticleStack.open(shared(f"{_TESTS}/{name}"))
+
+
+def test_single_tilts_of_a_tilt_series_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"sta_testing_bin8\.star: each _rlnGroupName is a series"):
+        ParticleStack.open(shared(f"{_TESTS}/sta_testing_bin8.star"))
 
 
 @pytest.mark.filterwarnings("ignore:.*no pixel size; 1 Å:UserWarning")
@@ -292,7 +297,7 @@ def test_odd_star_rows_are_named(files: Files) -> None:
         ParticleStack.open(_table(files, ImageName=["1@stack.mrcs", "13@stack.mrcs"]))
     with pytest.raises(ValueError, match=r"x\.star: no column _rlnAngleTilt"):
         ParticleStack.open(_table(files, ImageName=["1@stack.mrcs"], AngleRot=[1]))
-    with pytest.raises(ValueError, match=r"no column _rlnVoltage.*give CtfOverrides\(voltage_kv"):
+    with pytest.raises(ValueError, match=r"no column _rlnVoltage.*give optics\.voltage_kv"):
         ParticleStack.open(
             _table(files, ImageName=["1@stack.mrcs"], ImagePixelSize=[3], DefocusU=[1e4])
         )
