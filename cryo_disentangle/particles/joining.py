@@ -22,8 +22,9 @@ from cryo_disentangle.particles.pose_columns import (
     fractions_of_the_box,
     table_poses,
 )
-from cryo_disentangle.particles.sources import ParticleSource, parse_image_name, warn_of_header
+from cryo_disentangle.particles.sources import ParticleSource, warn_of_header
 from cryo_disentangle.particles.star import StarParticles
+from cryo_disentangle.particles.star_images import parse_image_name
 
 __all__ = ["is_table", "with_ctf_of", "with_poses_of"]
 

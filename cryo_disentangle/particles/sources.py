@@ -28,11 +28,9 @@ from cryo_disentangle.particles.pose_columns import (
     table_poses,
 )
 from cryo_disentangle.particles.star import StarParticles
+from cryo_disentangle.particles.star_images import star_images
 
-__all__ = ["ParticleSource", "Wanted", "open_source", "parse_image_name", "warn_of_header"]
-
-_LARGEST = 2**31 - 1
-_BARE = 0
+__all__ = ["ParticleSource", "Wanted", "open_source", "warn_of_header"]
 
 
 @dataclass(frozen=True)
@@ -175,56 +173,11 @@ def _grid(told: Grid, images: Images, wanted: Wanted) -> Grid:
     return Grid(box, pixel)
 
 
-def parse_image_name(text: str, table: Path, row: int) -> tuple[int, str]:
-    """Splits an image name of RELION, ``000017@stack.mrcs``.
-
-    Args:
-        text: The name.
-        table: Where it is, for the message.
-        row: Its row there, from 1.
-
-    Returns:
-        The number, from 1, or 0 of a name without one, and the stack.
-
-    Raises:
-        ValueError: If it is no such name.
-    """
-    number, at, name = text.partition("@")
-    if not at:
-        return _BARE, text
-    if not (number.isascii() and number.isdigit() and name) or not 1 <= int(number) <= _LARGEST:
-        raise ValueError(
-            f"{table}, row {row}: _rlnImageName is {text!r}, expected for example 000017@stack.mrcs"
-        )
-    return int(number), name
-
-
-def _star_images(table: StarParticles, layout: Layout) -> Images:
-    """Images of a RELION table."""
-    file = np.empty(len(table), dtype=np.int32)
-    number = np.empty(len(table), dtype=np.int32)
-    for row, text in enumerate(table.particles.strings("_rlnImageName")):
-        number[row], name = parse_image_name(text, table.path, row + 1)
-        file[row] = layout.file(name, row + 1)
-    headers = layout.headers()
-    sections = np.array([header.shape[0] for header in headers])[file]
-    several = np.flatnonzero((number == _BARE) & (sections > 1))
-    if several.size:
-        row = several[0]
-        raise ValueError(
-            f"{table.path}, row {row + 1}: _rlnImageName {list(layout.names)[file[row]]} has no "
-            f"image number, and the file has {sections[row]} sections: a stack of tilts or a "
-            "volume, which are not supported; an image of a stack is named for example "
-            "000001@stack.mrcs"
-        )
-    return layout.images(headers, file, np.where(number == _BARE, 0, number - 1))
-
-
 def _from_star(path: Path, folders: Folders, wanted: Wanted) -> ParticleSource:
     """Images, poses and CTF of a RELION table."""
     table = StarParticles(path)
     refuse_tomography(table)
-    images = _star_images(table, Layout(path, folders))
+    images = star_images(table, Layout(path, folders))
     return _with_metadata(table, images, wanted, has_poses="_rlnAngleRot" in table)
 
 
