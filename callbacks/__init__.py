@@ -6,13 +6,18 @@ from cryo_disentangle.callbacks.complete_checkpoints import AccumulatedGradients
 from cryo_disentangle.callbacks.export import CryoDRGNExport
 from cryo_disentangle.callbacks.identifiability import IdentifiabilityCheck
 from cryo_disentangle.callbacks.latent_figures import LatentFigures
-from cryo_disentangle.callbacks.leaks import PoseLeak, RotationTest
-from cryo_disentangle.callbacks.metrics import DisentanglementMetrics, PoseConformationMetrics
 from cryo_disentangle.callbacks.non_finite import NonFiniteGuard
 from cryo_disentangle.callbacks.penalties import PenaltyCallback
 from cryo_disentangle.callbacks.pose_intervention import PoseInterventionPenalty
 from cryo_disentangle.callbacks.prediction import PredictionWriter
 from cryo_disentangle.callbacks.report import RunReport
+from cryo_disentangle.callbacks.score_callback import ScoreCallback
+from cryo_disentangle.callbacks.scores import (
+    DisentanglementMetrics,
+    PoseConformationMetrics,
+    PoseLeak,
+    RotationTest,
+)
 from cryo_disentangle.callbacks.signals import SignalCheckpoint
 from cryo_disentangle.callbacks.slowness import SlownessPenalty
 from cryo_disentangle.callbacks.traversals import TraversalVolumes
@@ -35,6 +40,7 @@ __all__ = [
     "PredictionWriter",
     "RotationTest",
     "RunReport",
+    "ScoreCallback",
     "SignalCheckpoint",
     "SlownessPenalty",
     "TraversalVolumes",

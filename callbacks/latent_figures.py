@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.epoch_callback import EpochCallback
-from cryo_disentangle.callbacks.metric_callback import MetricCallback
 from cryo_disentangle.callbacks.run_particles import held_out_batches
+from cryo_disentangle.callbacks.score_callback import ScoreCallback
 from cryo_disentangle.drawing import (
     draw_by_factor,
     draw_by_pose,
@@ -44,7 +44,7 @@ class LatentFigures(EpochCallback):
     ``epoch_NNN_factors.png`` is the correlation of latent coordinates with true factors and their
     best one-to-one matching, ``epoch_NNN_drift.png`` how far conformations move when 256 of the
     images are turned in their plane, which changes nothing about the molecule, and
-    ``epoch_NNN_metrics.png`` has the logged metrics so far; of the scores of a `MetricCallback`,
+    ``epoch_NNN_metrics.png`` has the logged metrics so far; of the scores of a `ScoreCallback`,
     whose files have all, those that tell most. A picture of what is not known is left out.
     TensorBoard gets the pictures, too.
 
@@ -153,10 +153,10 @@ class LatentFigures(EpochCallback):
                 self._curves[name] = curve | {epoch: number}
 
 
-def _scoring(trainer: L.Trainer) -> list[MetricCallback]:
+def _scoring(trainer: L.Trainer) -> list[ScoreCallback]:
     """The callbacks that score the model."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [callback for callback in callbacks if isinstance(callback, MetricCallback)]
+    return [callback for callback in callbacks if isinstance(callback, ScoreCallback)]
 
 
 def _scores(trainer: L.Trainer) -> dict[str, dict[str, dict[int, float]]]:

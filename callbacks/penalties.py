@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.names import snake_case
 from cryo_disentangle.losses import (
     ConformationIntervention,
     PoseIntervention,
@@ -81,7 +81,7 @@ class PenaltyCallback(Callback):
                 f"{type(penalty).__name__}"
             )
         self.penalty = penalty
-        self.name = name or _snake_case(type(penalty).__name__)
+        self.name = name or snake_case(type(penalty).__name__)
         self._adapter = ModelAdapter(infer, generate, as_batch)
         self._batch: object = None
         self._told = False
@@ -231,8 +231,3 @@ def _join(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
             "those of a penalty later: give them to it in configure_optimizers"
         )
     optimizer.param_groups[0]["params"].extend(new)
-
-
-def _snake_case(name: str) -> str:
-    """PoseIntervention -> pose_intervention."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

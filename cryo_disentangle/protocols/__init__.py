@@ -15,7 +15,7 @@ from cryo_disentangle.protocols.models import (
     ImageNetworks,
     LatentImageModel,
 )
-from cryo_disentangle.protocols.terms import ConformationPrior, Penalty, ReportsTerms
+from cryo_disentangle.protocols.terms import ConformationPrior, Penalty, ReportsTerms, Score
 from cryo_disentangle.protocols.volumes import (
     HasMotion,
     MovingStructure,
@@ -43,6 +43,7 @@ __all__ = [
     "Penalty",
     "ReadsStructure",
     "ReportsTerms",
+    "Score",
     "SizedInAngstrom",
     "VolumeDecoder",
     "WritesStructures",

@@ -15,6 +15,7 @@ __all__ = [
     "ConformationPrior",
     "Penalty",
     "ReportsTerms",
+    "Score",
 ]
 
 
@@ -65,3 +66,20 @@ class ReportsTerms(Protocol):
     """
 
     terms: Mapping[str, Tensor]
+
+
+@part
+class Score(Protocol):
+    """A metric that scores what it was shown.
+
+    Its ``update`` names what it asks for: any of ``model``, ``batch``, ``inference``, posterior
+    means ``z``, ``log_variance``, and what particles have, such as ``factors`` or ``rotation``.
+    """
+
+    def compute(self) -> object:
+        """Scores what was shown.
+
+        Returns:
+            A number, or numbers by name.
+        """
+        ...

@@ -15,11 +15,11 @@ from cryo_disentangle.callbacks import (
     PoseLeak,
     RotationTest,
 )
-from cryo_disentangle.callbacks.metric_callback import MetricCallback
+from cryo_disentangle.callbacks.score_callback import ScoreCallback
 from tests.callbacks import foreign, scored_runs
 
 
-def callbacks() -> list[MetricCallback]:
+def callbacks() -> list[ScoreCallback]:
     """Every callback, with held-out particles and validation batches, a lone batch among them."""
     held_out: dict[str, Any] = {"held_out": scored_runs.simulation(1), "batch_size": 11}
     return [
@@ -32,7 +32,7 @@ def callbacks() -> list[MetricCallback]:
     ]
 
 
-def user_callbacks() -> list[MetricCallback]:
+def user_callbacks() -> list[ScoreCallback]:
     """What works on a user's loop, whose sampler shows one particle twice."""
     return [
         DisentanglementMetrics(**scored_runs.USER),

@@ -1,37 +1,45 @@
-"""What the callbacks that score a model share: when, on which particles, and where scores go."""
+"""Scores of a model while it is trained: when, on which particles, and where they go."""
 
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import lightning as L
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from torchmetrics import Metric
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.names import snake_case
 from cryo_disentangle.held_out.particles import HeldOutParticles, HeldOutSource
 from cryo_disentangle.judgement.score_table import MetricTable
+from cryo_disentangle.metrics.feeding import FedMetric
 from cryo_disentangle.metrics.order import mix_bits
-from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
+from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.particles import Preprocessing
+from cryo_disentangle.protocols import Score
 from cryo_disentangle.types import ParticleBatch, flatten_particles, observation
 
-__all__ = ["MetricCallback"]
+__all__ = ["ScoreCallback"]
 
 _Function = Callable[..., Any]
 
 
-class MetricCallback(Callback):
-    """Scores a model every few epochs, on held-out particles or on the validation batches.
+class ScoreCallback(Callback):
+    """Scores a model by any metric, on held-out particles or on the validation batches.
 
-    That is done in evaluation mode, without gradients, under the Trainer's precision, and leaves
+    A metric's ``update`` names what it asks for (`Score`): ``update(self, z, factors)`` is shown
+    posterior means and true factors of all particles at once, ``update(self, model, batch)`` one
+    batch after the other. Of a metric ``Name`` that returns one number ``metrics/name`` is logged,
+    of one that returns several ``metrics/name/<score>``.
+
+    Scoring is done in evaluation mode, without gradients, under the Trainer's precision, and leaves
     the training and its random numbers as they are. Each process looks at its share of particles
     and gets the scores of all; a particle that a sampler shows twice counts once. Particles are
     known by their index or, where ``as_batch`` makes them of a loop that may number none, by their
@@ -50,6 +58,9 @@ class MetricCallback(Callback):
         headline: Names of the scores that tell most, as patterns of `fnmatch`.
 
     Args:
+        metric: A metric of torchmetrics, one of `cryo_disentangle.metrics`, or any object with
+            ``update`` and ``compute``. It stays as it is; each evaluation takes a copy.
+        name: Name of the scores and files; null is the metric's class name in snake case.
         every_n_epochs: Epochs from one evaluation to the next.
         held_out: Simulated particles that the model is not trained on: a folder that
             ``cryo-disentangle simulate`` has written, a `SimulatedParticles`, or a `Simulation`, of
@@ -62,23 +73,25 @@ class MetricCallback(Callback):
         prefix: First part of the names of logged scores, and the folder of the files. Callbacks of
             one class need different ones.
         infer: As for `PenaltyCallback`.
+        generate: As for `PenaltyCallback`.
         as_batch: As for `PenaltyCallback`.
 
     Raises:
         ValueError: If a number is out of range, or the prefix is no name; at the start of a run if
-            true factors are missing where they are needed, held-out particles don't fit to the
+            particles lack what the metric asks for, held-out particles don't fit to the
             run's, or nothing tells how to prepare them.
         FileNotFoundError: At the start of a run, if a file of a simulated stack is missing.
-        TypeError: If a dotted name can't be imported, or what it names can't be called; at the
-            start of a run, if the module has no ``infer``.
+        TypeError: If ``update`` doesn't name what it asks for, a dotted name can't be imported, or
+            what it names can't be called; at the start of a run, if the module has no ``infer``.
     """
 
-    table: ClassVar[str]
-    title: ClassVar[str]
-    headline: ClassVar[tuple[str, ...]]
+    title: str = ""
+    headline: tuple[str, ...] = ()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a key of the configuration file
         self,
+        metric: Metric | Score,
+        name: str | None = None,
         every_n_epochs: int = 1,
         held_out: HeldOutSource | None = None,
         particles: int = 4000,
@@ -86,40 +99,49 @@ class MetricCallback(Callback):
         preprocessing: Preprocessing | None = None,
         prefix: str = "metrics",
         infer: str | _Function | None = None,
+        generate: str | _Function | None = None,
         as_batch: str | _Function | None = None,
     ) -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, found {every_n_epochs}")
         if re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", prefix) is None:
             raise ValueError(f"prefix must be a name such as metrics, found {prefix!r}")
+        # Refuses one that can't be fed now rather than at the first validation.
+        self._missing = FedMetric(metric).missing
+        self.metric = metric
+        self.table = snake_case(type(metric).__name__) if name is None else name
+        self.title = self.title or self.table.replace("_", " ")
+        self.headline = self.headline or (self.table, f"{self.table}/*")
         self.every_n_epochs, self.prefix = every_n_epochs, prefix
         self.held_out = HeldOutParticles.of(held_out, particles, batch_size, preprocessing)
         self._table = MetricTable()
-        self._adapter = ModelAdapter(infer, as_batch=as_batch)
+        self._adapter = ModelAdapter(infer, generate, as_batch)
         self._numbered = as_batch is None
         self._model: AdaptedModel | None = None
-        self._metric: ParticleRowsMetric | None = None
+        self._metric: FedMetric | None = None
         self._seen = False
+        self._known: list[str] = []
 
-    @abstractmethod
-    def _make_metric(self, trainer: L.Trainer) -> ParticleRowsMetric:
-        """An empty metric."""
+    def _make_metric(self, trainer: L.Trainer) -> Metric | Score:  # noqa: ARG002
+        """The metric of an evaluation, which is copied."""
+        return self.metric
 
-    @abstractmethod
     def _score_name(self, name: str) -> str:
         """Under which name, after the prefix, a score of the metric is logged."""
-
-    def _update(
-        self, metric: ParticleRowsMetric, model: AdaptedModel, batch: ParticleBatch
-    ) -> None:
-        """Shows the metric single particles."""
-        metric.update(model, batch)
+        return f"{self.table}/{name}" if name else self.table
 
     def _check_model(self, model: AdaptedModel) -> None:
         """Refuses a model that can't be scored."""
 
     def _check_batch(self, batch: ParticleBatch) -> None:
-        """Refuses validation particles that can't be scored."""
+        """Refuses particles that lack what the metric asks for."""
+        missing = self._missing(batch)
+        if missing:
+            raise ValueError(
+                f"{type(self.metric).__name__} needs {', '.join(missing)}: the particles have "
+                f"{', '.join(sorted(batch))}; give held_out, a simulated stack with true factors, "
+                "or particles labelled with them"
+            )
 
     @property
     def last_scores(self) -> dict[str, float]:
@@ -134,6 +156,8 @@ class MetricCallback(Callback):
     @property
     def state_key(self) -> str:
         """Tells the states of callbacks of one class apart."""
+        if type(self) is ScoreCallback:
+            return self._generate_state_key(prefix=self.prefix, name=self.table)
         return self._generate_state_key(prefix=self.prefix)
 
     def state_dict(self) -> dict[str, Any]:
@@ -211,7 +235,12 @@ class MetricCallback(Callback):
     def _begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Makes an empty metric."""
         with _undisturbed(pl_module):
-            self._metric = self._make_metric(trainer).to(pl_module.device)
+            self._metric = FedMetric(self._make_metric(trainer)).to(pl_module.device)
+        if trainer.world_size > 1 and not self._metric.gathers():
+            raise ValueError(
+                f"{type(self.metric).__name__} looks at batches, and scores of several processes "
+                "need a torchmetrics.Metric: inherit from it, or let update ask for rows (z, ...)"
+            )
         self._seen = False
 
     def _show(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: ParticleBatch) -> None:
@@ -219,8 +248,10 @@ class MetricCallback(Callback):
         if self._metric is None or self._model is None:
             return
         with _undisturbed(pl_module), trainer.precision_plugin.val_step_context():
-            self._update(self._metric, self._model, batch)
+            self._check_batch(batch)
+            self._metric.update(self._model, batch)
         self._seen = True
+        self._known = sorted(batch)
 
     def _finish(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Scores, logs and writes."""
@@ -241,6 +272,11 @@ class MetricCallback(Callback):
             )
         with _undisturbed(pl_module):
             found = metric.compute()
+        if not found:
+            raise ValueError(
+                f"{type(self.metric).__name__} finds nothing to score in particles that have "
+                f"{', '.join(self._known)}: give more of what is known of them, or held_out"
+            )
         scores = {self._score_name(name): float(value) for name, value in found.items()}
         # The mean over processes, which all found the same, makes them agree on the last digit.
         pl_module.log_dict(

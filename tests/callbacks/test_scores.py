@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
+from torchmetrics import Metric
 
 from cryo_disentangle import metrics
 from cryo_disentangle.callbacks import (
@@ -18,10 +20,10 @@ from cryo_disentangle.callbacks import (
     PoseConformationMetrics,
     PoseLeak,
     RotationTest,
+    ScoreCallback,
 )
-from cryo_disentangle.callbacks.metric_callback import MetricCallback
 from cryo_disentangle.particles import RealPreprocessing
-from cryo_disentangle.types import ParticleBatch
+from cryo_disentangle.types import ParticleBatch, Pose
 from tests import tiny
 from tests.callbacks import foreign, scored_processes, scored_runs, watched
 
@@ -308,7 +310,7 @@ def test_validation_batches_without_factors_are_refused(tmp_path: Path, sanity: 
         DisentanglementMetrics(infer=foreign.infer, as_batch=foreign.as_batch),
         num_sanity_val_steps=sanity,
     )
-    with pytest.raises(ValueError, match="DisentanglementMetrics needs true factors: the valid"):
+    with pytest.raises(ValueError, match="DisentanglementMetrics needs factors: the part"):
         run.fit(scored_runs.user_model(), foreign.loader(), foreign.loader(20))
 
 
@@ -326,7 +328,7 @@ def test_runs_without_validation_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_models_that_cannot_be_scored_are_refused(
-    tmp_path: Path, callback: MetricCallback, message: str
+    tmp_path: Path, callback: ScoreCallback, message: str
 ) -> None:
     run = scored_runs.trainer(tmp_path, callback)
     with pytest.raises(TypeError, match=message):
@@ -363,7 +365,7 @@ def nothing_known(batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
 
 def test_particles_that_nothing_is_known_of_are_refused(tmp_path: Path) -> None:
     run = scored_runs.trainer(tmp_path, PoseLeak(infer=foreign.infer, as_batch=nothing_known))
-    with pytest.raises(ValueError, match=r"needs one of ctf, rotation, .* found factors, "):
+    with pytest.raises(ValueError, match="PoseLeak finds nothing to score in particles th"):
         run.fit(scored_runs.user_model(), foreign.loader(), scored_runs.user_loader())
 
 
@@ -372,3 +374,110 @@ def test_a_lack_of_particles_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(run.strategy, "reduce_boolean_decision", lambda _: False)
     with pytest.raises(ValueError, match="RotationTest saw no validation particles on some proc"):
         run.fit(scored_runs.model(), datamodule=scored_runs.data())
+
+
+class Spread:
+    """A user's metric: no base class, no annotations."""
+
+    def __init__(self, scale=1.0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
+        self.scale = scale
+
+    def update(self, z, factors=None, missing=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        assert missing is None
+        self.found = self.scale * z.std(0).mean(), factors.shape[1]
+
+    def compute(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        return {"mean": self.found[0], "factors": self.found[1]}
+
+
+class Rendered(Metric):
+    """A user's metric of torchmetrics that looks at the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, model: Any, batch: ParticleBatch) -> None:
+        pose = Pose(batch["rotation"])
+        self.total += model.generate(model.infer(batch).mean, pose, batch).square().sum()
+
+    def compute(self) -> Tensor:
+        return torch.as_tensor(self.total)
+
+
+def test_any_metric_is_logged(tmp_path: Path) -> None:
+    module = scored_runs.model(0.0)
+    own, rendered = ScoreCallback(Spread(2.0)), ScoreCallback(Rendered(), name="power")  # type: ignore[no-untyped-call]
+    found = ScoreCallback(metrics.MCC(), prefix="of/theirs")
+    alone = ScoreCallback(metrics.GaussianTotalCorrelation())
+    run = scored_runs.fit(tmp_path, own, rendered, found, alone, module=module)
+    batch = validation_batch()
+    with torch.no_grad():
+        z = module.eval().infer(batch).mean
+    logged = {name: float(value) for name, value in run.callback_metrics.items()}
+    assert logged["metrics/spread/mean"] == pytest.approx(2 * float(z.std(0).mean()), rel=1e-5)
+    assert logged["metrics/spread/factors"] == batch["factors"].shape[1]
+    assert logged["metrics/power"] > 0
+    expected = metrics.functional.mcc(z, batch["factors"])
+    assert logged["of/theirs/mcc"] == pytest.approx(float(expected), abs=1e-5)
+    assert "metrics/gaussian_total_correlation" in logged
+    assert scored_runs.read_table(tmp_path, "power", "metrics")
+    assert len({callback.state_key for callback in (own, rendered, found, alone)}) == 4
+
+
+def test_a_configuration_names_any_metric() -> None:
+    def build(**metric: Any) -> ScoreCallback:
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(Callback, "callback", fail_untyped=False)
+        options = {"class_path": "ScoreCallback", "init_args": {"metric": metric}}
+        made: ScoreCallback = parser.instantiate(
+            parser.parse_object({"callback": options})
+        ).callback
+        return made
+
+    own = build(class_path=f"{__name__}.Spread", init_args={"scale": 3})
+    assert isinstance(own.metric, Spread)
+    assert own.metric.scale == 3
+    assert build(class_path="cryo_disentangle.metrics.MCC").table == "mcc"
+
+
+class Loose:
+    def update(self, *everything: Tensor) -> None: ...
+
+    def compute(self) -> float:
+        return 0.0
+
+
+class Wordy(Spread):
+    def compute(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        return {"words": "none"}
+
+
+class Demanding(Spread):
+    def update(self, z, colour):  # type: ignore[no-untyped-def, override]  # noqa: ANN001, ANN201
+        ...
+
+
+def test_metrics_that_cannot_serve_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"Loose.update must name what it asks for: any of model"):
+        ScoreCallback(Loose())
+    with pytest.raises(TypeError, match=r"Wordy.compute must return a number or numbers by name"):
+        scored_runs.fit(tmp_path, ScoreCallback(Wordy()))  # type: ignore[no-untyped-call]
+    with pytest.raises(ValueError, match="Demanding needs colour: the particles have ctf"):
+        scored_runs.fit(tmp_path, ScoreCallback(Demanding()))  # type: ignore[no-untyped-call]
+
+
+class OfBatches(Spread):
+    def update(self, inference):  # type: ignore[no-untyped-def, override]  # noqa: ANN001, ANN201
+        self.found = inference.mean.std(), 1
+
+
+def test_several_processes_need_a_metric_that_gathers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = ScoreCallback(OfBatches())  # type: ignore[no-untyped-call]
+    run = scored_runs.fit(tmp_path, callback)
+    assert "metrics/of_batches/mean" in run.callback_metrics
+    monkeypatch.setattr(type(run), "world_size", 2)
+    with pytest.raises(ValueError, match=r"OfBatches looks at batches.* a torchmetrics\.Metric"):
+        callback._begin(run, scored_runs.model())
