@@ -208,7 +208,7 @@ class Sample(NamedTuple):
     Attributes:
         places: Their places among all, shape (S,).
         kind: ``held-out`` or ``training``.
-        rows: Their rows in the table of inferred particles; None where that is of all.
+        rows: Their rows in the table of inferred particles, shape (S,); None where that is of all.
     """
 
     places: npt.NDArray[np.int64]
