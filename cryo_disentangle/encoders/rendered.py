@@ -215,7 +215,8 @@ class RenderedPosterior(nn.Module):
         residual = coefficients[:, None] - images[:, :, 0]
         curvature = slopes @ slopes.mT / variance + torch.eye(dim, device=points.device)
         force = (slopes @ residual[..., None])[..., 0] / variance - points
-        step = torch.linalg.solve(curvature, force).clamp(-_LARGEST_STEP, _LARGEST_STEP)
+        # Positive definite, so there is no error to look for, which would wait for a GPU.
+        step = torch.linalg.solve_ex(curvature, force).result.clamp(-_LARGEST_STEP, _LARGEST_STEP)
         return _squared(residual), step, curvature.diagonal(dim1=-2, dim2=-1)
 
 

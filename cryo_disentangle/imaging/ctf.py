@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from cryo_disentangle.precision import exact_dtype
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["contrast_transfer", "ctf_terms", "electron_wavelength"]
@@ -68,8 +69,7 @@ def contrast_transfer(
     """
     if ctf.ndim != 2 or ctf.shape[1] != 9:
         raise ValueError(f"ctf must have shape (B, 9), found {tuple(ctf.shape)}")
-    # Apple's GPUs have no float64.
-    exact = torch.float32 if ctf.device.type == "mps" else torch.float64
+    exact = exact_dtype(ctf.device)
     rows, positions = ctf.to(exact), frequencies.to(exact)
     pixel_size = rows[:, 0] * rows[:, 1] / box_size
     transfer = torch.sin(_phase(positions, rows, pixel_size).float())

@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from cryo_disentangle.precision import may_look
+
 __all__ = ["gaussian_volume", "project_gaussians"]
 
 # Beyond this many standard deviations lie 6e-7 of a Gaussian's mass: float32's resolution of a sum.
@@ -35,9 +37,11 @@ def _profiles(position: Tensor, sigma_px: Tensor, factor: Tensor, box_size: int)
     Returns:
         Shape (B, axes, N, D).
     """
-    reach = _REACH * float(sigma_px.detach().max())
-    width = math.ceil(2 * reach) + 1
-    windowed = width * _WINDOW_COST < box_size
+    windowed = may_look(sigma_px.device)
+    if windowed:
+        reach = _REACH * float(sigma_px.detach().max())
+        width = math.ceil(2 * reach) + 1
+        windowed = width * _WINDOW_COST < box_size
     if windowed:
         # Windows stay inside the box: a clamped one gains empty pixels and loses only outer ones.
         start = torch.floor(position.detach() - reach + 0.5).clamp_(0, box_size - width)
@@ -60,7 +64,7 @@ def _sigma_in_pixels(sigma: float | Tensor, pixel_size: float, centres: Tensor) 
             f"sigma must be one number or one for each of the {centres.shape[1]} Gaussians, "
             f"found {tensor.shape[0]}"
         )
-    if not bool((tensor > 0).all()):
+    if may_look(tensor.device) and not bool((tensor > 0).all()):
         raise ValueError(f"sigma must be positive, found {float(tensor.min())}")
     return tensor / pixel_size
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cryo_disentangle.geometry import in_plane_rotation, random_rotations
 from cryo_disentangle.options.parts import part
+from cryo_disentangle.precision import may_look
 from cryo_disentangle.types import Pose
 
 __all__ = ["InPlanePoses", "PoseSource", "ShuffledPoses", "UniformPoses", "shuffled_order"]
@@ -129,14 +130,16 @@ class UniformPoses(PoseSource):
         _refuse_statistics(pose, self)
         rotation = pose.rotation
         group = self.group
-        if group is None:
-            in_plane = bool((rotation[:, 2, 2] > 1 - 1e-6).all())
-            group = "so2" if in_plane else "so3"
+        in_plane = (rotation[:, 2, 2] > 1 - 1e-6).all()
+        if group is None and may_look(rotation.device):
+            group = "so2" if bool(in_plane) else "so3"
         if group == "so2":
             return Pose(in_plane_rotation(_angles(pose, generator)), pose.translation)
         drawn = random_rotations(
             len(rotation), generator=generator, device=rotation.device, dtype=rotation.dtype
         )
+        if group is None:
+            drawn = torch.where(in_plane, in_plane_rotation(_angles(pose, generator)), drawn)
         return Pose(drawn, pose.translation)
 
 

@@ -20,7 +20,7 @@ _Sampling = Literal["weighted", "stratified"]
 
 def _log_weights(count: int, dataset_size: int, sampling: _Sampling, like: Tensor) -> Tensor:
     """Logarithm of what posterior j weighs in the density at sample i, shape (B, B)."""
-    weights = torch.full((count, count), 1 / (dataset_size * count)).to(like)
+    weights = torch.full((count, count), 1 / (dataset_size * count), device=like.device).to(like)
     if sampling == "stratified":
         others = count - 1
         weights.fill_(1 / others)

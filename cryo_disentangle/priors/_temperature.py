@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from cryo_disentangle.precision import exact_dtype, may_look
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["GAS_CONSTANT", "HOTTEST_KELVIN", "check_kelvin", "temperatures"]
@@ -40,7 +41,7 @@ def temperatures(batch: ParticleBatch, prior: nn.Module) -> Tensor:
         prior: Named in the message.
 
     Returns:
-        Temperatures in kelvin, float64, of the batch's leading shape.
+        Temperatures in kelvin, `exact_dtype`, of the batch's leading shape.
 
     Raises:
         ValueError: If there are none, or, on a CPU, they can't be in kelvin.
@@ -50,8 +51,9 @@ def temperatures(batch: ParticleBatch, prior: nn.Module) -> Tensor:
             f"{type(prior).__name__} needs the temperature of each particle in kelvin, but the "
             "batch has no temperature"
         )
-    kelvin = batch["temperature"].double()
-    # To look at numbers on a GPU is to wait for it; those of a data set were checked when read.
-    if kelvin.device.type == "cpu":
+    kelvin = batch["temperature"]
+    kelvin = kelvin.to(exact_dtype(kelvin.device))
+    # Those of a data set were checked when they were read.
+    if may_look(kelvin.device):
         check_kelvin(kelvin.unique().tolist())
     return kelvin

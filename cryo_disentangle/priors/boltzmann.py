@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.precision import may_look
 from cryo_disentangle.priors._parameters import ScaledParameter, check_dim
 from cryo_disentangle.priors._temperature import (
     GAS_CONSTANT,
@@ -92,9 +93,12 @@ class Boltzmann(nn.Module, ConformationPrior):
         Returns:
             log Q_i(T), shape (..., Z).
         """
-        levels, level = temperature.unique(return_inverse=True)
         step = 2 * self._end / (_QUADRATURE_POINTS - 1)
         # The integrand vanishes at both ends, so the trapezoidal rule is a plain sum.
+        if not may_look(temperature.device):
+            masses = self._exponents(temperature.flatten()).logsumexp(-1)
+            return (masses + math.log(step)).unflatten(0, temperature.shape)
+        levels, level = temperature.unique(return_inverse=True)
         return (self._exponents(levels).logsumexp(-1) + math.log(step))[level]
 
     def kl(self, inference: Inference, batch: ParticleBatch) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.precision import exact_dtype, may_look
 from cryo_disentangle.priors._parameters import ScaledParameter, check_dim
 from cryo_disentangle.priors.standard_normal import kl_standard_normal, log_prob_standard_normal
 from cryo_disentangle.protocols import ConformationPrior
@@ -198,9 +199,10 @@ class LaplaceTransition(nn.Module, ConformationPrior):
         rate = self.rate.to(conformation)[None]
         if "time" not in batch:
             return rate.expand(len(conformation), -1)
-        interval = (batch["time"][:, 1] - batch["time"][:, 0]).double()
-        # To look at numbers on a GPU is to wait for it; those of a data set were checked when read.
-        if interval.device.type == "cpu" and not bool((interval > 0).all()):
+        interval = batch["time"][:, 1] - batch["time"][:, 0]
+        interval = interval.to(exact_dtype(interval.device))
+        # Those of a data set were checked when they were read.
+        if may_look(interval.device) and not bool((interval > 0).all()):
             wrong = int((interval > 0).logical_not().nonzero()[0])
             raise ValueError(
                 "LaplaceTransition needs the later frame of a pair second, found an interval of "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cryo_disentangle.options.parts import part
+from cryo_disentangle.precision import exact_dtype, may_look
 from cryo_disentangle.priors._parameters import ScaledParameter, check_dim
 from cryo_disentangle.priors._temperature import GAS_CONSTANT, check_kelvin, temperatures
 from cryo_disentangle.priors.standard_normal import kl_standard_normal, log_prob_standard_normal
@@ -79,6 +80,8 @@ class LevelTable(nn.Module, TemperatureLaw):
         ValueError: If there are not two different levels, or one can't be in kelvin.
     """
 
+    _levels: Tensor
+
     def __init__(
         self,
         conformation_dim: int,
@@ -90,6 +93,8 @@ class LevelTable(nn.Module, TemperatureLaw):
         check_kelvin(levels_kelvin)
         self.conformation_dim = conformation_dim
         self.levels_kelvin = tuple(sorted(set(levels_kelvin)))
+        levels = torch.tensor(self.levels_kelvin, dtype=torch.float32)
+        self.register_buffer("_levels", levels, persistent=False)
         if len(self.levels_kelvin) < 2:
             raise ValueError(
                 f"LevelTable needs at least two temperatures, found {list(levels_kelvin)}"
@@ -107,17 +112,16 @@ class LevelTable(nn.Module, TemperatureLaw):
             Moments of shape (..., Z).
 
         Raises:
-            ValueError: If a temperature is none of the levels.
+            ValueError: If a temperature is none of the levels, on a CPU.
         """
-        kelvin = temperature.double()
-        levels = kelvin.new_tensor(self.levels_kelvin)
-        distance, level = (kelvin[..., None] - levels).abs().min(-1)
-        unknown = kelvin[distance > _SAME_LEVEL_KELVIN]
-        if unknown.numel():
-            raise ValueError(
-                f"LevelTable has the temperatures {list(self.levels_kelvin)} K, found "
-                f"{float(unknown[0]):g} K"
-            )
+        distance, level = (temperature[..., None] - self._levels).abs().min(-1)
+        if may_look(temperature.device):
+            unknown = temperature[distance > _SAME_LEVEL_KELVIN]
+            if unknown.numel():
+                raise ValueError(
+                    f"LevelTable has the temperatures {list(self.levels_kelvin)} K, found "
+                    f"{float(unknown[0]):g} K"
+                )
         moments = self._moments()
         centred = moments - moments.mean(1, keepdim=True)
         return NormalMoments(centred[0][level], centred[1][level])
@@ -184,7 +188,8 @@ class ArrheniusLaw(nn.Module, TemperatureLaw):
         Returns:
             Moments of shape (..., Z).
         """
-        progress = (1 / self.coldest_kelvin - 1 / temperature.double()) / self._range - 0.5
+        kelvin = temperature.to(exact_dtype(temperature.device))
+        progress = (1 / self.coldest_kelvin - 1 / kelvin) / self._range - 0.5
         slopes = self._slopes()
         return NormalMoments(*(progress[..., None].to(slopes) * slope for slope in slopes))
 

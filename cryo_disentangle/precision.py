@@ -1,0 +1,31 @@
+"""How exactly a device can compute, and when its numbers may be looked at."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["exact_dtype", "may_look"]
+
+
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """Gives the widest type of a device.
+
+    Args:
+        device: Any.
+
+    Returns:
+        float64 on CPUs and CUDA devices; float32 on others, Apple's among them.
+    """
+    return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+
+
+def may_look(device: torch.device) -> bool:
+    """Says whether code may branch on numbers, in checks of values for instance.
+
+    Args:
+        device: Where the numbers lie.
+
+    Returns:
+        Whether it is a CPU. Reading one number of a GPU waits for all that it has yet to do.
+    """
+    return device.type == "cpu"
