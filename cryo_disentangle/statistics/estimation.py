@@ -219,10 +219,12 @@ def _march(fit: HalfSetFit, reach: int, seed: int, progress: Progress) -> None:
     fit.steps(_MEAN_STEPS, told=lambda: progress.advance(1))
     fit.start_volumes(torch.Generator().manual_seed(seed))
     fit.steps(_EARLY_STEPS, share, told=lambda: progress.advance(1))
+    fit.find_molecule()
     fit.steps(_FIRST_STEPS, told=lambda: progress.advance(1))
     while radius < reach and float(fit.correlation[radius, 1:].max()) > _EDGE:
         radius = min(reach, round(radius * _GROWTH))
         fit.resize(radius)
+        fit.find_molecule()
         progress.start(f"subspace to radius {radius}", _LATER_STEPS)
         fit.steps(_LATER_STEPS, told=lambda: progress.advance(1))
 

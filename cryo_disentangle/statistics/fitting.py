@@ -11,6 +11,7 @@ from torch import Tensor
 from cryo_disentangle.statistics.expectation import Expectation, expectation, maximized
 from cryo_disentangle.statistics.grid import SliceGrid, shell_means
 from cryo_disentangle.statistics.half_sets import aligned, half_set_correlation, prior_precision
+from cryo_disentangle.statistics.masks import molecule_mask, sphere_mask
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.processes import sum_over_processes
 from cryo_disentangle.statistics.views import ParticleViews
@@ -27,7 +28,7 @@ class HalfSetFit:
     """Two subspaces, each fitted to its half of the particles, with what they share.
 
     Noise is that of both halves, priors come from comparing them, and volumes are held inside a
-    mask. `mean_steps`, then `start_volumes`, then `steps`, and `grow` in between.
+    mask.
 
     Args:
         views: Views at the poses given, of this process's particles, unwhitened.
@@ -72,8 +73,7 @@ class HalfSetFit:
         """Works up to the radius of a grid from now on."""
         self.grid = grid
         self._within = self._widest.points_within(grid.radius)
-        edge = self.box_size / 2 * self.mask_radius
-        self._mask = ((edge - grid.positions()) / 2 + 0.5).clamp(0, 1)
+        self._mask = sphere_mask(grid, self.mask_radius)
 
     def resize(self, radius: int) -> None:
         """Goes on with another radius; frequencies that are new start from zero.
@@ -91,6 +91,11 @@ class HalfSetFit:
         shells = shell_means(self._precision, old.node_shell, old.radius + 1)
         at = self.grid.node_shell.clamp_max(old.radius)
         self._precision = shells[at]
+
+    def find_molecule(self) -> None:
+        """Narrows the mask to where the halves' volumes are, inside the sphere."""
+        sphere = sphere_mask(self.grid, self.mask_radius)
+        self._mask = sphere * molecule_mask(self.nodes[0], self.nodes[1], self.grid)
 
     def start_volumes(self, generator: torch.Generator) -> None:
         """Adds random volumes to the mean, the same in both halves.

@@ -1,0 +1,55 @@
+"""Where in the box the molecule is: volumes are zero elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from cryo_disentangle.statistics.grid import SliceGrid
+
+__all__ = ["molecule_mask", "sphere_mask"]
+
+# What the halves share at a voxel counts from this share of its maximum: a twentieth of the
+# amplitude. Voxels nearer than the margin belong to it; the mask then falls off over the edge.
+_LEAST_SHARE = 3e-3
+_MARGIN_PX, _EDGE_PX = 3.0, 3.0
+
+
+def sphere_mask(grid: SliceGrid, radius: float) -> Tensor:
+    """Makes a soft sphere.
+
+    Args:
+        grid: Where volumes lie.
+        radius: Its radius as a fraction of half the box.
+
+    Returns:
+        0 to 1 at the voxels of `SliceGrid.densities`, shape (S, S, S).
+    """
+    edge = grid.box_size / 2 * radius
+    return ((edge - grid.positions()) / 2 + 0.5).clamp(0, 1)
+
+
+def molecule_mask(first: Tensor, second: Tensor, grid: SliceGrid) -> Tensor:
+    """Finds the molecule, and where it moves, by what two half sets share.
+
+    Args:
+        first: Mean and volumes of a half set, shape (G, C).
+        second: Of the other one, shape (G, C).
+        grid: Where volumes lie.
+
+    Returns:
+        0 to 1 at the voxels of `SliceGrid.densities`, shape (S, S, S).
+    """
+    # The product of independent estimates has no mean where there is only noise.
+    shared = (grid.densities(first) * grid.densities(second)).sum(0).numpy()
+    shared = ndimage.gaussian_filter(shared, 1.0, mode="wrap")
+    inside = shared > _LEAST_SHARE * shared.max()
+    regions, count = ndimage.label(inside)
+    if count > 1:
+        sizes = np.bincount(regions.ravel())[1:]
+        inside = regions == 1 + int(sizes.argmax())
+    voxel = grid.box_size / grid.side
+    distance = torch.from_numpy(ndimage.distance_transform_edt(~inside)).float() * voxel
+    return ((_MARGIN_PX - distance) / _EDGE_PX + 1).clamp(0, 1)
