@@ -62,8 +62,8 @@ def test_the_mask_holds_what_halves_share() -> None:
     density = torch.zeros(1, *(grid.side,) * 3)
     middle = grid.side // 2
     density[0, middle - 4 : middle + 3, middle - 2 : middle + 3, middle - 3 : middle + 2] = 1
-    halves = [grid.nodes(density + 0.1 * _random(seed, *density.shape)) for seed in (1, 2)]
-    mask = molecule_mask(*halves, grid)
+    first, second = (grid.nodes(density + 0.1 * _random(seed, *density.shape)) for seed in (1, 2))
+    mask = molecule_mask(first, second, grid)
     assert float(mask[density[0] > 0].min()) == 1
     assert 0.01 < float(mask.mean()) < 0.3
     assert float(sphere_mask(grid, 0.9)[middle, middle, middle]) == 1
