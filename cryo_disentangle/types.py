@@ -13,9 +13,9 @@ __all__ = [
     "ParticleBatch",
     "Pose",
     "flatten_particles",
+    "known_precision",
     "observation",
     "observed",
-    "with_precision",
 ]
 
 
@@ -253,13 +253,13 @@ def observed(batch: ParticleBatch, observation: Tensor, pose: Pose) -> ParticleB
     if pose.translation is not None:
         seen["translation"] = pose.translation
     if "information" in batch:
-        seen["information"], seen["precision"] = observation, with_precision(pose)
+        seen["information"], seen["precision"] = observation, known_precision(pose)
     else:
         seen["images"] = observation
     return seen
 
 
-def with_precision(pose: Pose) -> Tensor:
+def known_precision(pose: Pose) -> Tensor:
     """Takes the precision of poses, which statistics need.
 
     Args:

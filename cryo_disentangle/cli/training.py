@@ -24,6 +24,7 @@ from cryo_disentangle import (  # noqa: F401
     particles,
     priors,
     simulation,
+    statistics,
 )
 from cryo_disentangle.callbacks import (
     AccumulatedGradients,

@@ -3,6 +3,15 @@
 from cryo_disentangle.encoders.mlp import MLPEncoder
 from cryo_disentangle.encoders.pose import InPlanePoseHead, PoseHead
 from cryo_disentangle.encoders.rendered import RenderedPosterior
+from cryo_disentangle.encoders.statistics import StatisticsEncoder, coefficient_posterior
 from cryo_disentangle.encoders.table import LatentTable
 
-__all__ = ["InPlanePoseHead", "LatentTable", "MLPEncoder", "PoseHead", "RenderedPosterior"]
+__all__ = [
+    "InPlanePoseHead",
+    "LatentTable",
+    "MLPEncoder",
+    "PoseHead",
+    "RenderedPosterior",
+    "StatisticsEncoder",
+    "coefficient_posterior",
+]

@@ -24,6 +24,8 @@ def link_data_to_model(parser: ArgumentParser) -> None:
     # cryoDRGN's particles are those of the run that the model goes on with.
     parser.link_arguments("model.init_args.checkpoint", "data.init_args.run")
     parser.link_arguments("model.init_args.epoch", "data.init_args.epoch")
+    # Statistics lie beside the subspace that they are of.
+    parser.link_arguments("data.init_args.statistics", "model.init_args.statistics")
     # Streams of simulated particles have no number of them.
     parser.link_arguments(
         "data",

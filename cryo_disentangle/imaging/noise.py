@@ -8,12 +8,36 @@ image about the image's mean over the circle, and then averaged over images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-__all__ = ["circular_mask", "colour_noise", "radial_noise_filter", "signal_variance"]
+__all__ = [
+    "circular_mask",
+    "colour_noise",
+    "drawing_from",
+    "radial_noise_filter",
+    "signal_variance",
+]
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Lets what draws from torch's global generator draw from another one, and leaves it as it was.
+
+    Args:
+        generator: Source of randomness, from which one number is taken.
+
+    Yields:
+        Nothing.
+    """
+    devices = [generator.device] if generator.device.type == "cuda" else []
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(int(seed))
+        yield
 
 
 def circular_mask(box_size: int) -> Tensor:

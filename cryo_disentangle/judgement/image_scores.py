@@ -108,7 +108,8 @@ def _metrics(
         metrics["decoding"] = DecodingTest(noise, fitted=not imaged.reads_images)
     if imaged.reads_images:
         with found.attempt("interventions"):
-            noise = noise_std(model, model, None, batch)
+            # Statistics are generated with the noise of the data.
+            noise = 0.0 if "information" in batch else noise_std(model, model, None, batch)
             metrics["interventions"] = PoseConformationMetrics(noise_std=noise)
             metrics["redrawn_noise"] = RedrawnNoise(noise)
     if imaged.reads_images and imaged.truth is not None and "factors" in batch:
@@ -116,7 +117,7 @@ def _metrics(
             noise = noise_std(model, imaged.truth, batch["factors"], batch)
             metrics["true_interventions"] = PoseConformationMetrics(imaged.truth, noise_std=noise)
             metrics["true_redrawn_noise"] = RedrawnNoise(noise, imaged.truth)
-    return {name: metric.to(batch["images"].device) for name, metric in metrics.items()}
+    return {name: metric.to(batch["index"].device) for name, metric in metrics.items()}
 
 
 def noise_std(

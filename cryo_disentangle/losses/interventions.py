@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from contextlib import nullcontext
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from cryo_disentangle.imaging.noise import drawing_from
 from cryo_disentangle.losses.distances import (
     ConformationDistance,
     PoseDistance,
@@ -86,7 +88,9 @@ class _Intervention(ScheduledPenalty):
         if std is not None:
             white = torch.empty_like(observation(batch)).normal_(generator=generator)
             noise = (std * white).to(white.dtype)
-        terms = self._intervene(model, batch, inference, noise, generator)
+        # Statistics are generated with their noise, which shall be this step's.
+        with drawing_from(generator) if "information" in batch else nullcontext():
+            terms = self._intervene(model, batch, inference, noise, generator)
         found = {name: term for name, term in terms._asdict().items() if name != "loss"}
         self.terms = {name: term.detach() for name, term in found.items() if term is not None}
         if isinstance(std, Tensor):

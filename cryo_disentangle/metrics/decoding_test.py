@@ -78,9 +78,12 @@ class DecodingTest(ParticleRowsMetric):
             batch: Particles, or pairs of frames, which count one by one.
 
         Raises:
-            ValueError: If the model infers no poses and the batch has none.
+            ValueError: If the model infers no poses and the batch has none, or the particles come
+                as statistics.
         """
         batch = flatten_particles(batch)
+        if "images" not in batch:
+            raise ValueError("the decoding test compares images, and the particles are statistics")
         with evaluating(model):
             found = model.infer(batch)
             pose = particle_pose(found, batch)

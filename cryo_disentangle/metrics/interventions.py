@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.imaging import symmetrize
+from cryo_disentangle.imaging.noise import drawing_from
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, observed
 
 __all__ = ["GeneratesImages", "InfersLatents", "Intervention", "TrueGenerator", "particle_pose"]
@@ -141,8 +143,10 @@ class Intervention:
             The batch with these images in place of its own. Their poses replace the batch's, or
             are absent where they are to be inferred.
         """
-        images = generator.generate(conformation, pose, self.batch)
-        if self._noise_std is not None:
+        # Statistics are generated with their noise, which shall be this trade's.
+        with drawing_from(self._generator) if "information" in self.batch else nullcontext():
+            images = generator.generate(conformation, pose, self.batch)
+        if self._noise_std:
             images = images + self._noise(images)
         shown = observed(self.batch, images, pose)
         if pose.translation is None or self._hide_pose:

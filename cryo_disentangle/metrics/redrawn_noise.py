@@ -81,7 +81,7 @@ class RedrawnNoise(ParticleRowsMetric):
                         f"beside a true generator a batch needs {min(missing)}, found none"
                     )
                 conformation = batch["factors"]
-                pose = Pose(batch["rotation"], batch.get("translation"))
+                pose = Pose(batch["rotation"], batch.get("translation"), batch.get("precision"))
             trades = Intervention(
                 batch, self.noise_std, self.seed, hide_pose=found.pose is not None
             )

@@ -4,6 +4,8 @@ from cryo_disentangle.modules.cryodrgn import CryoDRGNReconstruction
 from cryo_disentangle.modules.heterogeneous import HeterogeneousReconstruction
 from cryo_disentangle.modules.image_model import HeterogeneousModel
 from cryo_disentangle.modules.settings import ModelSettings
+from cryo_disentangle.modules.statistics_model import StatisticsModel
+from cryo_disentangle.modules.subspace import SubspaceReconstruction
 from cryo_disentangle.modules.training import LatentTraining, TrainingSettings
 
 __all__ = [
@@ -12,5 +14,7 @@ __all__ = [
     "HeterogeneousReconstruction",
     "LatentTraining",
     "ModelSettings",
+    "StatisticsModel",
+    "SubspaceReconstruction",
     "TrainingSettings",
 ]

@@ -5,6 +5,8 @@ a normal one of its coefficients c, whatever decoder, prior or penalty is traine
 """
 
 from cryo_disentangle.statistics.adoption import adopted, principal_volumes
+from cryo_disentangle.statistics.datamodule import StatisticsData
+from cryo_disentangle.statistics.dataset import StatisticsDataset
 from cryo_disentangle.statistics.estimation import Estimate, SubspaceSettings, estimate
 from cryo_disentangle.statistics.folder import StatisticsFolder
 from cryo_disentangle.statistics.gathering import Gathering
@@ -17,20 +19,22 @@ from cryo_disentangle.statistics.views import open_images
 from cryo_disentangle.statistics.writing import StatisticsWriter
 
 __all__ = [
-    "open_images",
-    "Gathering",
-    "principal_volumes",
-    "adopted",
-    "make_statistics",
-    "ParticleRows",
-    "Subspace",
-    "Nuisance",
-    "estimate",
-    "SubspaceSettings",
     "Estimate",
+    "Gathering",
+    "Nuisance",
+    "ParticleRows",
     "ParticleStatistics",
+    "StatisticsData",
+    "StatisticsDataset",
     "StatisticsFolder",
     "StatisticsOrigin",
     "StatisticsWriter",
+    "Subspace",
+    "SubspaceSettings",
+    "adopted",
     "digest_particles",
+    "estimate",
+    "make_statistics",
+    "open_images",
+    "principal_volumes",
 ]

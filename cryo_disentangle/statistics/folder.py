@@ -10,8 +10,9 @@ from torch import Tensor
 
 from cryo_disentangle.statistics.origin import StatisticsOrigin, read_origin
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
+from cryo_disentangle.statistics.subspace import Subspace
 
-__all__ = ["ARRAYS", "DESCRIPTION", "StatisticsFolder"]
+__all__ = ["ARRAYS", "DESCRIPTION", "SUBSPACE", "StatisticsFolder"]
 
 ARRAYS: dict[str, np.dtype[np.generic]] = {
     "precision": np.dtype(np.float32),
@@ -22,6 +23,7 @@ ARRAYS: dict[str, np.dtype[np.generic]] = {
     "rotation": np.dtype(np.float32),
 }
 DESCRIPTION = "statistics.json"
+SUBSPACE = "subspace.pt"
 
 
 class StatisticsFolder:
@@ -70,6 +72,24 @@ class StatisticsFolder:
     def __len__(self) -> int:
         """Number of particles."""
         return len(self.statistics)
+
+    def subspace(self) -> Subspace:
+        """Opens the subspace that the statistics are of.
+
+        Returns:
+            Its volumes and noise.
+
+        Raises:
+            FileNotFoundError: If the folder has none.
+            ValueError: If it is another one, or damaged.
+        """
+        found = Subspace.open(self.path / SUBSPACE)
+        if found.digest != self.origin.subspace:
+            raise ValueError(
+                f"{self.path}: the statistics are of another subspace than {SUBSPACE} beside them: "
+                f"{self.origin.subspace[:16]}…, found {found.digest[:16]}…; make them again"
+            )
+        return found
 
 
 def _mapped(path: Path, kind: np.dtype[np.generic]) -> Tensor:

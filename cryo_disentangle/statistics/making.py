@@ -24,7 +24,7 @@ from cryo_disentangle.statistics.estimation import (
     SubspaceSettings,
     estimate,
 )
-from cryo_disentangle.statistics.folder import StatisticsFolder
+from cryo_disentangle.statistics.folder import SUBSPACE, StatisticsFolder
 from cryo_disentangle.statistics.gathering import Gathering
 from cryo_disentangle.statistics.mean import HalfMaps
 from cryo_disentangle.statistics.origin import StatisticsOrigin, digest_particles
@@ -34,9 +34,8 @@ from cryo_disentangle.statistics.processes import process, wait_for_all
 from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.writing import StatisticsWriter
 
-__all__ = ["SUBSPACE", "ParticleRows", "make_statistics"]
+__all__ = ["ParticleRows", "make_statistics"]
 
-SUBSPACE = "subspace.pt"
 _ESTIMATE = "estimate.pt"
 
 

@@ -14,6 +14,7 @@ from cryo_disentangle.statistics import (
     StatisticsFolder,
     StatisticsOrigin,
     StatisticsWriter,
+    Subspace,
 )
 
 BOX_SIZE = 16
@@ -50,9 +51,18 @@ def statistics_of(coefficients: Tensor, seed: int = 0, strength: float = 3.0) ->
     )
 
 
+def subspace_of(rank: int) -> Subspace:
+    """Volumes of noise."""
+    radius = 4
+    generator = torch.Generator().manual_seed(0)
+    nodes = torch.randn((2 * radius + 3) ** 3, rank + 1, generator=generator)
+    return Subspace(nodes, torch.ones(radius + 1), BOX_SIZE, 3.5, radius)
+
+
 def write(path: Path, statistics: ParticleStatistics, **changes: object) -> StatisticsFolder:
-    """Writes a folder in two blocks."""
-    count = len(statistics)
+    """Writes a folder in two blocks, with a subspace."""
+    count, subspace = len(statistics), subspace_of(statistics.rank)
+    changes.setdefault("subspace", subspace.digest)
     index, half = statistics.index.numpy(), statistics.half.numpy()
     writer = StatisticsWriter(
         path,
@@ -65,4 +75,5 @@ def write(path: Path, statistics: ParticleStatistics, **changes: object) -> Stat
     for rows in (torch.arange(count // 2), torch.arange(count // 2, count)):
         some = statistics.take(rows)
         writer.write(rows, some.precision, some.information, some.offset)
+    subspace.save(writer.partial / "subspace.pt")
     return writer.finish()

@@ -1,0 +1,103 @@
+"""Learning on particles' statistics, as a LightningModule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import nn
+
+from cryo_disentangle.decoders import BasisDecoder
+from cryo_disentangle.encoders import StatisticsEncoder
+from cryo_disentangle.losses import Schedule
+from cryo_disentangle.modules.statistics_model import StatisticsModel
+from cryo_disentangle.modules.training import LatentTraining, TrainingSettings
+from cryo_disentangle.protocols import ConformationPrior, Penalty
+from cryo_disentangle.statistics import StatisticsFolder, Subspace
+
+__all__ = ["SubspaceReconstruction"]
+
+
+class SubspaceReconstruction(StatisticsModel, LatentTraining):
+    """Variational autoencoder of particles' statistics in a subspace of volumes.
+
+    The encoder reads a particle's information vector and precision, and gives a posterior of full
+    covariance; a network φ makes the coefficients of the volumes from the conformation; the
+    likelihood of the image is exact, and no image is read. In nats a particle,
+
+        loss = E_q [½ φ(z)ᵀ Λ φ(z) - bᵀ φ(z)] + kl_weight · KL + Σ penalties.
+
+    Prior, penalties, metrics and callbacks are those of models of images, and `StatisticsData` the
+    data. With volumes it is a `BasisDecoder`; `assemble` makes a model of images of it.
+
+    The folder of statistics is read whenever the model is made, so it must stay where it is.
+
+    Args:
+        statistics: Folder of statistics with its subspace; the data's, filled in by the command
+            line.
+        conformation_dim: Number Z of conformation coordinates.
+        encoder: Makes the encoder from (K, Z).
+        hidden: Width of the network φ; 0 is a linear map.
+        layers: Number of residual hidden layers of φ.
+        prior: Prior of the conformation; null is the standard normal.
+        penalties: Terms added to the loss, logged under their names; their unit is the nat.
+        kl_weight: Weight of the KL divergence, a number or a schedule; 1 bounds the likelihood.
+        optimizer: Makes the optimiser from the parameters.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser; null is a constant rate.
+        lr_interval: Whether the learning rate changes every ``step`` or every ``epoch``.
+        seed: Seed of the draws from the posterior.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no subspace in it.
+        ValueError: If the statistics are of another subspace than the folder's, or a number is out
+            of range.
+
+    References:
+        Kingma and Welling 2014, Auto-encoding variational Bayes; Punjani and Fleet 2021, 3D
+        variability analysis, for the subspace.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a key of the configuration file
+        self,
+        statistics: str | Path,
+        conformation_dim: int = 2,
+        encoder: Callable[[int, int], nn.Module] = StatisticsEncoder,
+        hidden: int = 48,
+        layers: int = 2,
+        prior: ConformationPrior | None = None,
+        penalties: Mapping[str, Penalty] | None = None,
+        kl_weight: float | Schedule = 1.0,
+        optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=2e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_interval: Literal["step", "epoch"] = "epoch",
+        seed: int = 0,
+    ) -> None:
+        subspace = StatisticsFolder.open(statistics).subspace()
+        super().__init__(
+            _with_mixture(subspace, conformation_dim, hidden, layers),
+            conformation_dim,
+            encoder,
+            prior,
+            penalties,
+            kl_weight,
+            subspace.pixel_size,
+            subspace.norm,
+        )
+        self.statistics = statistics
+        self.train_with(
+            TrainingSettings(optimizer, lr_scheduler, lr_interval, seed),
+            ("loss", "reconstruction", "kl", *self.penalties),
+        )
+
+
+def _with_mixture(
+    subspace: Subspace, conformation_dim: int, hidden: int, layers: int
+) -> BasisDecoder:
+    """The subspace's volumes with a mixture that is still to be learned."""
+    decoder = BasisDecoder(subspace.box_size, conformation_dim, subspace.rank, hidden, layers)
+    with torch.no_grad():
+        decoder.coefficients.copy_(subspace.decoder().coefficients)
+    return decoder
