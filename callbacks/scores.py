@@ -74,6 +74,7 @@ class PoseConformationMetrics(ScoreCallback):
 
     def __init__(
         self,
+        *,
         true_generator: bool = False,
         noise_std: float | None = None,
         **options: Any,  # noqa: ANN401 - those of ScoreCallback

@@ -69,17 +69,9 @@ class SlownessPenalty(PenaltyCallback):
         weight: Weight, a number or a schedule, in units of the training loss a nat: SlowVAE's γ for
             a loss that is a log-likelihood, γ over the number of pixels for one that is a mean over
             pixels; its γ is 10.
-        rate: λ, one over the mean absolute step in an interval of ``reference_interval``.
-        symmetric: Whether both frames are predicted from each other; otherwise only the later one
-            from the earlier one.
-        learnable: Whether each coordinate learns its own rate, from ``rate`` on.
-        conformation_dim: Number Z of coordinates, needed for learned rates.
-        reference_interval: Time between frames that ``rate`` is meant for, in the unit of the
-            particles' time; particles without time are this far apart.
-        power: How the scale of steps grows with the interval.
-        learning_rate_scale: The log of learned rates moves with this multiple of the learning rate.
         infer: As for `PenaltyCallback`.
         as_batch: As for `PenaltyCallback`.
+        **options: Those of `LaplaceTransition` but for ``gamma``, which the weight stands for.
 
     Raises:
         ValueError: If the weight is negative, or as `LaplaceTransition`; in training if the
@@ -91,27 +83,13 @@ class SlownessPenalty(PenaltyCallback):
         coding (SlowVAE).
     """
 
-    def __init__(  # noqa: PLR0913 - each is a key of the configuration file
+    def __init__(
         self,
         weight: float | Schedule,
-        rate: float = 6.0,
-        symmetric: bool = True,
-        learnable: bool = False,
-        conformation_dim: int | None = None,
-        reference_interval: float = 1.0,
-        power: float = 0.5,
-        learning_rate_scale: float = 20.0,
+        *,
         infer: str | Callable[..., Any] | None = None,
         as_batch: str | Callable[..., Any] | None = None,
+        **options: Any,  # noqa: ANN401 - those of LaplaceTransition
     ) -> None:
-        prior = LaplaceTransition(
-            rate,
-            1.0,
-            symmetric,
-            learnable,
-            conformation_dim,
-            reference_interval,
-            power,
-            learning_rate_scale,
-        )
+        prior = LaplaceTransition(gamma=1.0, **options)
         super().__init__(_Transition(prior, weight), "slowness", infer, None, as_batch)

@@ -139,7 +139,7 @@ def callbacks() -> list[Callback]:
     """Penalties with all kinds of state: counts, estimates, parameters."""
     intervention = PoseInterventionPenalty(
         LinearSchedule(0.0, 2.0, last_step=8),
-        UniformPoses(),
+        poses=UniformPoses(),
         noise_std=EstimatedNoise(),
         every_n_steps=2,
         fraction=0.5,

@@ -73,7 +73,7 @@ def test_it_is_the_transition(seed: int, symmetric: bool, timed: bool, rate: flo
     if symmetric:
         back = kl_laplace(mean[:, 0], log_variance[:, 0], mean[:, 1], rates)
         expected = (expected + back) / 2
-    callback = SlownessPenalty(3.0, rate, symmetric)
+    callback = SlownessPenalty(3.0, rate=rate, symmetric=symmetric)
     found = evaluate(callback, mean, log_variance, **({"time": time} if timed else {}))
     torch.testing.assert_close(found, 3 * expected.mean(), rtol=1e-6, atol=1e-6)
     terms = cast(ScheduledPenalty, callback.penalty).terms
