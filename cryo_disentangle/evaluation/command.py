@@ -12,12 +12,14 @@ from rich.console import Console
 from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.opening import open_run
-from cryo_disentangle.evaluation.rendering import infer_by_rendering
+from cryo_disentangle.evaluation.rendering import infer_by_rendering, plan_rendering
 from cryo_disentangle.evaluation.report import is_evaluated, write_report
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.options import CommandParser
 
 __all__ = ["evaluate_command", "export_command", "report_command"]
+
+_MINUTES, _RENDERED_BATCH = 4.0, 16
 
 
 def evaluate_command(words: Sequence[str]) -> None:
@@ -34,22 +36,33 @@ def evaluate_command(words: Sequence[str]) -> None:
     """
     parser = _parser(
         "evaluate",
-        "Tells whether the latent space of a finished run, ours or cryoDRGN's, is about shape or "
-        "about pose. Writes metrics.json, pictures and report.html.",
+        "Judges the latent space of a finished run, ours or cryoDRGN's: does z encode "
+        "conformation, the viewing direction, anything? Writes metrics.json, pictures and "
+        "report.html.",
     )
     parser.add_argument("--truth", type=Path, help="truth.npz of a simulated stack")
     _add_out(parser)
     parser.add_argument(
-        "--sample", type=int, default=4000, help="particles that are turned and trade poses"
+        "--sample", type=int, default=4000, help="particles that are turned and permute poses"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="how long rendering may take: it compares fewer Fourier pixels, then looks at fewer "
+        "particles; else 4",
     )
     parser.add_argument(
         "--resamples", type=int, default=40, help="halves that intervals are made of; 0 for none"
     )
     options = parser.parse_args(words)
     console = Console()
-    run = _inferring(open_run(options.run, options.epoch, _files(vars(options))), options, console)
+    run = open_run(options.run, options.epoch, _files(vars(options)))
+    if options.inference == "rendering":
+        _plan(run, options, console)
+    elif options.minutes is not None:
+        raise ValueError("--minutes goes with --inference rendering")
     found = evaluate(
-        run,
+        _inferring(run, options, console),
         truth=options.truth,
         batch_size=options.batch_size,
         device=_device(options.device),
@@ -159,6 +172,28 @@ def _parser(name: str, description: str) -> CommandParser:
     parser.add_argument("--batch-size", type=int, default=64, help="particles a batch")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto")
     return parser
+
+
+def _plan(run: FinishedRun, options: Namespace, console: Console) -> None:
+    """Sets radius, sample and batch size so that rendering ends in time, and says so."""
+    minutes = _MINUTES if options.minutes is None else options.minutes
+    plan = plan_rendering(
+        run,
+        particles=options.sample,
+        minutes=minutes,
+        radius=options.radius,
+        device=_device(options.device),
+    )
+    options.radius, options.sample = plan.radius, plan.particles
+    # Progress is told after each batch.
+    options.batch_size = min(options.batch_size, _RENDERED_BATCH)
+    console.print(
+        f"By rendering z is found of {plan.particles} particles, comparing {plan.radius} Fourier "
+        f"pixels, in about {max(plan.minutes, 0.1):.1f} minutes (--minutes {minutes:g}, --sample, "
+        "--radius).",
+        markup=False,
+        highlight=False,
+    )
 
 
 def _inferring(run: FinishedRun, options: Namespace, console: Console) -> FinishedRun:

@@ -55,11 +55,6 @@ def open_cryodrgn_run(
     }
     module: nn.Module
     stored = None
-    if not run.conformation_dim:
-        raise ValueError(
-            f"{folder}: {run.config.program} was run without z (a homogeneous reconstruction): "
-            "there is one volume for all particles and no latent space to evaluate"
-        )
     if run.encoder is not None:
         settings = run.networks.encoder
         if settings is not None:

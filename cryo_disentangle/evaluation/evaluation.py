@@ -189,7 +189,11 @@ def evaluate(
     particles = Particles(run, batch_size, target, factors)
     sampled = choose_sample(run, len(particles), sample)
     with show_progress(console) as progress, evaluating(run.module):
-        rows = infer_all(run, particles, progress)
+        # Rendering takes long: z of others is not looked for.
+        places = sampled.places if run.renders else None
+        rows = infer_all(run, particles, progress, places)
+        if places is not None:
+            sampled = sampled._replace(rows=np.arange(len(places)))
         measured = measure(run, particles, rows, sampled, generator, resamples, progress)
         volumes = _volumes(run, rows, target, measured)
         pictures = list(draw_all(run, particles, rows, measured, volumes, progress))
@@ -204,10 +208,12 @@ class Sample(NamedTuple):
     Attributes:
         places: Their places among all, shape (S,).
         kind: ``held-out`` or ``training``.
+        rows: Their rows in the table of inferred particles, shape (S,); None where that is of all.
     """
 
     places: npt.NDArray[np.int64]
     kind: Literal["held-out", "training"]
+    rows: npt.NDArray[np.int64] | None = None
 
 
 def choose_sample(run: FinishedRun, total: int, count: int) -> Sample:
@@ -255,7 +261,7 @@ def measure(
     imaged = ImagedModel(run.model(), run.reads_images, truth)
     batches = particles.batches(sample.places)
     measure_images(found, imaged, batches, partial(progress.advance, task))
-    some = rows.take(sample.places)
+    some = rows.take(sample.places if sample.rows is None else sample.rows)
     parts: list[tuple[Callable[[Measurement, InferredParticles], None], InferredParticles]] = [
         (measure_leaks, some),
         (describe_coordinates, rows),

@@ -27,13 +27,14 @@ from cryo_disentangle.evaluation.streaming import Particles
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes
 from cryo_disentangle.judgement import InferredParticles, Measurement, Score
 from cryo_disentangle.judgement.components import fit_independent
+from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.networks import LinearReadout
 
 __all__ = ["CAPTIONS", "Picture", "draw_all"]
 
 # Okabe and Ito 2008: told apart with any colour vision.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
-_IMAGES, _DRAWN, _TURNED = 6, 2000, 256
+_IMAGES, _DRAWN, _TURNED, _TURNED_BY_RENDERING = 6, 2000, 256, 64
 _COMPONENTS = 4
 
 FloatArray = npt.NDArray[np.floating]
@@ -119,12 +120,12 @@ def draw_all(
     Yields:
         Pictures, in the order of a report.
     """
-    some = rows.take(particles.sample(_DRAWN))
+    some = rows.take(evenly(len(rows), _DRAWN))
     model = run.model()
     drawings: dict[str, Callable[[], Figure | None]] = {
         "leaks": lambda: _draw_leaks(measured.scores.get("pose_leak", {})),
         "poses": lambda: draw_by_pose(some),
-        "turning": lambda: _draw_turning(model, particles, some) if run.reads_images else None,
+        "turning": lambda: _draw_turning(run, particles, some) if run.reads_images else None,
         "factors": lambda: draw_by_factor(some),
         "matching": lambda: draw_matching(some),
         "coordinates": lambda: _draw_coordinates(measured.coordinates),
@@ -225,10 +226,11 @@ def _histogram(axes: Axes, values: FloatArray, colour: str) -> None:
     axes.set(yticks=[], xlim=(-4, 4))
 
 
-def _draw_turning(model: AdaptedModel, particles: Particles, some: InferredParticles) -> Figure:
+def _draw_turning(run: FinishedRun, particles: Particles, some: InferredParticles) -> Figure:
     """Drift of turned particles."""
-    batches = list(particles.batches(particles.sample(_TURNED)))
-    return draw_turning(model, batches, some)
+    count = _TURNED_BY_RENDERING if run.renders else _TURNED
+    batches = list(particles.batches(particles.sample(count)))
+    return draw_turning(run.model(), batches, some)
 
 
 def _draw_images(run: FinishedRun, model: AdaptedModel, particles: Particles) -> Figure:

@@ -13,7 +13,16 @@ import numpy.typing as npt
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 from torch.utils.data import DataLoader
 
 from cryo_disentangle.evaluation.runs import FinishedRun
@@ -37,10 +46,19 @@ def show_progress(console: Console | None) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeRemainingColumn(),
         console=console,
         disable=console is None,
     )
+
+
+class _Rate(ProgressColumn):
+    """Particles, or steps, a second."""
+
+    def render(self, task: Task) -> Text:
+        """Writes the rate, once there is one."""
+        return Text("" if not task.speed else f"{task.speed:.3g}/s")
 
 
 class Particles:
@@ -114,16 +132,22 @@ class Particles:
             yield move_data_to_device(particles, self.device)
 
 
-def infer_all(run: FinishedRun, particles: Particles, progress: Progress) -> InferredParticles:
-    """Infers the latents of every particle, or takes what the run has stored.
+def infer_all(
+    run: FinishedRun,
+    particles: Particles,
+    progress: Progress,
+    places: npt.NDArray[np.int64] | None = None,
+) -> InferredParticles:
+    """Infers the latents of particles, or takes what the run has stored.
 
     Args:
         run: The run.
         particles: Its particles.
         progress: Where to tell how far it is.
+        places: Places of the particles, shape (S,); None infers all.
 
     Returns:
-        The table of all particles, in their order.
+        The table of the particles, in their order.
 
     Raises:
         ValueError: If there are not as many stored latents as particles.
@@ -133,9 +157,12 @@ def infer_all(run: FinishedRun, particles: Particles, progress: Progress) -> Inf
             f"{run.folder}: conformations of {len(run.stored)} particles are stored, and "
             f"there are {len(particles)}: give the particles that the run was made from"
         )
-    task = progress.add_task("Inferring conformations", total=len(particles))
-    found = infer_particles(run.model().infer, particles.batches(), partial(progress.advance, task))
+    total = len(particles) if places is None else len(places)
+    task = progress.add_task("Inferring conformations", total=total)
+    batches, advance = particles.batches(places), partial(progress.advance, task)
+    found = infer_particles(run.model().infer, batches, advance)
     if run.stored is not None:
         # A look-up has to give some variances: that none are kept must not become certainty.
-        return replace(found, log_variance=run.stored.log_variance)
+        stored = run.stored if places is None else run.stored.take(places)
+        return replace(found, log_variance=stored.log_variance)
     return found

@@ -13,6 +13,7 @@ from cryo_disentangle.files.paths import MissingColumnError, readable, replacing
 from cryo_disentangle.files.pickles import load_pickles, write_pickles
 from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.files.star import Column, StarTable, read_star, write_star
+from cryo_disentangle.files.text import read_text
 
 __all__ = [
     "Column",
@@ -27,6 +28,7 @@ __all__ = [
     "read_mrc_header",
     "read_star",
     "read_tensors",
+    "read_text",
     "read_volume",
     "readable",
     "replacing",

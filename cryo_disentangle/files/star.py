@@ -6,7 +6,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from gemmi import cif
 
 from cryo_disentangle.files.paths import MissingColumnError, readable, replacing
 from cryo_disentangle.files.star_syntax import Block, Loop, StarSyntaxError, read_rows, scan
+from cryo_disentangle.files.text import open_text
 
 __all__ = ["Column", "StarTable", "read_star", "write_star"]
 
@@ -75,7 +77,14 @@ class StarTable:
             MissingColumnError: If there is no such column.
         """
         loop, column = self._find(label)
-        for (values,) in read_rows(self.path, loop, [column]):
+        kept = loop.kept.pop(label, None)
+        texts = kept.texts() if kept else None
+        pieces = (
+            (values for (values,) in read_rows(self.path, loop, [column]))
+            if texts is None
+            else (piece.split(b"\n") for piece in texts)
+        )
+        for values in pieces:
             for value in values:
                 text = value.decode(errors="surrogateescape")
                 yield cif.as_string(text) if text[0] in "'\";" else text
@@ -113,20 +122,44 @@ class StarTable:
         if any(other is not loop for other, _ in places):
             return np.column_stack([self.numbers(label) for label in labels])
         table = np.empty((loop.n_rows, len(labels)))
-        row = 0
-        for columns in read_rows(self.path, loop, [column for _, column in places]):
-            end = row + len(columns[0])
-            for i, values in enumerate(columns):
-                table[row:end, i] = _numbers(values)
-            bad = np.argwhere(~np.isfinite(table[row:end]))
-            if bad.size:
-                at, i = bad[0]
-                raise ValueError(
-                    f"{self.path}, row {row + at + 1} of data_{self.name}: {labels[i]} is "
-                    f"{columns[i][at].decode(errors='replace')!r}, expected a number"
-                )
-            row = end
+        left = []
+        for i, label in enumerate(labels):
+            kept = loop.kept.pop(label, None)
+            values = kept.numbers() if kept else None
+            if values is None:
+                left.append(i)
+            else:
+                table[:, i] = values
+        if left:
+            self._fill(table, left, loop, [places[i][1] for i in left])
+        for i, label in enumerate(labels):
+            self._check_finite(table[:, i], label)
         return table
+
+    def _fill(
+        self,
+        table: npt.NDArray[np.float64],
+        places: list[int],
+        loop: Loop,
+        columns: list[int],
+    ) -> None:
+        """Reads columns from the file into some of a table's."""
+        row = 0
+        for chunk in read_rows(self.path, loop, columns):
+            end = row + len(chunk[0])
+            for i, values in zip(places, chunk, strict=True):
+                table[row:end, i] = _numbers(values)
+            row = end
+
+    def _check_finite(self, values: npt.NDArray[np.float64], label: str) -> None:
+        """Refuses a column that has anything but finite numbers."""
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            text = next(islice(self.strings(label), int(bad[0]), None))
+            raise ValueError(
+                f"{self.path}, row {bad[0] + 1} of data_{self.name}: {label} is {text[:80]!r}, "
+                f"expected a number"
+            )
 
     def _find(self, label: str) -> tuple[Loop, int]:
         """Place of a column, or a complaint that names table and file."""
@@ -151,11 +184,13 @@ def _number(text: bytes) -> float:
         return float("nan")
 
 
-def read_star(path: str | Path) -> dict[str, StarTable]:
-    """Reads all tables of a STAR file.
+def read_star(path: str | Path, kept: Collection[str] = ()) -> dict[str, StarTable]:
+    """Reads all tables of a STAR file, going through it once.
 
     Args:
-        path: The file.
+        path: The file, in UTF-8 or UTF-16.
+        kept: Labels that will be asked for: their values are kept, each for the first reading of
+            its column. Others, and later readings, go through the file again.
 
     Returns:
         Tables with at least one row by the name of their block (``data_optics`` is ``optics``).
@@ -166,7 +201,9 @@ def read_star(path: str | Path) -> dict[str, StarTable]:
     """
     path = readable(path, "a STAR file")
     try:
-        blocks = scan(path)
+        blocks = scan(path, kept)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a readable STAR file: damaged {error.encoding}") from error
     except StarSyntaxError as error:
         line = _line(path, error.position)
         raise ValueError(f"{path}: not a readable STAR file: line {line}: {error}") from error
@@ -179,11 +216,13 @@ def read_star(path: str | Path) -> dict[str, StarTable]:
 
 def _line(path: Path, position: int) -> int:
     """Number of the line, from 1, that a byte is in."""
-    with path.open("rb") as file:
-        return 1 + sum(
-            file.read(min(_BYTES_PER_CHUNK, position - start)).count(b"\n")
-            for start in range(0, position, _BYTES_PER_CHUNK)
-        )
+    line, left = 1, position
+    with path.open("rb") as raw:
+        file = open_text(raw)
+        while left > 0 and (text := file.read(_BYTES_PER_CHUNK)):
+            line += text[:left].count(b"\n")
+            left -= len(text)
+    return line
 
 
 def _texts(values: Column) -> list[str]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.files.star import StarTable
-from cryo_disentangle.files.star_syntax import values_of
+from cryo_disentangle.files.star_pieces import values_of
+from cryo_disentangle.files.text import open_text
 
 __all__ = ["copy_star_rows"]
 
@@ -29,7 +30,7 @@ def copy_star_rows(table: StarTable, path: str | Path, chosen: npt.NDArray[np.bo
 
     Raises:
         ValueError: If ``chosen`` has another shape or keeps nothing, or the table has not one line
-            for each row.
+            for each row, or is no plain UTF-8.
     """
     if chosen.shape != (len(table),):
         raise ValueError(
@@ -42,6 +43,11 @@ def copy_star_rows(table: StarTable, path: str | Path, chosen: npt.NDArray[np.bo
         replacing(path) as temporary,
         temporary.open("wb") as target,
     ):
+        if open_text(source) is not source:
+            raise ValueError(
+                f"{table.path}: rows are copied byte for byte, which a byte order mark, UTF-16 or "
+                f"lines that end with carriage returns do not allow; convert it to UTF-8 first"
+            )
         head = source.read(table.first_value)
         head = head[: head.rfind(b"\n") + 1]
         target.write(head)

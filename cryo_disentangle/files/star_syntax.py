@@ -6,42 +6,24 @@ References:
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+
+from cryo_disentangle.files.kept_column import KeptColumn
+from cryo_disentangle.files.star_pieces import (
+    TOKEN,
+    StarSyntaxError,
+    holds_values_only,
+    pieces,
+    values_of,
+)
+from cryo_disentangle.files.text import open_text
 
 __all__ = ["Block", "Loop", "StarSyntaxError", "read_rows", "scan"]
 
-_PIECE = 2**20
-_LONGEST = 2**24
-_TOKEN = re.compile(
-    rb"""(?P<comment>\#[^\n]*)
-    |(?P<quoted>(?<=\n);(?s:.*?)\n;|'(?:[^'\n]|'(?=\S))*'(?=\s|\Z)|"(?:[^"\n]|"(?=\S))*"(?=\s|\Z))
-    |(?P<open>['"]|(?<=\n);)
-    |(?P<bare>\S+)""",
-    re.VERBOSE,
-)
+_VALUES_AT_ONCE = 2**17
 _NO_BLOCK = "expected block header (data_)"
-_MARKS = (b"'", b'"', b"#", b";")
-_WORDS = (b" _", b" $", b" data_", b" loop_", b" save_", b" stop_", b" global_")
-_SPACED_LOWER = bytes(
-    0x20 if chr(i).isspace() else ord(chr(i).lower()) for i in range(128)
-) + bytes(range(128, 256))
-
-
-class StarSyntaxError(ValueError):
-    """A STAR file that breaks the rules.
-
-    Args:
-        position: Where, in bytes.
-        what: What is wrong there.
-    """
-
-    def __init__(self, position: int, what: str) -> None:
-        super().__init__(what)
-        self.position = position
 
 
 @dataclass
@@ -52,13 +34,17 @@ class Loop:
         labels: One a column, for example ``_rlnImageName``.
         is_loop: False for a label with one value and no ``loop_``.
         start: First byte of the first value.
+        end: First byte after the last value, or after white space behind it.
         n_values: Number of values, over all columns.
+        kept: Values of some columns by label.
     """
 
     labels: list[str] = field(default_factory=list)
     is_loop: bool = True
     start: int = 0
+    end: int = 0
     n_values: int = 0
+    kept: dict[str, KeptColumn] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -79,11 +65,12 @@ class Block:
     loops: list[Loop] = field(default_factory=list)
 
 
-def scan(path: Path) -> list[Block]:
-    """Finds all tables of a file and checks its syntax; keeps no value.
+def scan(path: Path, kept: Collection[str] = ()) -> list[Block]:
+    """Finds all tables of a file and checks its syntax.
 
     Args:
         path: The file.
+        kept: Labels whose values are kept, in `Loop.kept`; of others only their place is.
 
     Returns:
         Blocks in order.
@@ -91,17 +78,31 @@ def scan(path: Path) -> list[Block]:
     Raises:
         StarSyntaxError: If the syntax is broken, or a block or label is repeated.
     """
-    scanner = _Scanner()
-    with path.open("rb") as file:
-        for offset, piece in _pieces(file, 0):
-            if _holds_values_only(piece):
-                scanner.take_values(offset + len(piece) - len(piece.lstrip()), len(piece.split()))
-                continue
-            for match in _TOKEN.finditer(piece):
-                if match.lastgroup != "comment":
-                    scanner.take(offset + match.start(), match.group(), match.lastgroup or "")
-        scanner.close(file.tell())
+    scanner = _Scanner(frozenset(kept))
+    with path.open("rb") as raw:
+        end = 0
+        for offset, piece in pieces(open_text(raw), 0):
+            end = offset + len(piece)
+            if holds_values_only(piece):
+                scanner.take_values(end - len(piece.lstrip()), end, piece.split())
+            else:
+                _take_tokens(scanner, offset, piece)
+        scanner.close(end)
     return scanner.blocks
+
+
+def _take_tokens(scanner: _Scanner, offset: int, piece: bytes) -> None:
+    """Hands a piece to the scanner token by token."""
+    field_end = -1
+    for match in TOKEN.finditer(piece):
+        kind, token = match.lastgroup or "", match.group()
+        if match.start() == field_end and kind != "comment":
+            what = token[:40].decode(errors="replace")
+            raise StarSyntaxError(offset + field_end, f"no space between a text field and {what!r}")
+        if kind == "quoted" and token.startswith(b";"):
+            field_end = match.end()
+        if kind != "comment":
+            scanner.take(offset + match.start(), token, kind)
 
 
 def read_rows(path: Path, loop: Loop, columns: Sequence[int]) -> Iterator[list[list[bytes]]]:
@@ -122,9 +123,10 @@ def read_rows(path: Path, loop: Loop, columns: Sequence[int]) -> Iterator[list[l
     if not left:
         return
     tokens: list[bytes] = []
-    with path.open("rb") as file:
+    with path.open("rb") as raw:
+        file = open_text(raw)
         # The byte before a value tells whether it begins a line, which matters to text fields.
-        for _, piece in _pieces(file, loop.start - 1):
+        for _, piece in pieces(file, loop.start - 1, loop.end):
             tokens = (tokens + values_of(piece))[:left]
             end = len(tokens) // width * width
             yield [tokens[column:end:width] for column in columns]
@@ -134,59 +136,22 @@ def read_rows(path: Path, loop: Loop, columns: Sequence[int]) -> Iterator[list[l
     raise ValueError(f"{path}: has changed while it was read")
 
 
-def _pieces(file: IO[bytes], offset: int) -> Iterator[tuple[int, bytes]]:
-    """Yields offset and bytes of pieces that split no token; all but the first begin a line.
-
-    They begin with the line break itself.
-    """
-    file.seek(offset)
-    rest = b""
-    while block := file.read(_PIECE):
-        rest += block
-        cut = rest.rfind(b"\n")
-        # A semicolon that begins a line opens a text field or ends it.
-        if cut > 0 and rest.count(b"\n;", 0, cut) % 2 == 0:
-            yield offset, rest[:cut]
-            offset, rest = offset + cut, rest[cut:]
-        elif len(rest) > _LONGEST:
-            raise StarSyntaxError(offset, f"a line or text field of more than {_LONGEST} bytes")
-    yield offset, rest
-
-
-def _holds_values_only(piece: bytes) -> bool:
-    """Whether there are only values that need no unquoting, as in all but the first piece."""
-    if any(mark in piece for mark in _MARKS):
-        return False
-    # The number of tokens that are looked at one by one decides how long a scan takes.
-    words = b" " + piece.translate(_SPACED_LOWER)
-    return not any(word in words for word in _WORDS)
-
-
-def values_of(piece: bytes) -> list[bytes]:
-    """Splits lines that hold nothing but values and comments.
-
-    Args:
-        piece: Whole lines.
-
-    Returns:
-        The values as they are written, quotes included.
-    """
-    if not any(mark in piece for mark in _MARKS):
-        return piece.split()
-    return [match.group() for match in _TOKEN.finditer(piece) if match.lastgroup != "comment"]
-
-
 class _Scanner:
     """Puts tokens together to blocks.
+
+    Args:
+        kept: Labels whose values are kept.
 
     Attributes:
         blocks: Blocks so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: frozenset[str]) -> None:
         self.blocks: list[Block] = []
+        self._kept = kept
         self._loop: Loop | None = None
         self._labels: set[str] = set()
+        self._row: list[bytes] = []
 
     def take(self, position: int, token: bytes, kind: str) -> None:
         """Takes the next token."""
@@ -209,10 +174,11 @@ class _Scanner:
             what = token[:40].decode(errors="replace")
             raise StarSyntaxError(position, f"{what!r} is not supported")
         else:
-            self.take_values(position, 1)
+            self.take_values(position, position + len(token), [token])
 
-    def take_values(self, position: int, count: int) -> None:
-        """Takes some values, the first of which is at a position."""
+    def take_values(self, position: int, end: int, values: list[bytes]) -> None:
+        """Takes values that lie from the first byte of the first to the end of the last."""
+        count = len(values)
         if not count:
             return
         if not self.blocks:
@@ -222,7 +188,21 @@ class _Scanner:
             raise StarSyntaxError(position, "a value without a label")
         if not loop.n_values:
             loop.start = position
+            loop.kept = {label: KeptColumn() for label in loop.labels if label in self._kept}
         loop.n_values += count
+        loop.end = end
+        if loop.kept:
+            self._row += values
+            if len(self._row) >= _VALUES_AT_ONCE:
+                self._keep(loop)
+
+    def _keep(self, loop: Loop) -> None:
+        """Keeps what is to be kept of the whole rows at hand."""
+        width = len(loop.labels)
+        end = len(self._row) // width * width
+        for label, column in loop.kept.items():
+            column.extend(self._row[loop.labels.index(label) : end : width])
+        del self._row[:end]
 
     def close(self, position: int) -> None:
         """Ends the table at hand."""
@@ -233,12 +213,14 @@ class _Scanner:
             raise StarSyntaxError(position, "loop_ without labels")
         if not loop.is_loop and not loop.n_values:
             raise StarSyntaxError(position, f"{loop.labels[0]} has no value")
+        self._keep(loop)
         if loop.n_values % len(loop.labels):
             raise StarSyntaxError(
                 position,
                 f"wrong number of values in the loop that ends here: {loop.n_values}, expected "
                 f"a multiple of its {len(loop.labels)} labels",
             )
+        self._row = []
 
     def _begin_block(self, position: int, token: bytes) -> None:
         self.close(position)
@@ -250,6 +232,8 @@ class _Scanner:
 
     def _take_label(self, position: int, token: bytes) -> None:
         label = token.decode(errors="surrogateescape")
+        if label == "_":
+            raise StarSyntaxError(position, "a label without a name: '_'")
         if label.lower() in self._labels:
             raise StarSyntaxError(position, f"duplicate label {label}")
         self._labels.add(label.lower())

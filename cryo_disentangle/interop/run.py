@@ -159,8 +159,14 @@ class CryoDRGNRun:
 
         Raises:
             FileNotFoundError: If the folder has none of this epoch.
-            ValueError: If they are damaged or of another dimension than the decoder's.
+            ValueError: If the run is without z, or they are damaged or of another dimension than
+                the decoder's.
         """
+        if not self.conformation_dim:
+            raise ValueError(
+                f"{self.folder}: a run without z, as train_nn makes them, has one volume for all "
+                "particles and no latent space: give a run of train_vae, train_dec or abinit"
+            )
         path = self._files.file("z")
         mean, log_variance = read_latents(path)
         if mean.shape[1] != self.conformation_dim:

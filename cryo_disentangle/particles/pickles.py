@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import load_pickles, map_array, readable, write_pickles
+from cryo_disentangle.files import load_pickles, map_array, read_text, readable, write_pickles
 
 __all__ = [
     "read_ctf",
@@ -127,7 +127,7 @@ def _read_any(path: Path) -> object:
         case ".npy":
             return np.array(map_array(path, "an array of indices"))
         case ".txt":
-            return np.array(path.read_text(encoding="utf-8").split(), dtype=np.int64)
+            return np.array(read_text(path, "indices").split(), dtype=np.int64)
     return load_pickles(path)[0]
 
 

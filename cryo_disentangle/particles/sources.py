@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import MrcHeader, read_mrc_header, readable
+from cryo_disentangle.files import MrcHeader, read_mrc_header, read_text, readable
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
 from cryo_disentangle.particles.ctf import CtfOverrides, CtfTerms
 from cryo_disentangle.particles.ctf_columns import has_ctf, table_ctf
@@ -146,10 +146,7 @@ def _from_stacks(
 
 def _from_list(path: Path, folders: Folders, wanted: Wanted) -> ParticleSource:
     """Concatenates the stacks that a text file lists."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file: {error}") from error
+    lines = read_text(path, "a list of stacks").splitlines()
     named = [
         (line.strip(), f"{path}, line {row}")
         for row, line in enumerate(lines, start=1)

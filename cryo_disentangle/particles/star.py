@@ -17,6 +17,12 @@ from cryo_disentangle.files import StarTable, read_star
 __all__ = ["StarParticles"]
 
 _IMAGE = "_rlnImageName"
+# Columns that opening a stack asks for, so that the file is gone through once.
+_READ_ONCE = (
+    *(_IMAGE, "_rlnOpticsGroup", "_rlnAngleRot", "_rlnAngleTilt", "_rlnAnglePsi"),
+    *("_rlnOriginXAngst", "_rlnOriginYAngst", "_rlnOriginX", "_rlnOriginY"),
+    *("_rlnDefocusU", "_rlnDefocusV", "_rlnDefocusAngle", "_rlnPhaseShift"),
+)
 
 
 class StarParticles:
@@ -41,7 +47,7 @@ class StarParticles:
     """
 
     def __init__(self, path: str | Path) -> None:
-        tables = read_star(path)
+        tables = read_star(path, kept=_READ_ONCE)
         self.path = Path(path)
         self.optics = tables.pop("optics", None)
         if not tables:

@@ -22,6 +22,7 @@ from cryo_disentangle.particles import ParticleData, read_poses
 from cryo_disentangle.priors import kl_standard_normal
 from tests import tiny
 from tests.evaluation.conftest import COUNT
+from tests.interop import runs
 
 
 def command(*words: str | Path) -> None:
@@ -216,6 +217,12 @@ def test_stored_conformations_that_are_not(tmp_path: Path) -> None:
 def test_stored_conformations_of_other_particles(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="of 7 particles are stored, and there are 400"):
         evaluate(stored_run(tmp_path, lambda _: np.zeros((7, 2))))
+
+
+def test_a_run_without_z_is_refused(tmp_path: Path) -> None:
+    folder = runs.homogeneous_run(tmp_path)
+    with pytest.raises(ValueError, match=r"a run without z, as train_nn .* no latent space"):
+        open_run(folder)
 
 
 def test_particles_that_have_moved(finished: Path, tmp_path: Path) -> None:

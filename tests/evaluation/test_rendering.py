@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cryo_disentangle.cli import main
 from cryo_disentangle.encoders import RenderedPosterior
 from cryo_disentangle.evaluation import infer_by_rendering, open_run
+from cryo_disentangle.evaluation.rendering import fit_plan, plan_rendering
 from cryo_disentangle.interop import CryoDRGNRun
 from cryo_disentangle.judgement.verdict import Verdict, next_steps
 from tests.interop import runs
@@ -43,12 +46,14 @@ def test_the_decoder_is_the_runs_and_the_prior_as_wide_as_its_latents(tmp_path: 
     assert (after.log_variance <= 2 * posterior.prior_std.log() + 1e-4).all()
 
 
-def test_evaluate_and_export(tmp_path: Path) -> None:
+def test_evaluate_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = runs.golden_run(tmp_path)
     words = ["--inference", "rendering", "--radius", "6", "--sample", "12", "--resamples", "0"]
     main(["evaluate", str(folder), "--out", str(tmp_path / "seen"), *words])
     facts = json.loads((tmp_path / "seen/metrics.json").read_text())["run"]
     assert facts["z"].startswith("found by rendering")
+    assert facts["z"].endswith("comparing 6 Fourier pixels")
+    assert "z is found of 12 particles, comparing 6 Fourier pixels" in capsys.readouterr().out
     main(["export", str(folder), "--out", str(tmp_path / "plain")])
     main(["export", str(folder), "--out", str(tmp_path / "theirs"), *words[:4]])
     weights = CryoDRGNRun.open(folder)
@@ -68,6 +73,36 @@ def test_a_radius_needs_rendering(tmp_path: Path) -> None:
         main(["evaluate", str(folder), "--radius", "6"])
     with pytest.raises(ValueError, match="must be positive, found 0"):
         infer_by_rendering(open_run(folder), radius=0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(1e-5, 100), st.integers(4, 128), st.integers(12, 4000), st.floats(0.5, 60))
+def test_a_plan_keeps_to_its_time_or_to_the_least(
+    each: float, half: int, particles: int, minutes: float
+) -> None:
+    tried = min(half, 6)
+    plan = fit_plan(each, tried, half, particles, minutes, None)
+    assert tried <= plan.radius <= half
+    assert min(particles, 100) <= plan.particles <= particles
+    least = plan.radius == tried and plan.particles == min(particles, 100)
+    assert plan.minutes <= minutes * 1.001 or least or plan.particles == min(particles, 100)
+    given_radius = fit_plan(each, 3, half, particles, minutes, 3)
+    assert given_radius.radius == 3
+
+
+def test_time_goes_to_resolution_and_then_to_particles() -> None:
+    assert fit_plan(1e-4, 6, 32, 4000, 60, None)[:2] == (32, 4000)
+    assert fit_plan(1e-2, 6, 32, 4000, 4, None)[:2] == (11, 450)
+    slow = fit_plan(1.0, 6, 32, 4000, 4, None)
+    assert slow[:2] == (6, 100)
+
+
+def test_minutes_need_rendering_and_are_positive(tmp_path: Path) -> None:
+    folder = runs.golden_run(tmp_path)
+    with pytest.raises(SystemExit, match="--minutes goes with --inference rendering"):
+        main(["evaluate", str(folder), "--minutes", "6"])
+    with pytest.raises(ValueError, match="must be positive, found 0"):
+        plan_rendering(open_run(folder), particles=24, minutes=0)
 
 
 def test_rendering_is_advised_once() -> None:

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import starfile
 from gemmi import cif
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.files import Column, StarTable, read_star, star_syntax, write_star
+from cryo_disentangle.files import (
+    Column,
+    StarTable,
+    read_star,
+    star_pieces,
+    star_syntax,
+    write_star,
+)
 from tests.helpers import shared
 
 _REAL = {
@@ -197,11 +204,12 @@ def test_tables_are_what_gemmi_reads(
     theirs = cif.read_file(str(path))
     # Pieces of a few bytes have every kind of seam that large ones have.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(star_syntax, "_PIECE", piece)
+        patch.setattr(star_pieces, "_PIECE", piece)
         ours = star_syntax.scan(path)
+        kept = star_syntax.scan(path, [f"_l{number}" for number in range(1000)])
         assert [block.name for block in ours] == [block.name.strip() for block in theirs]
-        for block, other in zip(ours, theirs, strict=True):
-            table = StarTable(block, path)
+        for block, other, again in zip(ours, theirs, kept, strict=True):
+            table, remembered = StarTable(block, path), StarTable(again, path)
             assert table.labels == [
                 label
                 for item in other
@@ -213,8 +221,10 @@ def test_tables_are_what_gemmi_reads(
                     for value in other.find_values(label)
                 ]
                 assert list(table.strings(label)) == expected
+                assert list(remembered.strings(label)) == expected
 
 
+@example("data_\n_l0   \n;ab\n;\n", 580540532, "\n;")
 @given(_documents(), st.integers(0), st.sampled_from(["'", "data_a ", " _l0 ", " loop_ ", "\n;"]))
 @settings(max_examples=40, deadline=None)
 def test_what_gemmi_refuses_is_refused(
@@ -250,9 +260,36 @@ def test_columns_are_read_at_once(tmp_path: Path) -> None:
         ("data_a\n_x 'open\n", "line 2: unterminated '"),
         ("data_a\n_x 1\nloop_\n_X\n2\n", "line 4: duplicate label _X"),
         ("data_a\nloop_\n1\n", "line 3: a value without a label"),
+        ("data_a\n_ 1\n", "line 2: a label without a name: '_'"),
         ("data_a\nsave_frame\n", "line 2: 'save_frame' is not supported"),
+        ("data_a\n_x\n;\n;text\n;\n", "line 4: no space between a text field and 'text'"),
     ],
 )
 def test_the_line_of_broken_syntax_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"x\.star: not a readable STAR file: {message}"):
         read_star(_star(tmp_path / "x.star", text))
+
+
+def test_kept_columns_are_what_is_read_from_the_file(tmp_path: Path) -> None:
+    rows = "".join(f"{i}@a.mrcs {i / 7:.6f} {i} {'x' if i == 90 else i} 1e9\n" for i in range(100))
+    path = _star(tmp_path / "x.star", f"data_p\nloop_\n_a\n_b\n_c\n_d\n_e\n{rows}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(star_syntax, "_VALUES_AT_ONCE", 33)
+        kept = read_star(path, ["_a", "_b", "_d", "_e", "_none"])["p"]
+    table = read_star(path)["p"]
+    expected = table.columns(["_b", "_c", "_e"])
+    for _ in range(2):
+        np.testing.assert_array_equal(kept.columns(["_b", "_c", "_e"]), expected)
+        assert list(kept.strings("_a")) == list(table.strings("_a"))
+        with pytest.raises(ValueError, match=r"row 91 of data_p: _d is 'x', expected a number"):
+            kept.numbers("_d")
+
+
+def test_what_is_kept_is_not_read_again(tmp_path: Path) -> None:
+    path = _star(tmp_path / "x.star", "data_p\nloop_\n_a\n_b\nx 1\n'y z' 2\n")
+    table = read_star(path, ["_a", "_b"])["p"]
+    path.write_text("data_p\n")
+    assert list(table.strings("_a")) == ["x", "y z"]
+    assert table.numbers("_b").tolist() == [1, 2]
+    with pytest.raises(ValueError, match="has changed while it was read"):
+        table.numbers("_b")

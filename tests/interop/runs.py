@@ -73,6 +73,17 @@ def decoder_run(folder: Path) -> Path:
     return edit(run, model_args=changes | {"layers": 2, "dim": 64})
 
 
+def homogeneous_run(folder: Path) -> Path:
+    """A run as ``train_nn`` leaves it: a decoder without z."""
+    run = decoder_run(folder)
+    weights = torch.load(run / "weights.pkl", weights_only=True)
+    state = weights["model_state_dict"]
+    state["decoder.main.0.weight"] = state["decoder.main.0.weight"][:, :-3].clone()
+    torch.save(weights, run / "weights.pkl")
+    (run / "z.pkl").unlink()
+    return edit(run, model_args={"zdim": None})
+
+
 def abinit_run(folder: Path) -> Path:
     """A run as ``abinit`` (DRGN-AI) leaves it, of the golden Hartley model's size."""
     run = golden_run(folder, "model_hartley")

@@ -330,8 +330,8 @@ def test_odd_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("\nfar.mrcs\n")
     with pytest.raises(FileNotFoundError, match=r"x\.txt, line 2 names far\.mrcs, found neither"):
         ParticleStack.open(tmp_path / "x.txt")
-    (tmp_path / "x.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"x\.txt: not a text file"):
+    (tmp_path / "x.txt").write_bytes(b"\xff\x00")
+    with pytest.raises(ValueError, match=r"x\.txt: not a list of stacks: byte"):
         ParticleStack.open(tmp_path / "x.txt")
 
 
