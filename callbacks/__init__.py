@@ -10,7 +10,7 @@ from cryo_disentangle.callbacks.non_finite import NonFiniteGuard
 from cryo_disentangle.callbacks.penalties import PenaltyCallback
 from cryo_disentangle.callbacks.pose_intervention import PoseInterventionPenalty
 from cryo_disentangle.callbacks.prediction import PredictionWriter
-from cryo_disentangle.callbacks.report import RunReport
+from cryo_disentangle.callbacks.run_report import RunReport
 from cryo_disentangle.callbacks.score_callback import ScoreCallback
 from cryo_disentangle.callbacks.scores import (
     DisentanglementMetrics,

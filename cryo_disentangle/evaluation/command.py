@@ -11,9 +11,9 @@ from rich.console import Console
 
 from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
+from cryo_disentangle.evaluation.html_page import is_evaluated, write_page
 from cryo_disentangle.evaluation.opening import open_run
 from cryo_disentangle.evaluation.rendering import infer_by_rendering, plan_rendering
-from cryo_disentangle.evaluation.report import is_evaluated, write_report
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.options import CommandParser
 
@@ -101,7 +101,7 @@ def report_command(words: Sequence[str]) -> None:
     run = open_run(options.run, options.epoch, _files(vars(options)))
     asked = {None: None, "run": run.renders, "rendering": True}[options.inference]
     if is_evaluated(folder, run.epoch, rendered=asked):
-        Console().print(f"Report: {write_report(folder)}", markup=False, soft_wrap=True)
+        Console().print(f"Report: {write_page(folder)}", markup=False, soft_wrap=True)
     else:
         evaluate_command(words)
 

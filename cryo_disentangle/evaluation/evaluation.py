@@ -18,7 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cryo_disentangle.evaluation.figures import Picture, draw_all
-from cryo_disentangle.evaluation.report import write_report
+from cryo_disentangle.evaluation.html_page import write_page
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
@@ -91,7 +91,7 @@ class Evaluation:
                 picture.figure.savefig(temporary, format="png", dpi=130)
         if self.volumes is not None:
             self.volumes.write(folder / "volumes", self.run)
-        write_report(folder)
+        write_page(folder)
 
     def as_dict(self) -> dict[str, Any]:
         """What ``metrics.json`` has; numbers that are not finite are null."""

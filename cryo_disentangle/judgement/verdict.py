@@ -78,7 +78,7 @@ def judge(scores: Groups, sample: str | None = None) -> Verdict:
     """
     if _collapsed(scores):
         return Verdict("nothing", "z encodes nothing: it has collapsed to the prior.", [])
-    encodes = _encodes(scores)
+    encodes = _encodes(scores, seen=sample == "training")
     leak = _leak(scores)
     shares = [share for share in (leak, _turning(scores), _trading(scores)) if share is not None]
     spread = _spread(scores)
@@ -127,18 +127,11 @@ def _collapsed(scores: Groups) -> bool:
     return flagged or (used is not None and used.value == 0)
 
 
-def _encodes(scores: Groups) -> _Finding:
+def _encodes(scores: Groups, *, seen: bool) -> _Finding:
     """The first finding: whether z says anything of its particle."""
     truth, decoding = scores.get("truth"), scores.get("decoding")
     if truth:
-        r2, p_value = truth["r2_nonlinear"], truth["p_value"].value
-        holds = p_value <= _SIGNIFICANT and r2.value > _SLIGHT
-        said = "tells" if holds else "does not tell"
-        return _Finding(
-            holds,
-            f"z {said} the true factors: R² {r2.value:.2g} of the one that is told best "
-            f"(permutation test, p = {p_value:.2g}).",
-        )
+        return _tells_truth(scores, truth, seen=seen)
     if decoding:
         gain, p_value = decoding["decoding_gain"].value, decoding["decoding_p_value"].value
         count = decoding["decoding_particles"].value
@@ -156,6 +149,19 @@ def _encodes(scores: Groups) -> _Finding:
         "Nothing at hand tests whether z says anything of its particle: neither true factors "
         "nor images and a decoder are known.",
     )
+
+
+def _tells_truth(scores: Groups, truth: Mapping[str, Score], *, seen: bool) -> _Finding:
+    """Whether z says anything of the true factors, on new images, too, where training saw all."""
+    r2, p_value = truth["r2_nonlinear"].value, truth["p_value"].value
+    holds = p_value <= _SIGNIFICANT and r2 > _SLIGHT
+    told = f"R² {r2:.2g} of the one that is told best (permutation test, p = {p_value:.2g})"
+    error = scores.get("true_interventions", {}).get("conformation_encoder_consistency_normalized")
+    if seen and error is not None:
+        new = max(0.0, 1 - error.value)
+        holds = holds and new > _SLIGHT
+        told += f", R² {new:.2g} from new images of the true molecule"
+    return _Finding(holds, f"z {'tells' if holds else 'does not tell'} the true factors: {told}.")
 
 
 def _leak(scores: Groups) -> tuple[float, str] | None:

@@ -84,6 +84,23 @@ def test_the_truth_counts_before_all_else(r2: float, p_value: float, verdict: st
     assert judge(scores() | DECODED | truth).verdict == verdict
 
 
+def test_of_an_over_fitted_encoder_new_images_count() -> None:
+    truth = {"truth": {"r2_nonlinear": Score(0.3), "p_value": Score(0.01)}}
+    new = {
+        "true_interventions": {
+            "conformation_encoder_consistency_normalized": Score(0.98),
+            "conformation_pose_invariance_normalized": Score(0.98),
+            "posterior_std": Score(0.2),
+            "conformation_std": Score(1.0),
+        },
+        "true_redrawn_noise": {"noise_normalized": Score(0.53)},
+    }
+    found = judge(scores(0.01) | truth | new, "training")
+    assert found.verdict == "nothing"
+    assert any("R² 0.02 from new images" in reason for reason in found.reasons)
+    assert any("98 % of the squared" in text and "53 %" in text for text in found.reasons)
+
+
 @pytest.mark.parametrize(("divided", "words"), [(0.0, "no uncertainties"), (1.0, "a leak")])
 def test_a_spread_that_follows_the_view(divided: float, words: str) -> None:
     spread = {

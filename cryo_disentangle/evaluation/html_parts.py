@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else."""
+"""Parts of HTML pages that need nothing else, and the page of a finished run made of them."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cryo_disentangle.evaluation.figures import CAPTIONS
-from cryo_disentangle.evaluation.page import PageContent, PagePicture, draw_page
+from cryo_disentangle.evaluation.html_parts import PageContent, PagePicture, draw_page
 from cryo_disentangle.files import replacing
 from cryo_disentangle.judgement import Score, judge
 from cryo_disentangle.judgement.verdict import next_steps
 
-__all__ = ["is_evaluated", "write_report"]
+__all__ = ["is_evaluated", "write_page"]
 
 _FLAGS = ("folder", "epoch", "cryodrgn", "rendered")
 
@@ -43,7 +43,7 @@ def is_evaluated(folder: Path, epoch: int, *, rendered: bool | None = None) -> b
     return rendered is None or run["rendered"] == rendered
 
 
-def write_report(folder: Path) -> Path:
+def write_page(folder: Path) -> Path:
     """Draws ``report.html``: one page that needs nothing else.
 
     Args:

@@ -1,4 +1,4 @@
-"""A short report at the end of training: a table on the screen, pictures in the run's folder."""
+"""A summary at the end of training: a table on the screen, pictures in the run's folder."""
 
 from __future__ import annotations
 
