@@ -5,6 +5,12 @@
 Writes a STAR file of RELION 3.1 with 20 columns, or cryoSPARC's table, and the (sparse) stacks that
 it names, opens it as training does in a process of its own, and prints rows a second, by the clock
 and of the processor, and that process's peak of memory over what it had before (Linux).
+
+    python benchmarks/loading/tables.py --columns [--rows 300000]
+
+reads all 20 columns of such a STAR file, as numbers and texts, by `read_star` and by gemmi, each in
+a process of its own and three times in turn, and prints the least seconds of the processor and the
+peak of memory.
 """
 
 from __future__ import annotations
@@ -18,8 +24,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from gemmi import cif
 from resident import ResidentPeaks
 
+from cryo_disentangle.files import read_star
 from cryo_disentangle.files.stacks import stack_header
 from cryo_disentangle.particles import ParticleStack
 
@@ -88,6 +96,7 @@ def write_star(folder: Path, rows: int, files: int) -> Path:
         file.write("_rlnMicrographName #3\n")
         file.writelines(f"_rln{label} #{n}\n" for n, label in enumerate(LABELS, start=4))
         values = rng.uniform(1, 170, (1000, len(LABELS)))
+        values[:, 3:5] /= 170
         texts = [" ".join(f"{value:12.6f}" for value in row) for row in values]
         for row in range(rows):
             number, slot = divmod(row, per_file)
@@ -108,14 +117,63 @@ def open_table(path: Path) -> None:
     print(json.dumps([len(stack), seconds, processor, *mib]))
 
 
+def read_columns(path: Path, reader: str) -> None:
+    """Reads all columns and prints what it cost."""
+    texts = ("_rlnImageName", "_rlnMicrographName")
+    with ResidentPeaks() as before:
+        pass
+    start = time.process_time()
+    with ResidentPeaks() as peaks:
+        if reader == "gemmi":
+            block = cif.read_file(str(path)).find_block("particles")
+            loop = block[0].loop
+            columns = {label: list(block.find_values(label)) for label in loop.tags}
+            found = [
+                list(map(cif.as_string, values)) if label in texts else np.array(values, dtype="f8")
+                for label, values in columns.items()
+            ]
+        else:
+            labels = read_star(path)["particles"].labels
+            table = read_star(path, kept=labels)["particles"]
+            found = [
+                list(table.strings(label)) if label in texts else table.numbers(label)
+                for label in labels
+            ]
+    print(json.dumps([len(found), time.process_time() - start, peaks.anonymous - before.anonymous]))
+
+
+def compare_readers(folder: Path, rows: int) -> None:
+    """Prints what reading all columns costs by each reader."""
+    path = write_star(folder, rows, 1000)
+    print("| reader | columns | rows | least seconds of the processor | peak of memory, MiB |")
+    print("|---|---|---|---|---|", flush=True)
+    runs: dict[str, list[list[float]]] = {"read_star": [], "gemmi": []}
+    for _ in range(3):
+        for reader, costs in runs.items():
+            command = [sys.executable, __file__, "--read", reader, "--open", str(path)]
+            costs.append(json.loads(subprocess.check_output(command, text=True)))
+    for reader, costs in runs.items():
+        columns, seconds, mib = min(costs, key=lambda cost: cost[1])
+        print(f"| {reader} | {columns} | {rows} | {seconds:.2f} | {mib:.0f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--formats", nargs="+", choices=["star", "cs"], default=["star", "cs"])
     parser.add_argument("--folder", type=Path, help="where files are written for a while")
+    parser.add_argument("--columns", action="store_true", help="compare with gemmi")
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--read", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.read:
+        read_columns(args.open, args.read)
+        return
+    if args.columns:
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            compare_readers(Path(folder), args.rows)
+        return
     if args.open:
         open_table(args.open)
         return
