@@ -21,6 +21,7 @@ _IMAGE = "_rlnImageName"
 _READ_ONCE = (
     *(_IMAGE, "_rlnOpticsGroup", "_rlnAngleRot", "_rlnAngleTilt", "_rlnAnglePsi"),
     *("_rlnOriginXAngst", "_rlnOriginYAngst", "_rlnOriginX", "_rlnOriginY"),
+    *("_rlnAmplitudeContrast", "_rlnCtfScalefactor", "_rlnCtfBfactor", "_rlnNormCorrection"),
     *("_rlnDefocusU", "_rlnDefocusV", "_rlnDefocusAngle", "_rlnPhaseShift"),
 )
 
