@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from cryo_disentangle.cli import main
+from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.particles import read_latents
 from tests import tiny
@@ -166,6 +167,36 @@ def test_prediction_at_chosen_latents_and_a_smaller_box(trained: Path, tmp_path:
     with mrcfile.open(folder / "volumes/vol_002.mrc") as file:
         assert file.data.shape == (8, 8, 8)
         assert float(file.voxel_size.x) == pytest.approx(2 * tiny.PIXEL_SIZE)
+
+
+def test_a_second_round_takes_the_same_particles(trained: Path, tmp_path: Path) -> None:
+    chosen = [5, 17, 30, 31, 32, 33, 34, 39]
+    np.savetxt(tmp_path / "first.txt", chosen, fmt="%d")
+    words = ("--prediction.kmeans", "0", "--data.indices")
+    folder = predict(trained, tmp_path / "one", *words, tmp_path / "first.txt")
+    with np.load(folder / "latents.npz") as archive:
+        first = {name: archive[name] for name in archive.files}
+    assert first["index"].tolist() == chosen
+    assert first["position"].tolist() == list(range(8))
+    assert first["image"][1] == "000018@stack.mrcs"
+    np.savetxt(tmp_path / "second.txt", first["index"][[6, 1]], fmt="%d")
+    folder = predict(trained, tmp_path / "two", *words, tmp_path / "second.txt")
+    with np.load(folder / "latents.npz") as second:
+        assert second["index"].tolist() == [34, 17]
+        np.testing.assert_allclose(second["mean"], first["mean"][[6, 1]], atol=1e-5)
+    rows = open_embedding(folder / "latents.npz").rows
+    assert rows is not None
+    assert rows.tolist() == [34, 17]
+
+
+def test_optics_and_alignments_are_options(trained: Path, tmp_path: Path) -> None:
+    words = ("--data.optics.voltage_kv", "120", "--data.alignments", "alignments_class_0")
+    call("fit", "--config", trained / "run.yaml", *words, "--trainer.default_root_dir", tmp_path)
+    saved = yaml.safe_load((tmp_path / "config.yaml").read_text())["data"]["init_args"]
+    assert saved["optics"]["voltage_kv"] == 120
+    assert saved["alignments"] == "alignments_class_0"
+    with pytest.raises(SystemExit):
+        call("fit", "--config", trained / "run.yaml", "--data.optics.voltage_kv", "300000")
 
 
 def test_prediction_without_volumes(trained: Path, tmp_path: Path) -> None:

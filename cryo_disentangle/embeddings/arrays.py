@@ -12,6 +12,8 @@ from cryo_disentangle.particles import read_latents
 
 __all__ = ["ARRAYS", "read_array", "read_cryostar", "read_eman2"]
 
+# The second is in the latents.npz of `predict`.
+_ROW_NAMES = ("row", "index")
 ARRAYS = (".npy", ".npz", ".csv", ".txt", ".pkl")
 _NAMES = ("latents", "z", "mean")
 
@@ -19,8 +21,9 @@ _NAMES = ("latents", "z", "mean")
 def read_array(path: Path, key: str | None = None) -> Embedding:
     """Reads latents of an array or a table of numbers.
 
-    ``.npz`` archives may also hold ``row`` (row of each in the particle file). Tables of EMAN2
-    (``.txt``) begin with a column of row numbers; so does every ``.txt`` whose first column counts.
+    ``.npz`` archives may also hold ``row`` or ``index`` (row of each in the particle file). Tables
+    of EMAN2 (``.txt``) begin with a column of row numbers; so does every ``.txt`` whose first
+    column counts.
 
     Args:
         path: ``.npy``, ``.npz``, ``.csv`` (a header, or none), ``.txt`` or a pickle as cryoDRGN
@@ -112,7 +115,8 @@ def _archive(path: Path, key: str | None) -> tuple[Array, Array | None]:
         if wanted not in archive.files:
             asked = " or ".join(_NAMES) if key is None else key
             raise ValueError(f"no array {asked}, found {', '.join(archive.files)}; name it by --z")
-        return archive[wanted], archive["row"] if "row" in archive.files else None
+        rows = next((archive[name] for name in _ROW_NAMES if name in archive.files), None)
+        return archive[wanted], rows
 
 
 def _comma_separated(path: Path) -> tuple[Array, tuple[str, ...]]:

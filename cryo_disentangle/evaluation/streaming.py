@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.judgement import InferredParticles, infer_particles
 from cryo_disentangle.judgement.particle_scores import evenly
+from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
 __all__ = ["Particles", "infer_all", "show_progress"]
@@ -161,6 +162,9 @@ def infer_all(
     task = progress.add_task("Inferring conformations", total=total)
     batches, advance = particles.batches(places), partial(progress.advance, task)
     found = infer_particles(run.model().infer, batches, advance)
+    if isinstance(run.data, ParticleData):
+        # Batches count within the selection.
+        found = replace(found, index=torch.from_numpy(run.data.stack.rows)[found.index])
     if run.stored is not None:
         # A look-up has to give some variances: that none are kept must not become certainty.
         stored = run.stored if places is None else run.stored.take(places)

@@ -80,9 +80,11 @@ def table_ctf(
         ValueError: If a value makes no sense.
     """
     grid = grid_of(table) if grid is None else grid
-    if isinstance(table, CryosparcParticles):
-        return _cryosparc_rows(table, overrides, grid), CtfTerms()
-    return _star_rows(table, overrides, grid), _star_terms(table)
+    # What is too large for single precision is out of bounds, and is refused by them.
+    with np.errstate(over="ignore"):
+        if isinstance(table, CryosparcParticles):
+            return _cryosparc_rows(table, overrides, grid), CtfTerms()
+        return _star_rows(table, overrides, grid), _star_terms(table)
 
 
 def ctf_from_star(

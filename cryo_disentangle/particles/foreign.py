@@ -83,10 +83,13 @@ def _is_single_tilts(table: StarTable) -> bool:
     group_label = next((g for g in ("_rlnGroupName", "_rlnGroupNumber") if g in table), None)
     if group_label is None or "_rlnCtfScalefactor" not in table:
         return False
+    factors = table.numbers("_rlnCtfScalefactor")
+    if (factors == factors[0]).all():
+        return False
     group = np.unique(list(table.strings(group_label)), return_inverse=True)[1]
     order = np.argsort(group, kind="stable")
     same = np.diff(group[order]) == 0
-    scale = np.abs(np.diff(table.numbers("_rlnCtfScalefactor")[order])[same])
+    scale = np.abs(np.diff(factors[order])[same])
     # Tilts of a particle are many, and their scale never stays the same.
     if len(group) < 2 * (group.max() + 1) or not (scale > 0).mean() > 1 / 4:
         return False

@@ -14,7 +14,11 @@ import numpy.typing as npt
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
 from cryo_disentangle.particles.ctf import CtfOverrides
 from cryo_disentangle.particles.ctf_columns import table_ctf
-from cryo_disentangle.particles.foreign import warn_of_corrections, warn_of_ignored_columns
+from cryo_disentangle.particles.foreign import (
+    refuse_tomography,
+    warn_of_corrections,
+    warn_of_ignored_columns,
+)
 from cryo_disentangle.particles.grids import Grid, grid_of
 from cryo_disentangle.particles.locating import plain_name, without_uid
 from cryo_disentangle.particles.pose_columns import (
@@ -150,6 +154,7 @@ def _matched(source: ParticleSource, path: Path) -> tuple[Table, Rows]:
         theirs = _Names(path, len(cs), cs.uid(), files, file, slot)
         return cs, _match(_names(source), theirs)
     star = StarParticles(path)
+    refuse_tomography(star)
     files, file, slot = _star_names(star)
     theirs = _Names(path, len(star), None, files, file, slot)
     return star, _match(_names(source), theirs)

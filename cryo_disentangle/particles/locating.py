@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 __all__ = ["Folders", "Located", "locate", "plain_name", "refuse_collisions", "without_uid"]
 
-_FORMAT = re.compile(r":(mrcs?|MRCS?|mrc|map|st)$")
+_FORMAT = re.compile(r":(mrcs?|map)$", re.IGNORECASE)
 _UID = re.compile(r"^\d{15,21}_")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryo_disentangle.files import load_pickles, map_array, read_text, readable, write_pickles
+from cryo_disentangle.particles.ctf import check_ctf
 
 __all__ = [
     "read_ctf",
@@ -86,12 +87,12 @@ def read_ctf(path: str | Path) -> npt.NDArray[np.float32]:
         Shape (N, 9), float32, columns as in `ParticleBatch`.
 
     Raises:
-        ValueError: If the shape is another or a value is not finite.
+        ValueError: If the shape is another or a value makes no sense.
     """
     ctf = _numeric(load_pickles(path)[0], path, "CTF")
     if ctf.ndim != 2 or ctf.shape[1] != 9:
         raise ValueError(f"{path}: CTF must have shape (N, 9), found {ctf.shape}")
-    return ctf.astype(np.float32)
+    return check_ctf(ctf, str(path))
 
 
 def read_indices(path: str | Path) -> npt.NDArray[np.int64]:

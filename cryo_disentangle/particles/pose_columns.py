@@ -96,6 +96,10 @@ def table_poses(
 
 def _cryosparc_poses(table: CryosparcParticles, group: str) -> TablePoses:
     """Shifts of a ``.cs`` are in pixels of the group's own ``psize_A``."""
+    if f"{group}/pose" not in table:
+        groups = table.pose_groups()
+        hint = f"; there are some of {', '.join(groups)}: choose with alignments" if groups else ""
+        raise MissingColumnError(f"{table.path}: no field {group}/pose, so no poses{hint}")
     vectors = table.numbers(f"{group}/pose", 3)
     for axis in range(3):
         check_bounds(vectors[:, axis], _ROTATION_VECTOR, str(table.path), f"{group}/pose")

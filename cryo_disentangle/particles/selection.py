@@ -23,9 +23,6 @@ class Selection:
         total: Number of images in the file.
         particles: The file, for messages.
 
-    Attributes:
-        rows: Row in the particle file of each selected image, shape (N,).
-
     Raises:
         FileNotFoundError: If there is no such file of indices.
         ValueError: If the indices are no selection of the images.
@@ -35,10 +32,18 @@ class Selection:
         self, indices: str | Path | npt.ArrayLike | None, total: int, particles: Path
     ) -> None:
         self.total = total
-        self.rows: Rows = np.arange(total) if indices is None else _read(indices, total, particles)
-        self._whole = indices is None or (
-            len(self.rows) == total and bool((self.rows == np.arange(total)).all())
-        )
+        chosen = None if indices is None else _read(indices, total, particles)
+        whole = chosen is None or np.array_equal(chosen, np.arange(total))
+        self._chosen = None if whole else chosen
+
+    def __len__(self) -> int:
+        """Number of selected images."""
+        return self.total if self._chosen is None else len(self._chosen)
+
+    @property
+    def rows(self) -> Rows:
+        """Row in the particle file of each selected image, shape (N,)."""
+        return np.arange(self.total) if self._chosen is None else self._chosen
 
     def of(self, n_rows: int, path: str | Path, *, of_whole_file: bool = False) -> slice | Rows:
         """Finds the rows of another file that belong to the selected images.
@@ -57,15 +62,15 @@ class Selection:
             ValueError: If there are not as many rows, or as many images are selected as the file
                 has and nothing tells whose rows they are.
         """
-        count = len(self.rows)
-        if n_rows == self.total:
-            if count == n_rows and not (self._whole or of_whole_file):
+        count = len(self)
+        if self._chosen is not None and n_rows == self.total:
+            if count == n_rows and not of_whole_file:
                 raise ValueError(
                     f"{path}: {n_rows} rows, and as many images are selected as the particle file "
                     "has: are they in the order of the file or of the selection? Give them in the "
                     "particle file, or as a .star or .cs, or give no indices"
                 )
-            return slice(None) if self._whole else self.rows
+            return self._chosen
         if n_rows == count:
             return slice(None)
         expected = f"{self.total}"

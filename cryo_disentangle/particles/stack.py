@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from cryo_disentangle.geometry import check_rotations
-from cryo_disentangle.particles.ctf import CtfOverrides, check_ctf, overridden
+from cryo_disentangle.particles.ctf import CtfOverrides, overridden
 from cryo_disentangle.particles.joining import is_table, with_ctf_of, with_poses_of
 from cryo_disentangle.particles.labels import ParticleLabels, read_labels
 from cryo_disentangle.particles.pickles import read_ctf, read_poses
@@ -132,7 +132,7 @@ class ParticleStack:
             rows = selection.of(len(rotation), origin)
             stack._set_poses(rotation[rows], None if shift is None else shift[rows], source=origin)
         if ctf is not None:
-            values = overridden(check_ctf(read_ctf(ctf), str(ctf)), optics)
+            values = overridden(read_ctf(ctf), optics)
             stack.ctf = values[selection.of(len(values), ctf, of_whole_file=True)]
         if labels is not None:
             known = read_labels(labels)
