@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import torch
@@ -17,14 +16,13 @@ from torchmetrics import Metric
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.names import snake_case
+from cryo_disentangle.callbacks.watching import named_by_image, undisturbed
 from cryo_disentangle.held_out.particles import HeldOutParticles, HeldOutSource
 from cryo_disentangle.judgement.score_table import MetricTable
 from cryo_disentangle.metrics.feeding import FedMetric
-from cryo_disentangle.metrics.order import mix_bits
-from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.particles import Preprocessing
 from cryo_disentangle.protocols import Score
-from cryo_disentangle.types import ParticleBatch, flatten_particles, observation
+from cryo_disentangle.types import ParticleBatch, flatten_particles
 
 __all__ = ["ScoreCallback"]
 
@@ -205,7 +203,7 @@ class ScoreCallback(Callback):
         particles = flatten_particles(self._adapter.batch(batch))
         self._check_batch(particles)
         if self._metric is not None:
-            named = particles if self._numbered else _named_by_image(particles)
+            named = particles if self._numbered else named_by_image(particles)
             self._show(trainer, pl_module, named)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -234,7 +232,7 @@ class ScoreCallback(Callback):
 
     def _begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Makes an empty metric."""
-        with _undisturbed(pl_module):
+        with undisturbed(pl_module):
             self._metric = FedMetric(self._make_metric(trainer)).to(pl_module.device)
         if trainer.world_size > 1 and not self._metric.gathers():
             raise ValueError(
@@ -247,7 +245,7 @@ class ScoreCallback(Callback):
         """Lets the metric look at the model with a batch."""
         if self._metric is None or self._model is None:
             return
-        with _undisturbed(pl_module), trainer.precision_plugin.val_step_context():
+        with undisturbed(pl_module), trainer.precision_plugin.val_step_context():
             self._check_batch(batch)
             self._metric.update(self._model, batch)
         self._seen = True
@@ -270,7 +268,7 @@ class ScoreCallback(Callback):
                 f"{type(self).__name__} saw no validation particles on some process: use fewer "
                 "processes, or more validation batches"
             )
-        with _undisturbed(pl_module):
+        with undisturbed(pl_module):
             found = metric.compute()
         if not found:
             raise ValueError(
@@ -302,20 +300,3 @@ class ScoreCallback(Callback):
 def _validates(trainer: L.Trainer) -> bool:
     """Whether the training has validation batches."""
     return trainer.enable_validation and sum(trainer.num_val_batches) > 0
-
-
-@contextmanager
-def _undisturbed(module: L.LightningModule) -> Iterator[None]:
-    """Leaves a module's mode and the global random numbers as they were; without gradients."""
-    devices = [module.device] if module.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), evaluating(module):
-        yield
-
-
-def _named_by_image(batch: ParticleBatch) -> ParticleBatch:
-    """Gives particles numbers that are a hash of their images, in place of their index."""
-    pixels = observation(batch).flatten(1).double().view(torch.int64)
-    place = torch.arange(1, pixels.shape[1] + 1, device=pixels.device)
-    key = mix_bits((mix_bits(pixels) * mix_bits(place)).sum(1))
-    # Not negative, as seeds must be that are made of them.
-    return cast("ParticleBatch", dict(batch) | {"index": key & (2**63 - 1)})

@@ -29,6 +29,7 @@ from cryo_disentangle.judgement import InferredParticles, Measurement, Score
 from cryo_disentangle.judgement.components import fit_independent
 from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.networks import LinearReadout
+from cryo_disentangle.protocols import SizedInAngstrom
 
 __all__ = ["CAPTIONS", "Picture", "draw_all"]
 
@@ -236,7 +237,7 @@ def _draw_turning(run: FinishedRun, particles: Particles, some: InferredParticle
 def _draw_images(run: FinishedRun, model: AdaptedModel, particles: Particles) -> Figure:
     """A few particles, evenly spread, above the model's images of them."""
     batch = next(particles.batches(particles.sample(_IMAGES)))
-    pixel_size = getattr(run.module, "pixel_size", 1.0)
+    pixel_size = run.module.pixel_size if isinstance(run.module, SizedInAngstrom) else 1.0
     figure = draw_reconstructions(model, batch, pixel_size)
     # These are of all particles, not of held-out ones as the title would say.
     figure.suptitle("Particles and their reconstructions", fontsize=10)

@@ -79,17 +79,7 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
         seed: int = 0,
     ) -> None:
         run = CryoDRGNRun.open(checkpoint, epoch)
-        kept, settings = run.encoder, run.networks.encoder
-        if kept is None or settings is None:
-            raise ValueError(
-                f"{run.config.path}: a run of {run.config.program} has no encoder that could be "
-                "trained further, only those of train_vae have"
-            )
-        if box_size not in (None, run.box_size):
-            raise ValueError(
-                f"{run.config.path}: the run is of box size {run.box_size}, the particles have box "
-                f"size {box_size}"
-            )
+        kept, radius = _encoder(run, box_size)
         super().__init__(
             run.box_size,
             run.conformation_dim,
@@ -101,7 +91,7 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
             optimizer=optimizer or _adam(run.learning_rate),
             lr_scheduler=lr_scheduler,
             lr_interval=lr_interval,
-            encoder_radius=settings.radius if encoder is None else encoder_radius,
+            encoder_radius=radius if encoder is None else encoder_radius,
             pixel_size=pixel_size,
             intensity_scale=run.intensity_scale if intensity_scale is None else intensity_scale,
             seed=seed,
@@ -109,13 +99,9 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
         self.kept_encoder: nn.Module | None = None
         if encoder is not None:
             self.kept_encoder = kept.requires_grad_(False)
-            self.kept_encoder_disc = FourierDisc(run.box_size, settings.radius)
+            self.kept_encoder_disc = FourierDisc(run.box_size, radius)
         if isinstance(self.encoder, RenderedPosterior):
-            mean, log_variance = (
-                None if part is None else torch.from_numpy(np.asarray(part, np.float32))
-                for part in run.latents()
-            )
-            self.encoder.match_prior(cast(Tensor, mean), log_variance)
+            _match_prior(self.encoder, run)
         self.start_epoch = run.epoch
         self._optimizer_state = run.optimizer_state
 
@@ -139,6 +125,30 @@ class CryoDRGNReconstruction(HeterogeneousReconstruction):
         if self.kept_encoder is None:
             return own
         return own._replace(encoder=self.kept_encoder, disc=self.kept_encoder_disc)
+
+
+def _encoder(run: CryoDRGNRun, box_size: int | None) -> tuple[nn.Module, int]:
+    """The run's encoder and the radius of what it reads, for particles of a box size."""
+    if run.encoder is None or run.networks.encoder is None:
+        raise ValueError(
+            f"{run.config.path}: a run of {run.config.program} has no encoder that could be "
+            "trained further, only those of train_vae have"
+        )
+    if box_size not in (None, run.box_size):
+        raise ValueError(
+            f"{run.config.path}: the run is of box size {run.box_size}, the particles have box "
+            f"size {box_size}"
+        )
+    return run.encoder, run.networks.encoder.radius
+
+
+def _match_prior(encoder: RenderedPosterior, run: CryoDRGNRun) -> None:
+    """Makes the prior as wide as the latents that the run has stored."""
+    mean, log_variance = (
+        None if part is None else torch.from_numpy(np.asarray(part, np.float32))
+        for part in run.latents()
+    )
+    encoder.match_prior(cast(Tensor, mean), log_variance)
 
 
 def _adam(rate: float | None) -> OptimizerCallable:

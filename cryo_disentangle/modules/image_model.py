@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +13,7 @@ from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.imaging import FourierDisc, contrast_transfer, ctf_terms, shift_hartley
 from cryo_disentangle.imaging.observation import Observation
 from cryo_disentangle.losses import Schedule, weight_at
+from cryo_disentangle.modules.checks import check_encoder, checked_decoder
 from cryo_disentangle.modules.evidence import ImageEvidence, known_rotation
 from cryo_disentangle.modules.objective import add_penalties
 from cryo_disentangle.modules.settings import ModelSettings
@@ -26,7 +25,6 @@ from cryo_disentangle.protocols import (
     ImageNetworks,
     NeedsSetting,
     Penalty,
-    SizedInAngstrom,
     VolumeDecoder,
 )
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
@@ -88,11 +86,11 @@ class HeterogeneousModel(nn.Module):
         self._take(settings)
         reads, read = settings.encoder_reads_pose, len(self.encoder_disc)
         self.encoder = encoder(read + 9 if reads else read, conformation_dim)
-        _check_encoder(self.encoder)
+        check_encoder(self.encoder)
         if isinstance(self.encoder, NeedsSetting):
             self.encoder.bind(EncoderSetting(settings.n_particles, reads, pose_head is not None))
         self.pose_head = None if pose_head is None else pose_head(read)
-        self.decoder = _checked(decoder(box_size, conformation_dim), settings.pixel_size)
+        self.decoder = checked_decoder(decoder(box_size, conformation_dim), settings.pixel_size)
         self.prior = StandardNormal() if prior is None else prior
         self.penalties = nn.ModuleDict(dict(penalties or {}))  # type: ignore[arg-type]
         self._kl_weight = 1 / conformation_dim if kl_weight is None else kl_weight
@@ -267,31 +265,6 @@ class HeterogeneousModel(nn.Module):
             error = (seen.transferred(slices) - seen.coefficients).square().mean(-1)
             chosen = error.unflatten(0, (-1, count)).argmin(1)
         return proposed[torch.arange(len(chosen), device=chosen.device), chosen]
-
-
-def _check_encoder(encoder: nn.Module) -> None:
-    """Refuses an encoder that can't infer."""
-    network = type(encoder).forward is not nn.Module.forward
-    if not isinstance(encoder, ConformationEncoder) and not network:
-        raise TypeError(
-            "an encoder needs forward(features), which returns mean and log-variance, or "
-            f"posterior(evidence), found {type(encoder).__name__} with neither"
-        )
-
-
-def _checked(decoder: nn.Module, pixel_size: float) -> VolumeDecoder:
-    """Refuses a decoder that can't render, or is made for another pixel size."""
-    if not isinstance(decoder, VolumeDecoder):
-        raise TypeError(
-            "a decoder needs render(conformation, rotation, disc) and volume(conformation), "
-            f"found {type(decoder).__name__}"
-        )
-    placed = decoder.pixel_size if isinstance(decoder, SizedInAngstrom) else pixel_size
-    if not math.isclose(placed, pixel_size, rel_tol=1e-3):
-        raise ValueError(
-            f"the decoder is made for {placed:g} Å per pixel, the particles have {pixel_size:g}"
-        )
-    return cast(VolumeDecoder, decoder)
 
 
 def _render(

@@ -54,10 +54,10 @@ class VolumeDecoder(Protocol):
 
 @runtime_checkable
 class SizedInAngstrom(Protocol):
-    """A decoder whose density has a size of its own, as atoms have.
+    """A decoder whose density has a size of its own, as atoms have, or a model that knows it.
 
     Attributes:
-        pixel_size: Å per pixel of its images and volumes.
+        pixel_size: Å per pixel of images and volumes.
     """
 
     pixel_size: float
