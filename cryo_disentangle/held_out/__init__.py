@@ -1,5 +1,6 @@
 """Particles held out of training whose truth is known."""
 
+from cryo_disentangle.held_out.oracle import true_molecule_posterior
 from cryo_disentangle.held_out.particles import (
     HeldOutParticles,
     HeldOutSource,
@@ -13,4 +14,5 @@ __all__ = [
     "SimulatedFolder",
     "SimulatedStream",
     "make_true_generator",
+    "true_molecule_posterior",
 ]

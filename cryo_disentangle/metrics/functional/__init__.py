@@ -52,6 +52,13 @@ from cryo_disentangle.metrics.functional.neighbourhood import (
     information_imbalance,
     neighbourhood_similarity,
 )
+from cryo_disentangle.metrics.functional.oracle import (
+    FactorMixture,
+    fit_factor_mixture,
+    oracle_scores,
+    posterior_means,
+    posterior_means_linearised,
+)
 from cryo_disentangle.metrics.functional.pose_conformation import (
     ConformationScore,
     PoseScore,
@@ -81,6 +88,11 @@ from cryo_disentangle.metrics.functional.unsupervised import (
 )
 
 __all__ = [
+    "FactorMixture",
+    "fit_factor_mixture",
+    "oracle_scores",
+    "posterior_means",
+    "posterior_means_linearised",
     "ConformationScore",
     "DCIScores",
     "InfoMECScores",

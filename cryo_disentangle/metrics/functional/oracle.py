@@ -1,0 +1,261 @@
+"""The best that any method can do on simulated particles: posterior means under the truth."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cryo_disentangle.metrics.functional.correlation import mcc, r2_linear
+
+__all__ = [
+    "FactorMixture",
+    "fit_factor_mixture",
+    "oracle_scores",
+    "posterior_means",
+    "posterior_means_linearised",
+]
+
+_RIDGE = 1e-6
+_AT_ONCE = 512
+_PRIOR_SAMPLES = 4096
+_DENSITY_POINTS = 257
+_WIDER, _NEWTON_STEPS, _DIFFERENCE = 1.3, 5, 1e-3
+
+
+class FactorMixture(NamedTuple):
+    """Coefficients of K volumes as polynomials of true factors: c = φ*(f).
+
+    Attributes:
+        centre: Mean of the factors, shape (F,).
+        spread: Their standard deviation, shape (F,).
+        exponents: Of each monomial of the standardised factors, shape (P, F).
+        weights: Shape (K, P).
+    """
+
+    centre: Tensor
+    spread: Tensor
+    exponents: Tensor
+    weights: Tensor
+
+    def __call__(self, factors: Tensor) -> Tensor:
+        """Evaluates the polynomials.
+
+        Args:
+            factors: Shape (..., F).
+
+        Returns:
+            Coefficients, shape (..., K).
+        """
+        return self.monomials(factors) @ self.weights.T
+
+    def monomials(self, factors: Tensor) -> Tensor:
+        """Evaluates the monomials of standardised factors.
+
+        Args:
+            factors: Shape (..., F).
+
+        Returns:
+            Shape (..., P).
+        """
+        reduced = (factors - self.centre) / self.spread
+        return (reduced[..., None, :] ** self.exponents).prod(-1)
+
+
+def fit_factor_mixture(
+    factors: Tensor, information: Tensor, precision: Tensor, degree: int | None = None
+) -> FactorMixture:
+    """Finds the polynomials under which statistics are likeliest, in closed form.
+
+    Args:
+        factors: True factors, shape (N, F).
+        information: b, shape (N, K).
+        precision: Λ, shape (N, K, K).
+        degree: Largest total degree of a monomial; None is 5 for one or two factors, else 3.
+
+    Returns:
+        The mixture, float64.
+
+    Raises:
+        ValueError: If shapes disagree, a factor does not vary, or there are too few particles for
+            the monomials.
+    """
+    count, width = factors.shape
+    if len(information) != count or precision.shape != (*information.shape, information.shape[1]):
+        raise ValueError(
+            "factors (N, F), information (N, K) and precision (N, K, K) of the same particles are "
+            f"needed, found {tuple(factors.shape)}, {tuple(information.shape)} and "
+            f"{tuple(precision.shape)}"
+        )
+    factors = factors.double()
+    spread = factors.std(0)
+    if not bool((spread > 0).all()):
+        raise ValueError(f"factors must vary, found standard deviations {spread.tolist()}")
+    degree = (5 if width <= 2 else 3) if degree is None else degree
+    exponents = torch.tensor(
+        [each for each in itertools.product(range(degree + 1), repeat=width) if sum(each) <= degree]
+    )
+    if count < 2 * len(exponents):
+        raise ValueError(
+            f"polynomials of degree {degree} in {width} factors have {len(exponents)} terms and "
+            f"need {2 * len(exponents)} particles, found {count}"
+        )
+    rank, terms = information.shape[1], len(exponents)
+    empty = torch.zeros(rank, terms, dtype=torch.float64)
+    mixture = FactorMixture(factors.mean(0), spread, exponents, empty)
+    system = empty.new_zeros(rank, terms, rank, terms)
+    right = empty.clone()
+    for rows in torch.arange(count).split(8 * _AT_ONCE):
+        some = mixture.monomials(factors[rows])
+        outer = (some[:, :, None] * some[:, None, :]).flatten(1)
+        moments = precision[rows].double().flatten(1).T @ outer
+        system += moments.view(rank, rank, terms, terms).permute(0, 2, 1, 3)
+        right += information[rows].double().T @ some
+    flat = system.reshape(rank * terms, rank * terms)
+    flat = flat + _RIDGE * flat.diagonal().mean() * torch.eye(len(flat), dtype=flat.dtype)
+    weights = torch.linalg.solve(flat, right.flatten()).view(rank, terms)
+    return mixture._replace(weights=weights)
+
+
+def posterior_means(
+    mixture: FactorMixture,
+    prior: Tensor,
+    information: Tensor,
+    precision: Tensor,
+    seed: int = 0,
+    draws: int = 1024,
+) -> Tensor:
+    """Posterior means of factors given statistics: what the best encoder on the subspace infers.
+
+    Up to two factors, samples of the prior are weighted by the likelihood. Of more, most samples
+    would miss the posterior: draws from a normal approximation of it, found by Gauss-Newton steps,
+    are weighted, with the prior as the product of the factors' densities.
+
+    Args:
+        mixture: φ*.
+        prior: Samples of the factors, shape (S, F), such as the factors of the training particles.
+        information: b of N particles, shape (N, K).
+        precision: Λ, shape (N, K, K).
+        seed: Of the choice of samples and of the draws.
+        draws: Number of draws a particle where there are more than two factors.
+
+    Returns:
+        Means, shape (N, F), float64.
+
+    References:
+        Klindt et al. 2024, Appendix A: the true inference f*.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    prior = prior.double()
+    chosen = prior[torch.randperm(len(prior), generator=generator)[:_PRIOR_SAMPLES]]
+    found = []
+    for rows in torch.arange(len(information)).split(_AT_ONCE):
+        b, size = information[rows].double(), precision[rows].double()
+        weights = _log_likelihood(mixture(chosen), b, size).softmax(1)
+        mean = weights @ chosen
+        if prior.shape[1] > 2:
+            mean = _importance(mixture, prior, (b, size), mean, draws, generator)
+        found.append(mean)
+    return torch.cat(found)
+
+
+def posterior_means_linearised(
+    slopes: Tensor, noise: Tensor, variance: float, factors: Tensor
+) -> Tensor:
+    """Posterior means under the true molecule, its images linear about the truth.
+
+    A little optimistic: the search begins at the truth.
+
+    Args:
+        slopes: Derivatives of each clean image after the factors, shape (N, M, F).
+        noise: The noise of the images, shape (N, M).
+        variance: Its variance.
+        factors: True factors, shape (N, F); their mean and covariance are the prior's.
+
+    Returns:
+        Means, shape (N, F).
+    """
+    prior = torch.linalg.inv(torch.cov(factors.T).reshape(factors.shape[1], factors.shape[1]))
+    precision = slopes.mT @ slopes / variance + prior
+    pulled = (slopes.mT @ noise[..., None])[..., 0] / variance
+    pulled = pulled - (factors - factors.mean(0)) @ prior
+    return factors + torch.linalg.solve(precision, pulled)
+
+
+def oracle_scores(z: Tensor, oracle: Tensor, factors: Tensor) -> dict[str, Tensor]:
+    """Scores latents beside the best that any method can reach, and the share of it.
+
+    Args:
+        z: Latents, shape (N, Z).
+        oracle: Posterior means of the factors of the same particles, shape (N, F).
+        factors: True factors, shape (N, F).
+
+    Returns:
+        ``mcc`` and ``r2``, ``mcc_oracle`` and ``r2_oracle``, ``mcc_share`` and ``r2_share``.
+    """
+    scores: dict[str, Tensor] = {}
+    for name, score in (("mcc", mcc), ("r2", r2_linear)):
+        mine, best = score(z, factors), score(oracle, factors)
+        scores |= {name: mine, f"{name}_oracle": best, f"{name}_share": mine / best}
+    return scores
+
+
+def _log_likelihood(coefficients: Tensor, information: Tensor, precision: Tensor) -> Tensor:
+    """bᵀ c - ½ cᵀ Λ c of coefficients (S, K) for each of N particles, shape (N, S)."""
+    outer = (coefficients[:, :, None] * coefficients[:, None, :]).flatten(1)
+    return information @ coefficients.T - 0.5 * precision.flatten(1) @ outer.T
+
+
+def _importance(
+    mixture: FactorMixture,
+    prior: Tensor,
+    statistics: tuple[Tensor, Tensor],
+    start: Tensor,
+    draws: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Weighted draws from a normal approximation of each posterior, (N, F)."""
+    information, precision = statistics
+    inverse = torch.linalg.inv(torch.cov(prior.T))
+    at, curvature = start, inverse.expand(len(start), -1, -1)
+    for _ in range(_NEWTON_STEPS):
+        slopes = _slopes(mixture, at)
+        residual = information - (precision @ mixture(at)[..., None])[..., 0]
+        curvature = slopes.mT @ precision @ slopes + inverse
+        force = (slopes.mT @ residual[..., None])[..., 0] - (at - prior.mean(0)) @ inverse
+        at = at + torch.linalg.solve(curvature, force)
+    root = _WIDER * torch.linalg.cholesky(torch.linalg.inv(curvature))
+    white = torch.randn(len(at), draws, at.shape[1], generator=generator, dtype=at.dtype)
+    drawn = at[:, None] + white @ root.mT
+    mixed = mixture(drawn)
+    quadratic = ((mixed @ precision) * mixed).sum(-1)
+    log = (mixed @ information[..., None])[..., 0] - 0.5 * quadratic
+    log = log + _log_prior(prior, drawn) + 0.5 * white.square().sum(-1)
+    return (log.softmax(1)[..., None] * drawn).sum(1)
+
+
+def _slopes(mixture: FactorMixture, at: Tensor) -> Tensor:
+    """Derivatives of coefficients after factors by central differences, (N, K, F)."""
+    steps = torch.diag(_DIFFERENCE * mixture.spread)
+    moved = [(mixture(at + step) - mixture(at - step)) / (2 * step.sum()) for step in steps]
+    return torch.stack(moved, 2)
+
+
+def _log_prior(prior: Tensor, at: Tensor) -> Tensor:
+    """Log-density of independent factors, by kernels over samples (S, F); (..., F) -> (...)."""
+    total = torch.zeros_like(at[..., 0])
+    for k, samples in enumerate(prior.T):
+        width = 1.06 * samples.std() * len(samples) ** -0.2
+        low, high = samples.min() - 4 * width, samples.max() + 4 * width
+        grid = torch.linspace(float(low), float(high), _DENSITY_POINTS, dtype=prior.dtype)
+        some = samples[: 4 * _PRIOR_SAMPLES]
+        density = torch.exp(-0.5 * ((grid[:, None] - some) / width).square()).mean(1)
+        place = ((at[..., k] - low) / (high - low) * (_DENSITY_POINTS - 1)).clamp(
+            0, _DENSITY_POINTS - 1.001
+        )
+        left = place.long()
+        log = density.clamp_min(1e-12).log()
+        total = total + torch.lerp(log[left], log[left + 1], place - left)
+    return total
