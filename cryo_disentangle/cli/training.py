@@ -97,7 +97,10 @@ class _CLI(LightningCLI):
         own: list[Any] = [AccumulatedGradients()]
         if trainer.get("enable_progress_bar") is not False:
             own.append(RichProgressBar(leave=True))
-        kwargs["callbacks"] = [*(trainer.get("callbacks") or []), *own]
+        given = trainer.get("callbacks") or []
+        # One alone needs no list.
+        given = given if isinstance(given, list) else [given]
+        kwargs["callbacks"] = [*given, *own]
         plugins = trainer.get("plugins") or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
