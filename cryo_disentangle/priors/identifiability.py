@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cryo_disentangle.priors._temperature import check_kelvin
-from cryo_disentangle.priors._unmixing import halves, joint_diagonalizer, significance, whitener
+from cryo_disentangle.priors._temperature import temperature_levels
 from cryo_disentangle.priors.temperature_normal import NormalMoments
+from cryo_disentangle.unmixing import halves, joint_diagonalizer, significance, whitener
 
 __all__ = [
     "TemperatureIdentifiability",
@@ -123,18 +123,8 @@ def _levels(latents: Tensor, temperature: Tensor) -> _Levels:
         )
     if not bool(latents.isfinite().all()):
         raise ValueError("latents have values that are not finite")
-    # Single-precision stamps of one temperature may differ in the last digit.
-    kelvin, level = (temperature.double() * 100).round().div(100).unique(return_inverse=True)
-    check_kelvin(kelvin.tolist())
-    if len(kelvin) < 2:
-        raise ValueError(f"at least two temperatures are needed, found {kelvin.tolist()}")
+    kelvin, level = temperature_levels(temperature, _FEWEST_PARTICLES)
     samples = [latents[level == number].double() for number in range(len(kelvin))]
-    for value, at in zip(kelvin.tolist(), samples, strict=True):
-        if len(at) < _FEWEST_PARTICLES:
-            raise ValueError(
-                f"at least {_FEWEST_PARTICLES} particles are needed at each temperature, found "
-                f"{len(at)} at {value:g} K"
-            )
     return _Levels(kelvin, samples)
 
 
@@ -174,8 +164,20 @@ def _rank(matrix: Tensor, tolerance: float) -> tuple[int, float]:
     return rank, float(values[0] / values[-1]) if full else float("inf")
 
 
-def _separate(log_variance: Tensor, error: Tensor, minimum_effect: float) -> tuple[Tensor, ...]:
-    """Largest change of log variance ratios (Z, Z), its standard error, and whether it is clear."""
+def separation(
+    log_variance: Tensor, error: Tensor, minimum_effect: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Finds how much the ratio of two coordinates' variances changes with the temperature.
+
+    Args:
+        log_variance: Of each coordinate at each temperature, shape (T, Z).
+        error: Its standard error, shape (T, Z).
+        minimum_effect: Changes up to this are taken for none, beyond the sampling error.
+
+    Returns:
+        Largest change of the log of the ratio of each two, its standard error, and whether it is
+        clear, shape (Z, Z) each.
+    """
     levels, width = log_variance.shape
     ratio = log_variance[:, :, None] - log_variance[:, None]
     squares = error.square()
@@ -231,8 +233,8 @@ def temperature_identifiability(
     norms = torch.linalg.matrix_norm((noise / unit)[:, :, columns], ord=2)
     # By Weyl's inequality noise moves no singular value further than its norm.
     rank, condition = _rank(scaled, float(norms.quantile(0.99)))
-    separation = _separate(2 * moments.log_scale, error, minimum_effect)
-    return TemperatureIdentifiability(kelvin, axes, scaled, rank, condition, *separation)
+    found = separation(2 * moments.log_scale, error, minimum_effect)
+    return TemperatureIdentifiability(kelvin, axes, scaled, rank, condition, *found)
 
 
 def _standardise(samples: Tensor) -> Tensor:
@@ -282,8 +284,6 @@ def identifiability_of_moments(
     scaled = matrix / matrix.abs().amax(0).clamp_min(1e-12)
     largest = float(torch.linalg.svdvals(scaled)[0])
     rank, condition = _rank(scaled, minimum_effect * largest)
-    separation = _separate(2 * log_scale, torch.zeros_like(log_scale), minimum_effect)
+    found = separation(2 * log_scale, torch.zeros_like(log_scale), minimum_effect)
     axes = torch.eye(width, dtype=torch.float64, device=mean.device)
-    return TemperatureIdentifiability(
-        levels_kelvin.double(), axes, scaled, rank, condition, *separation
-    )
+    return TemperatureIdentifiability(levels_kelvin.double(), axes, scaled, rank, condition, *found)

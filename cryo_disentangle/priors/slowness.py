@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cryo_disentangle.priors._unmixing import (
+from cryo_disentangle.unmixing import (
     fourth_cumulants,
     halves,
     joint_diagonalizer,
