@@ -48,7 +48,7 @@ class NoisyLatents(NamedTuple):
         """Chooses particles.
 
         Args:
-            rows: Row numbers, or a mask.
+            rows: Row numbers, shape (M,), or a mask, shape (N,).
 
         Returns:
             Theirs alone.

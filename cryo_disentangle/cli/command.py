@@ -45,6 +45,9 @@ _COMMANDS = {
         "select_command",
         "write particles chosen in any program's latent space",
     ),
+    "axes": _Command(
+        "cryo_disentangle.naming", "axes_command", "name latent axes by time or temperature"
+    ),
     "compare": _Command(
         "cryo_disentangle.comparison.command",
         "compare_command",

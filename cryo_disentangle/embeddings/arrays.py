@@ -21,9 +21,9 @@ _NAMES = ("latents", "z", "mean")
 def read_array(path: Path, key: str | None = None) -> Embedding:
     """Reads latents of an array or a table of numbers.
 
-    ``.npz`` archives may also hold ``row`` or ``index`` (row of each in the particle file). Tables
-    of EMAN2 (``.txt``) begin with a column of row numbers; so does every ``.txt`` whose first
-    column counts.
+    ``.npz`` archives may also hold ``row`` or ``index`` (row of each in the particle file) and the
+    posteriors' ``covariance`` (n, Z, Z) or ``log_variance`` (n, Z). Tables of EMAN2 (``.txt``)
+    begin with a column of row numbers; so does every ``.txt`` whose first column counts.
 
     Args:
         path: ``.npy``, ``.npz``, ``.csv`` (a header, or none), ``.txt`` or a pickle as cryoDRGN
@@ -45,7 +45,7 @@ def read_array(path: Path, key: str | None = None) -> Embedding:
     try:
         match path.suffix.lower():
             case ".npz":
-                latents, rows = _archive(path, key)
+                latents, rows, covariance = _archive(path, key)
             case ".npy":
                 with path.open("rb") as file:
                     latents = np.load(file, allow_pickle=False)
@@ -56,7 +56,7 @@ def read_array(path: Path, key: str | None = None) -> Embedding:
             case ".pkl":
                 latents, log_variance = read_latents(path)
                 if log_variance is not None:
-                    covariance = np.exp(log_variance)[:, :, None] * np.eye(latents.shape[1])
+                    covariance = _diagonal(log_variance)
             case suffix:
                 raise ValueError(f"expected one of {', '.join(ARRAYS)}, found {suffix or 'none'}")
     except (ValueError, EOFError) as error:
@@ -109,14 +109,24 @@ def read_eman2(folder: Path, key: str | None = None) -> Embedding:
     return replace(read_array(files[0]), tool="EMAN2 e2gmm")
 
 
-def _archive(path: Path, key: str | None) -> tuple[Array, Array | None]:
+def _archive(path: Path, key: str | None) -> tuple[Array, Array | None, Array | None]:
     with np.load(path, allow_pickle=False) as archive:
         wanted = next((n for n in _NAMES if n in archive.files), None) if key is None else key
         if wanted not in archive.files:
             asked = " or ".join(_NAMES) if key is None else key
             raise ValueError(f"no array {asked}, found {', '.join(archive.files)}; name it by --z")
         rows = next((archive[name] for name in _ROW_NAMES if name in archive.files), None)
-        return archive[wanted], rows
+        latents, covariance = archive[wanted], None
+        if "covariance" in archive.files:
+            covariance = archive["covariance"]
+        elif "log_variance" in archive.files and archive["log_variance"].shape == latents.shape:
+            covariance = _diagonal(archive["log_variance"])
+        return latents, rows, covariance
+
+
+def _diagonal(log_variance: Array) -> Array:
+    """Covariances (n, Z, Z) of coordinates that are independent."""
+    return np.asarray(np.exp(log_variance)[:, :, None] * np.eye(log_variance.shape[1]))
 
 
 def _comma_separated(path: Path) -> tuple[Array, tuple[str, ...]]:

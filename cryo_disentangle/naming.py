@@ -1,0 +1,197 @@
+"""The command ``cryo-disentangle axes``: latents of any program along axes that mean something."""
+
+from __future__ import annotations
+
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from cryo_disentangle.axes import (
+    EvidenceAxes,
+    IndependentAxes,
+    LinearAxes,
+    PrincipalAxes,
+    TemperatureAxes,
+    TimeAxes,
+)
+from cryo_disentangle.embeddings import Embedding, open_embedding
+from cryo_disentangle.files import replacing
+from cryo_disentangle.particles import ParticleLabels, read_labels
+from cryo_disentangle.particles.pairs import next_frames
+
+__all__ = ["axes_command"]
+
+_WAYS = ("time", "evidence", "temperature", "independent", "principal")
+# Of the picture; more are black.
+_MOST_DRAWN = 20_000
+
+Array = npt.NDArray[Any]
+
+
+def axes_command(words: Sequence[str]) -> None:
+    """Runs ``cryo-disentangle axes``.
+
+    Args:
+        words: Command line without the command's name.
+
+    Raises:
+        ValueError: If an option or a file is wrong, labels do not belong to the latents, or noise
+            explains all of the latents.
+        OSError: If a file is missing or cannot be written.
+        SystemExit: If words are no options, or help was asked for.
+    """
+    options = _parser().parse_args(words)
+    embedding = open_embedding(options.latents, options.z)
+    labels = _labels(options.labels, embedding)
+    way = options.by or _way(labels)
+    axes = _fitted(way, embedding, labels, errors=options.errors)
+    _write(options, way, embedding, axes)
+    console = Console()
+    for text in (axes.verdict_, f"Written to {options.out}."):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _parser() -> ArgumentParser:
+    """Options of the command."""
+    parser = ArgumentParser(
+        "cryo-disentangle axes",
+        description="Finds the axes of a latent space along which a molecule moves, by the times "
+        "or temperatures of its particles, and says whether they are determined.",
+        formatter_class=ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("latents", type=Path, metavar="RUN", help="finished run of any program, or its latents")
+    add("--z", metavar="KEY", help="which of several latents the run has")
+    add("--labels", type=Path, metavar="FILE", help=".npz with time and trajectory, or temperature")
+    add("--by", choices=_WAYS, help="what finds the axes; by default what the labels are of")
+    add("--errors", action="store_true", help="covariances are of errors, not of posteriors")
+    add("--out", type=Path, default=Path("axes"), help="folder to write")
+    return parser
+
+
+def _labels(path: Path | None, embedding: Embedding) -> ParticleLabels:
+    """Labels of the particles that have latents."""
+    if path is None:
+        return ParticleLabels()
+    labels, rows = read_labels(path), embedding.rows
+    if rows is None:
+        raise ValueError(
+            f"{embedding.source}: latents name no rows of the particle file, so {path} cannot be "
+            "joined to them; give latents as .npz with an array row"
+        )
+    if rows.max() >= len(labels):
+        raise ValueError(
+            f"{path}: {len(labels)} labels, but {embedding.source} has latents of row "
+            f"{rows.max() + 1}: labels must have a row for each particle of the particle file"
+        )
+    if len(labels) != len(embedding) and np.array_equal(rows, np.arange(len(embedding))):
+        raise ValueError(
+            f"{path}: {len(labels)} labels, but {embedding.source} has {len(embedding)} latents "
+            "that do not say which particles they are of; give latents as .npz with an array row, "
+            "or labels of these particles alone"
+        )
+    return labels.take(rows)
+
+
+def _way(labels: ParticleLabels) -> str:
+    """What the labels are of."""
+    in_time = labels.time is not None and labels.trajectory is not None
+    if in_time and labels.temperature is not None:
+        raise ValueError("labels have times and temperatures: choose by --by time or temperature")
+    if in_time:
+        return "time"
+    return "independent" if labels.temperature is None else "temperature"
+
+
+def _fitted(way: str, embedding: Embedding, labels: ParticleLabels, *, errors: bool) -> LinearAxes:
+    """Fits the axes."""
+    latents, covariance = embedding.latents, embedding.covariance
+    if way == "independent":
+        return IndependentAxes(errors=errors).fit(latents, covariance)
+    if way == "principal":
+        return PrincipalAxes(errors=errors).fit(latents, covariance)
+    if way == "temperature":
+        if labels.temperature is None:
+            raise ValueError("--by temperature needs --labels with an array temperature")
+        return TemperatureAxes(errors=errors).fit(latents, labels.temperature, covariance)
+    return _fitted_by_time(way, embedding, labels, errors=errors)
+
+
+def _fitted_by_time(
+    way: str, embedding: Embedding, labels: ParticleLabels, *, errors: bool
+) -> LinearAxes:
+    """Fits the axes to pairs of consecutive frames."""
+    latents, covariance = embedding.latents, embedding.covariance
+    if labels.time is None or labels.trajectory is None:
+        raise ValueError(f"--by {way} needs --labels with arrays time and trajectory")
+    following = next_frames(labels.time, labels.trajectory, "--labels")
+    first = np.flatnonzero(following >= 0)
+    second = following[first]
+    interval = labels.time[second] - labels.time[first]
+    both = None if covariance is None else (covariance[first], covariance[second])
+    if way == "time":
+        return TimeAxes(errors=errors).fit(latents[first], latents[second], both, interval)
+    if both is None or errors:
+        raise ValueError(
+            f"--by evidence needs posterior covariances of the latents, and {embedding.source} has "
+            "none"
+        )
+    # The unit of time is free, that of the steps is found.
+    interval = interval / np.median(interval)
+    return EvidenceAxes().fit(latents[first], latents[second], both, interval=interval)
+
+
+def _write(options: Namespace, way: str, embedding: Embedding, axes: LinearAxes) -> None:
+    """Writes axes, latents along them, a picture and the words."""
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    found = {name.rstrip("_"): np.asarray(value) for name, value in vars(axes).items()}
+    arrays = {name: value for name, value in found.items() if name[0] != "_" and value.ndim < 3}
+    latents: dict[str, Array] = {"latents": axes.transform(embedding.latents)}
+    if embedding.covariance is not None:
+        latents["covariance"] = axes.transform_covariance(embedding.covariance)
+    if embedding.rows is not None:
+        latents["row"] = embedding.rows
+    tables = {"axes.npz": arrays | {"by": np.asarray(way)}, "latents.npz": latents}
+    for name, table in tables.items():
+        with replacing(out / name) as temporary, temporary.open("wb") as file:
+            np.savez(file, **table)  # type: ignore[arg-type]
+    with replacing(out / "axes.txt") as temporary:
+        temporary.write_text(f"{axes.verdict_}\n", encoding="utf-8")
+    figure = _picture(embedding.latents, axes)
+    with replacing(out / "axes.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def _picture(latents: Array, axes: LinearAxes) -> Figure:
+    """Latents with the axes, and latents along the axes."""
+    drawn = latents[:: max(1, len(latents) // _MOST_DRAWN)]
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    before, after = figure.subplots(1, 2)
+    along = axes.transform(drawn)
+    if latents.shape[1] == 1:
+        before.hist(drawn[:, 0], bins=60)
+        after.hist(along[:, 0], bins=60)
+    else:
+        before.plot(drawn[:, 0], drawn[:, 1], ".", markersize=2, alpha=0.3)
+        ends = axes.inverse_transform(2 * np.eye(len(axes.offset_)))[:2]
+        for number, end in enumerate(ends, start=1):
+            before.annotate("", end[:2], axes.offset_[:2], arrowprops={"arrowstyle": "->"})
+            before.annotate(f"axis {number}", end[:2])
+        before.set_aspect("equal", "datalim")
+        after.plot(along[:, 0], along[:, 1], ".", markersize=2, alpha=0.3)
+        after.set_aspect("equal", "datalim")
+        before.set_ylabel("z2")
+        after.set_ylabel(f"axis 2 (± {axes.angle_[1]:.0f}°)")
+    before.set_xlabel("z1")
+    after.set_xlabel(f"axis 1 (± {axes.angle_[0]:.0f}°)")
+    figure.suptitle("determined" if axes.determined_ else "not determined")
+    return figure
