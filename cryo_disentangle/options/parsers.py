@@ -20,4 +20,5 @@ class CommandParser(ArgumentParser):
         Raises:
             ArgumentError: Always.
         """
-        raise ArgumentError(None, f"{message} (options: {self.prog} --help)")
+        end = f" (options: {self.prog} --help)"
+        raise ArgumentError(None, message if message.endswith(end) else message + end)
