@@ -24,8 +24,8 @@ from cryo_disentangle.benchmark.latents import (
 )
 from cryo_disentangle.benchmark.restarts import Restart, best_restart
 from cryo_disentangle.evaluation import DataFiles, FinishedRun, open_run
-from cryo_disentangle.evaluation.evaluation import Sample
-from cryo_disentangle.evaluation.evaluation import measure as measure_run
+from cryo_disentangle.evaluation.measuring import Sample
+from cryo_disentangle.evaluation.measuring import measure as measure_run
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder

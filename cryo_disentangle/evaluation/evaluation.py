@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.html_page import write_page
+from cryo_disentangle.evaluation.measuring import Sample, choose_sample, measure
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
@@ -26,30 +25,18 @@ from cryo_disentangle.files import replacing
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.judgement import (
-    ImagedModel,
     InferredParticles,
     Measurement,
     Score,
     Verdict,
-    describe_components,
-    describe_coordinates,
     judge,
-    judge_labels,
-    measure_disentanglement,
-    measure_images,
-    measure_leaks,
-    measure_truth,
 )
-from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.judgement.score_names import group_reasons, headlines
 from cryo_disentangle.metrics import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.particles import ParticleStack, PreparedData, read_labels
 
-__all__ = ["Evaluation", "Sample", "choose_sample", "evaluate", "measure"]
-
-# With fewer of them a probe has too few rows, and the particles of training are taken too.
-_FEWEST_HELD_OUT = 100
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -200,81 +187,6 @@ def evaluate(
     facts = _facts(run, len(particles), sampled)
     judgement = judge(measured.scores, sampled.kind)
     return Evaluation(run, facts, measured, judgement, pictures, volumes, sampled.kind)
-
-
-class Sample(NamedTuple):
-    """Particles that are scored.
-
-    Attributes:
-        places: Their places among all, shape (S,).
-        kind: ``held-out`` or ``training``.
-        rows: Their rows in the table of inferred particles, shape (S,); None where that is of all.
-    """
-
-    places: npt.NDArray[np.int64]
-    kind: Literal["held-out", "training"]
-    rows: npt.NDArray[np.int64] | None = None
-
-
-def choose_sample(run: FinishedRun, total: int, count: int) -> Sample:
-    """Chooses particles that training has not seen or, where these are too few, of all.
-
-    Args:
-        run: The run.
-        total: Number of its particles.
-        count: How many are wanted, at most.
-
-    Returns:
-        Particles evenly spread.
-    """
-    held_out = run.held_out
-    if len(held_out) >= _FEWEST_HELD_OUT:
-        return Sample(held_out[evenly(len(held_out), count)], "held-out")
-    return Sample(evenly(total, count), "training")
-
-
-def measure(
-    run: FinishedRun,
-    particles: Particles,
-    rows: InferredParticles,
-    sample: Sample,
-    truth: TrueGenerator | None,
-    resamples: int,
-    progress: Progress,
-) -> Measurement:
-    """Measures everything that a run allows.
-
-    Args:
-        run: The run.
-        particles: Its particles.
-        rows: What is inferred of all of them.
-        sample: Those that are imaged and that probes are fitted to.
-        truth: The generator that simulated particles were made by, or None.
-        resamples: Halves of the sample that intervals are made of; 0 for no intervals.
-        progress: Where to tell how far it is.
-
-    Returns:
-        The numbers, and why others could not be had.
-    """
-    found = Measurement(resamples)
-    task = progress.add_task("Turning images, permuting poses", total=len(sample.places))
-    imaged = ImagedModel(run.model(), run.reads_images, truth)
-    batches = particles.batches(sample.places)
-    measure_images(found, imaged, batches, partial(progress.advance, task))
-    some = rows.take(sample.places if sample.rows is None else sample.rows)
-    parts: list[tuple[Callable[[Measurement, InferredParticles], None], InferredParticles]] = [
-        (measure_leaks, some),
-        (describe_coordinates, rows),
-        (describe_components, rows),
-        (measure_truth, some),
-        (measure_disentanglement, some),
-        (judge_labels, rows),
-    ]
-    task = progress.add_task("Scoring", total=len(parts))
-    for score, table in parts:
-        score(found, table)
-        progress.advance(task)
-    return found
 
 
 def _read_truth(

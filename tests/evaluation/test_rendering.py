@@ -17,7 +17,8 @@ from cryo_disentangle.encoders import RenderedPosterior
 from cryo_disentangle.evaluation import infer_by_rendering, open_run
 from cryo_disentangle.evaluation.rendering import fit_plan, plan_rendering
 from cryo_disentangle.interop import CryoDRGNRun
-from cryo_disentangle.judgement.verdict import Verdict, next_steps
+from cryo_disentangle.judgement import Verdict
+from cryo_disentangle.judgement.advice import next_steps
 from tests.interop import runs
 
 

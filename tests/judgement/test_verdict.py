@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cryo_disentangle.judgement import Score, Verdict, judge
-from cryo_disentangle.judgement.verdict import next_steps
+from cryo_disentangle.judgement.advice import next_steps
 
 DECODED = {
     "decoding": {

@@ -1,0 +1,64 @@
+"""How to go on after a verdict."""
+
+from __future__ import annotations
+
+from cryo_disentangle.judgement.verdict import Verdict
+
+__all__ = ["next_steps"]
+
+
+def next_steps(
+    verdict: Verdict, folder: str, *, cryodrgn: bool, rendered: bool = False
+) -> list[tuple[str, str]]:
+    """Advises how to go on.
+
+    Args:
+        verdict: The verdict.
+        folder: The run's folder.
+        cryodrgn: Whether it is a cryoDRGN run.
+        rendered: Whether z was found by rendering.
+
+    Returns:
+        What to do, and its command, which may be empty.
+    """
+    steps: list[tuple[str, str]] = []
+    in_doubt = verdict.verdict in ("partly viewing direction", "viewing direction")
+    if in_doubt and not rendered:
+        steps.append(
+            (
+                "Look whether the decoder knows better than the encoder: find z by rendering, "
+                "without any training.",
+                f"cryo-disentangle evaluate {folder} --inference rendering --out rendered",
+            )
+        )
+    if in_doubt:
+        if cryodrgn:
+            steps.append(
+                (
+                    "Go on training with pose interventions, which take the view out of z.",
+                    "cryo-disentangle fit --config configs/cryodrgn_finetune.yaml "
+                    f"--model.checkpoint {folder}",
+                )
+            )
+        else:
+            steps.append(
+                (
+                    "Train with pose interventions: add PoseInterventionPenalty to the callbacks "
+                    "of the run's configuration (docs/callbacks.md).",
+                    "",
+                )
+            )
+    if verdict.verdict == "nothing":
+        steps.append(
+            ("Train with a smaller kl_weight (cryoDRGN: --beta), or look for more particles.", "")
+        )
+    if verdict.verdict == "conformation":
+        steps.append(("Look at volumes along z, and for states in the histograms above.", ""))
+    if not cryodrgn:
+        steps.append(
+            (
+                "Hand the run to cryoDRGN's tools.",
+                f"cryo-disentangle export {folder} --format cryodrgn --out cryodrgn_run",
+            )
+        )
+    return steps
