@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonargparse
 import numpy as np
@@ -14,11 +14,9 @@ import torch
 import yaml
 
 from cryo_disentangle.options import check_configurations, reason
+from cryo_disentangle.simulation.images import SimulatedImages
 from cryo_disentangle.simulation.mixing import Mixing
 from cryo_disentangle.simulation.molecule import Molecule
-
-if TYPE_CHECKING:
-    from cryo_disentangle.simulation.simulation import Simulation
 
 __all__ = ["dump_yaml", "load_molecule", "to_configuration"]
 
@@ -92,7 +90,7 @@ def dump_yaml(configuration: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(configuration), sort_keys=False, default_flow_style=None, width=99)
 
 
-def molecule_yaml(simulation: Simulation) -> str:
+def molecule_yaml(simulation: SimulatedImages) -> str:
     """Describes the density: molecule, mixing and grid.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from cryo_disentangle.simulation.images import SimulatedImages
 from cryo_disentangle.simulation.particles import Particles
-
-if TYPE_CHECKING:
-    from cryo_disentangle.simulation.simulation import Simulation
 
 __all__ = ["draw_contact_sheet"]
 
@@ -38,7 +36,7 @@ def _corners(factors: Tensor) -> Tensor:
     return torch.where(choices, extreme, middle)
 
 
-def _pictures(simulation: Simulation, corners: Tensor) -> tuple[Tensor, Tensor]:
+def _pictures(simulation: SimulatedImages, corners: Tensor) -> tuple[Tensor, Tensor]:
     """Renders each corner from the same few views, clean and noisy."""
     draws = simulation.stack_draws(0, len(corners) * _VIEWS)
     particles = simulation.describe(draws)
@@ -64,7 +62,7 @@ def _fill(axes: npt.NDArray[Any], images: Tensor) -> None:
         axis.spines[:].set_visible(False)
 
 
-def draw_contact_sheet(simulation: Simulation, path: Path) -> None:
+def draw_contact_sheet(simulation: SimulatedImages, path: Path) -> None:
     """Draws particles of every corner of the range of factors, clean and noisy.
 
     Args:

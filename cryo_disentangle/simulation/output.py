@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -18,10 +18,8 @@ from cryo_disentangle.files import MrcsWriter, replacing
 from cryo_disentangle.particles import write_ctf, write_particles_star, write_poses
 from cryo_disentangle.simulation.configuration import dump_yaml, molecule_yaml, to_configuration
 from cryo_disentangle.simulation.contact_sheet import draw_contact_sheet
+from cryo_disentangle.simulation.images import SimulatedImages
 from cryo_disentangle.simulation.particles import Particles
-
-if TYPE_CHECKING:
-    from cryo_disentangle.simulation.simulation import Simulation
 
 __all__ = ["simulate_chunks", "write_simulation"]
 
@@ -38,7 +36,7 @@ _SIDE_FILES = (
 _ROWS_PER_BLOCK = 2**16
 
 
-def write_simulation(simulation: Simulation, out: Path, overwrite: bool) -> None:
+def write_simulation(simulation: SimulatedImages, out: Path, overwrite: bool) -> None:
     """Writes a simulation to a folder; ``particles.mrcs`` appears last.
 
     The unfinished stack is ``particles.mrcs.partial``. A run that finds it beside the same
@@ -100,7 +98,7 @@ def _progress() -> Progress:
     )
 
 
-def simulate_chunks(simulation: Simulation, first: int = 0) -> Iterator[Tensor]:
+def simulate_chunks(simulation: SimulatedImages, first: int = 0) -> Iterator[Tensor]:
     """Simulates the stack, in order, a few chunks side by side.
 
     Args:
@@ -132,7 +130,7 @@ def simulate_chunks(simulation: Simulation, first: int = 0) -> Iterator[Tensor]:
             torch.set_num_threads(threads)
 
 
-def _describe_all(simulation: Simulation) -> Particles:
+def _describe_all(simulation: SimulatedImages) -> Particles:
     """What is true of every particle of the stack."""
     blocks = [
         simulation.describe(
@@ -148,7 +146,7 @@ def _describe_all(simulation: Simulation) -> Particles:
     )
 
 
-def _write_side_files(simulation: Simulation, out: Path) -> None:
+def _write_side_files(simulation: SimulatedImages, out: Path) -> None:
     """Writes all but the stack."""
     particles = _describe_all(simulation)
     box_size = simulation.box_size
