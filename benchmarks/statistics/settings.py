@@ -74,6 +74,7 @@ def adenylate_kinase(
     process: ConformationProcess | None = None,
     mixing: LinearMixing | ShearMixing | None = None,
     box_size: int = 64,
+    box_angstrom: float = 108.8,
     count: int = 50_000,
     views: str = "10076",
 ) -> Setting:
@@ -91,7 +92,7 @@ def adenylate_kinase(
             microscope,
             n_images=count,
             box_size=box_size,
-            pixel_size=102.4 / box_size,
+            pixel_size=box_angstrom / box_size,
             mixing=mixing or LinearMixing(2, 45.0, 0.5),
             seed=seed,
         )
@@ -130,7 +131,7 @@ _PAIRS = adenylate_kinase()
 
 SETTINGS: dict[str, Setting] = {
     "pairs": _PAIRS,
-    "pairs_small": adenylate_kinase(count=6000, box_size=48, snr=0.2),
+    "pairs_small": adenylate_kinase(0.4, count=6000, box_size=32, box_angstrom=112.0),
     "pairs_snr_0.03": adenylate_kinase(0.03),
     "pairs_128": adenylate_kinase(box_size=128),
     "pairs_10180": adenylate_kinase(views="10180"),

@@ -204,29 +204,33 @@ def _fit(
         settings.rank or settings.largest_rank,
         settings.nuisance,
         settings.mask_radius,
-        settings.refine_poses,
     )
-    _march(fit, reach, settings.seed, progress)
+    _march(fit, reach, settings, progress)
     return fit, rows
 
 
-def _march(fit: HalfSetFit, reach: int, seed: int, progress: Progress) -> None:
+def _march(fit: HalfSetFit, reach: int, settings: SubspaceSettings, progress: Progress) -> None:
     """Takes all steps, radius by radius."""
-    radius = min(_FIRST_RADIUS, reach)
+    radius, refine = min(_FIRST_RADIUS, reach), settings.refine_poses
+
+    def told() -> None:
+        progress.advance(1)
+
     fit.resize(radius)
     share = min(1.0, max(_EARLY_SHARE, _EARLY_PARTICLES / len(fit.half)))
     progress.start("subspace", _MEAN_STEPS + _EARLY_STEPS + _FIRST_STEPS)
-    fit.steps(_MEAN_STEPS, told=lambda: progress.advance(1))
-    fit.start_volumes(torch.Generator().manual_seed(seed))
-    fit.steps(_EARLY_STEPS, share, told=lambda: progress.advance(1))
+    fit.steps(_MEAN_STEPS, told=told)
+    fit.start_volumes(torch.Generator().manual_seed(settings.seed))
+    fit.steps(_EARLY_STEPS, share, told=told)
     fit.find_molecule()
-    fit.steps(_FIRST_STEPS, told=lambda: progress.advance(1))
-    while radius < reach and float(fit.correlation[radius, 1:].max()) > _EDGE:
+    fit.steps(_FIRST_STEPS, refine=refine, told=told)
+    # Poses are refined by the mean, which carries signal further up than what varies.
+    while radius < reach and (refine or float(fit.correlation[radius, 1:].max()) > _EDGE):
         radius = min(reach, round(radius * _GROWTH))
         fit.resize(radius)
         fit.find_molecule()
         progress.start(f"subspace to radius {radius}", _LATER_STEPS)
-        fit.steps(_LATER_STEPS, told=lambda: progress.advance(1))
+        fit.steps(_LATER_STEPS, refine=refine, told=told)
 
 
 def _remembered(half: Tensor, grid: SliceGrid, seed: int) -> Tensor:

@@ -38,7 +38,6 @@ class HalfSetFit:
         rank: Number K of volumes.
         nuisance: What is integrated out.
         mask_radius: Radius of the sphere that volumes are held in, as a fraction of half the box.
-        refine_poses: Whether poses follow the expected errors after each step.
 
     Attributes:
         error: Expected errors of the poses in standard deviations, shape (N, Q).
@@ -54,7 +53,6 @@ class HalfSetFit:
     rank: int
     nuisance: Nuisance = field(default_factory=Nuisance)
     mask_radius: float = 0.9
-    refine_poses: bool = False
 
     def __post_init__(self) -> None:
         self._widest = SliceGrid(self.box_size, self.radius)
@@ -110,18 +108,31 @@ class HalfSetFit:
         self.nodes = [torch.cat([mean, self._masked(drawn)], 1) for mean in self.nodes]
         self._precision = torch.cat([self._precision, torch.zeros_like(drawn)], 1)
 
-    def steps(self, count: int, share: float = 1.0, told: Callable[[], None] | None = None) -> None:
+    def steps(
+        self,
+        count: int,
+        share: float = 1.0,
+        *,
+        refine: bool = False,
+        told: Callable[[], None] | None = None,
+    ) -> None:
         """Takes steps of expectation and maximisation in both halves.
 
         Args:
             count: How many.
             share: Share of the particles that each step sees, others each time.
+            refine: Whether poses are corrected by their expected errors.
             told: Called after each step.
         """
         for number in range(count):
             power, seen = torch.zeros(self.grid.radius + 1), 0.0
+            apart = max(1, round(1 / share))
             for half in (0, 1):
-                found, total = self._expectation(half, number, share)
+                rows = torch.nonzero(self.half == half)[:, 0]
+                found = self._expectation(half, rows[number % apart :: apart], refine)
+                totals = [torch.tensor(float(len(rows)))]
+                sum_over_processes(totals)
+                total = float(totals[0])
                 prior = self._precision
                 stepped = maximized(self.nodes[half], found, prior, self.grid.inside, total)
                 self.nodes[half] = self._masked(stepped)
@@ -141,23 +152,20 @@ class HalfSetFit:
         self.correlation = half_set_correlation(self.nodes[0], self.nodes[1], self.grid)
         self._precision = prior_precision(self.correlation, weight, self.grid)
 
-    def _expectation(self, half: int, number: int, share: float) -> tuple[Expectation, float]:
-        """Sums over some particles of a half, and how many there are in all."""
-        rows = torch.nonzero(self.half == half)[:, 0]
-        total = torch.tensor(float(len(rows)))
-        apart = max(1, round(1 / share))
+    def _expectation(self, half: int, rows: Tensor, refine: bool) -> Expectation:
+        """Sums over some particles of a half."""
         found = Expectation.nothing(self.grid, self.nodes[half].shape[1] - 1)
         noise, nodes = self.noise[self.grid.shell], self.nodes[half]
-        for some in rows[number % apart :: apart].split(_BATCH):
+        for some in rows.split(_BATCH):
             views = self.views.take(some).within(self._within).whitened(noise)
             error = self.pose_error(some)
             views = self.nuisance.corrected(views, error, self.grid)
             added, expected = expectation(self.grid, nodes, views, self.nuisance, error)
             found.add(added)
-            if self.refine_poses:
+            if refine:
                 self.error[some] = expected
-        sum_over_processes([*found.sums(), total])
-        return found, float(total)
+        sum_over_processes(found.sums())
+        return found
 
     def pose_error(self, rows: Tensor) -> Tensor:
         """Errors that the poses of particles are corrected by; contrast stays as it is.
