@@ -135,7 +135,7 @@ def refined(gathering: Gathering, views: ParticleViews) -> Tensor:
     white = views.whitened(subspace.point_noise)
     for _ in range(_REFINEMENTS):
         moved = nuisance.corrected(white, error, subspace.grid)
-        error = expectation(subspace.grid, subspace.nodes, moved, nuisance, error)[1]
+        error = expectation(subspace.grid, subspace.paired, moved, nuisance, error)[1]
         error[:, nuisance.pose_count :] = 0
     return error
 

@@ -17,7 +17,9 @@ __all__ = [
     "SplinePoints",
     "add_rows",
     "add_rows_on_cpu",
+    "fold_nodes",
     "nodes_to_values",
+    "pair_nodes",
     "spline_slices",
     "values_to_nodes",
 ]
@@ -152,6 +154,32 @@ def add_rows_on_cpu(index: Tensor, weights: Tensor, values: Tensor, rows: int) -
     return torch.from_numpy(matrix.T @ values.contiguous().numpy())
 
 
+def pair_nodes(nodes: Tensor) -> Tensor:
+    """Lays nodes beside those of the mirrored lattice, so that both are read at once.
+
+    Args:
+        nodes: Coefficients of C splines, shape (S^3, C).
+
+    Returns:
+        Shape (S^3, 2 C).
+    """
+    # Mirroring the lattice reverses the order of its rows.
+    return torch.cat([nodes, nodes.flip(0)], dim=1)
+
+
+def fold_nodes(paired: Tensor) -> Tensor:
+    """Adds the two halves of `pair_nodes`' columns up: its transpose.
+
+    Args:
+        paired: Shape (S^3, 2 C).
+
+    Returns:
+        Shape (S^3, C).
+    """
+    nodes, mirrored = paired.chunk(2, dim=1)
+    return nodes + mirrored.flip(0)
+
+
 class SplinePoints:
     """Points and their mirror images in the centre, read and added to without a graph.
 
@@ -171,21 +199,22 @@ class SplinePoints:
         self._index = _neighbours(nearest, side)
         self._weights = _products(self._fraction)
 
-    def read(self, nodes: Tensor, slope_axis: int | None = None) -> Tensor:
+    def read(self, paired: Tensor, slope_axis: int | None = None) -> Tensor:
         """Evaluates splines, or their derivative along an axis.
 
         Args:
-            nodes: Coefficients of C splines, shape (S^3, C).
+            paired: Coefficients of C splines as `pair_nodes` has them, shape (S^3, 2 C).
             slope_axis: 0, 1 or 2 for the derivative along x, y or z in nodes; None for values.
 
         Returns:
             At each point and at its mirror image, shape (P, 2, C).
         """
         weights = self._weights if slope_axis is None else _products(self._fraction, slope_axis)
-        # Mirroring the lattice reverses the order of its rows, and slopes change their sign.
-        mirrored = nodes.flip(0) if slope_axis is None else -nodes.flip(0)
-        both = _gather(torch.cat([nodes, mirrored], dim=1), self._index, weights)
-        return both.unflatten(1, (2, -1))
+        values = _gather(paired, self._index, weights).unflatten(1, (2, -1))
+        if slope_axis is not None:
+            # On the mirrored lattice, slopes change their sign.
+            values[:, 1].neg_()
+        return values
 
     def add(self, values: Tensor) -> Tensor:
         """Adds values to the nodes that `read` takes them from: its transpose.
@@ -194,12 +223,10 @@ class SplinePoints:
             values: At each point and at its mirror image, shape (P, 2, C).
 
         Returns:
-            Sums, shape (S^3, C).
+            Sums beside those of the mirrored lattice, for `fold_nodes`, shape (S^3, 2 C).
         """
         add = add_rows_on_cpu if values.device.type == "cpu" else add_rows
-        both = add(self._index, self._weights, values.flatten(1), self._side**3)
-        at_points, opposite = both.chunk(2, dim=1)
-        return at_points + opposite.flip(0)
+        return add(self._index, self._weights, values.flatten(1), self._side**3)
 
 
 class _SplineSlices(torch.autograd.Function):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from cryo_disentangle.decoders.spline import pair_nodes
 from cryo_disentangle.particles import ParticleDataset
 from cryo_disentangle.protocols import VolumeDecoder
 from cryo_disentangle.statistics.expectation import Expectation, expanded, expectation
@@ -74,10 +75,11 @@ def adopted(images: ParticleDataset, subspace: Subspace, nuisance: Nuisance) -> 
     nodes = subspace.nodes * _scale(views, subspace.nodes, grid)
     for _ in range(_STEPS):
         found = Expectation.nothing(grid, subspace.rank)
+        paired = pair_nodes(nodes)
         for some in views:
             white = some.whitened(noise[grid.shell])
             error = torch.zeros(len(some.rotation), nuisance.count)
-            found.add(expectation(grid, nodes, white, nuisance, error)[0])
+            found.add(expectation(grid, paired, white, nuisance, error)[0])
         sum_over_processes(found.sums())
         power = shell_means(found.power / 2, grid.shell, len(noise)) / found.count
         noise, nodes = noise * power, expanded(nodes, found.moments / found.count)
@@ -107,9 +109,9 @@ def _power(views: Iterable[ParticleViews], grid: SliceGrid) -> Tensor:
 
 def _scale(views: Iterable[ParticleViews], nodes: Tensor, grid: SliceGrid) -> Tensor:
     """The factor by which the mean's slices fit images best."""
-    sums = torch.zeros(2)
+    sums, mean = torch.zeros(2), pair_nodes(nodes[:, :1])
     for some in views:
-        seen = grid.read(grid.at(some.rotation), nodes[:, :1])[..., 0] * some.transfer[..., None]
+        seen = grid.read(grid.at(some.rotation), mean)[..., 0] * some.transfer[..., None]
         sums += torch.stack([(seen * some.coefficients).sum(), seen.square().sum()])
     sum_over_processes([sums])
     if not sums[0] > 0:

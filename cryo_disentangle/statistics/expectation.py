@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cryo_disentangle.decoders.spline import fold_nodes
 from cryo_disentangle.statistics.grid import SliceGrid
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.posterior import Likelihood, residuals
@@ -28,8 +29,9 @@ class Expectation:
     """What the expectation step adds up over particles.
 
     Attributes:
-        gradient: Of the expected log likelihood in the nodes, shape (G, K + 1).
-        weight: Squared whitened CTFs on the grid, shape (G, 1).
+        gradient: Of the expected log likelihood in the nodes, for `fold_nodes`,
+            shape (G, 2 K + 2).
+        weight: Squared whitened CTFs on the grid, for `fold_nodes`, shape (G, 2).
         moments: Σ E[(1, c) (1, c)ᵀ], shape (K + 1, K + 1).
         power: Expected squared whitened residuals, shape (P,).
         gain: Σ of gains in nats, a scalar.
@@ -55,7 +57,7 @@ class Expectation:
             Zeros.
         """
         nodes, points = grid.side**3, len(grid.points)
-        sizes = ((nodes, rank + 1), (nodes, 1), (rank + 1, rank + 1), (points,), (), ())
+        sizes = ((nodes, 2 * rank + 2), (nodes, 2), (rank + 1, rank + 1), (points,), (), ())
         return cls(*(torch.zeros(size) for size in sizes))
 
     def add(self, other: Expectation) -> None:
@@ -73,13 +75,13 @@ class Expectation:
 
 
 def expectation(
-    grid: SliceGrid, nodes: Tensor, views: ParticleViews, nuisance: Nuisance, error: Tensor
+    grid: SliceGrid, paired: Tensor, views: ParticleViews, nuisance: Nuisance, error: Tensor
 ) -> tuple[Expectation, Tensor]:
     """Takes the expectation step for a batch.
 
     Args:
         grid: Where volumes lie.
-        nodes: Mean and K volumes, shape (G, K + 1).
+        paired: Mean and K volumes as `pair_nodes` has them, shape (G, 2 K + 2).
         views: Whitened views at the poses as corrected so far.
         nuisance: What is integrated out.
         error: Errors that poses were corrected by, in standard deviations, shape (B, Q): the prior
@@ -88,8 +90,8 @@ def expectation(
     Returns:
         Sums over the batch, and the expected errors of the poses as given, shape (B, Q).
     """
-    seen, rank = residuals(grid, nodes, views), nodes.shape[1] - 1
-    columns = nuisance.columns(grid, nodes[:, :1].contiguous(), views.rotation, seen)
+    seen, rank = residuals(grid, paired, views), paired.shape[1] // 2 - 1
+    columns = nuisance.columns(grid, paired[:, :: rank + 1].contiguous(), views.rotation, seen)
     joint, residual = seen.volumes, seen.residual
     if columns is not None:
         joint = torch.cat([joint, columns], dim=2)
@@ -134,9 +136,11 @@ def maximized(
     """
     share = total / float(found.count)
     moments = found.moments / found.count
-    weight, held = found.weight[inside] * share, precision[inside]
+    weight, held = fold_nodes(found.weight)[inside] * share, precision[inside]
     system = weight[:, :, None] * moments + torch.diag_embed(held + _RIDGE * weight.mean())
-    change = torch.linalg.solve(system, found.gradient[inside] * share - held * nodes[inside])
+    change = torch.linalg.solve(
+        system, fold_nodes(found.gradient)[inside] * share - held * nodes[inside]
+    )
     stepped = nodes.clone()
     stepped[inside] += change
     return expanded(stepped, moments)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from cryo_disentangle.decoders.spline import fold_nodes, pair_nodes
 from cryo_disentangle.statistics.expectation import Expectation, expectation, maximized
 from cryo_disentangle.statistics.grid import SliceGrid, shell_means
 from cryo_disentangle.statistics.half_sets import aligned, half_set_correlation, prior_precision
@@ -20,7 +21,7 @@ __all__ = ["HalfSetFit"]
 
 # Random volumes start at this share of the mean's amplitude in each shell.
 _START = 0.1
-_BATCH = 256
+_BATCH = 64
 
 
 @dataclass
@@ -136,7 +137,7 @@ class HalfSetFit:
                 prior = self._precision
                 stepped = maximized(self.nodes[half], found, prior, self.grid.inside, total)
                 self.nodes[half] = self._masked(stepped)
-                weight = found.weight * (total / float(found.count))
+                weight = fold_nodes(found.weight) * (total / float(found.count))
                 power += shell_means(found.power / 2, self.grid.shell, len(power))
                 seen += float(found.count)
             self.noise = self.noise * power / seen
@@ -155,12 +156,12 @@ class HalfSetFit:
     def _expectation(self, half: int, rows: Tensor, refine: bool) -> Expectation:
         """Sums over some particles of a half."""
         found = Expectation.nothing(self.grid, self.nodes[half].shape[1] - 1)
-        noise, nodes = self.noise[self.grid.shell], self.nodes[half]
+        noise, paired = self.noise[self.grid.shell], pair_nodes(self.nodes[half])
         for some in rows.split(_BATCH):
             views = self.views.take(some).within(self._within).whitened(noise)
             error = self.pose_error(some)
             views = self.nuisance.corrected(views, error, self.grid)
-            added, expected = expectation(self.grid, nodes, views, self.nuisance, error)
+            added, expected = expectation(self.grid, paired, views, self.nuisance, error)
             found.add(added)
             if refine:
                 self.error[some] = expected

@@ -63,8 +63,8 @@ class Gathering:
         subspace = self.subspaces[1 - half]
         grid, rank = subspace.grid, subspace.rank
         views = self.nuisance.corrected(views.whitened(subspace.point_noise), error, grid)
-        seen = residuals(grid, subspace.nodes, views)
-        mean = subspace.nodes[:, :1].contiguous()
+        seen = residuals(grid, subspace.paired, views)
+        mean = subspace.paired[:, :: rank + 1].contiguous()
         columns = self.nuisance.columns(grid, mean, views.rotation, seen)
         if columns is None:
             return Gathered(Likelihood.of(seen.volumes, seen.residual), error, error)

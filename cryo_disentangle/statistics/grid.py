@@ -76,18 +76,18 @@ class SliceGrid:
         """
         return SplinePoints((self._points @ rotation[:, :2]).flatten(0, 1), self.side)
 
-    def read(self, at: SplinePoints, nodes: Tensor, slope_axis: int | None = None) -> Tensor:
+    def read(self, at: SplinePoints, paired: Tensor, slope_axis: int | None = None) -> Tensor:
         """Reads slices, or their derivative along an axis of the grid.
 
         Args:
             at: Points of B slices.
-            nodes: Shape (G, C).
+            paired: Nodes as `pair_nodes` has them, shape (G, 2 C).
             slope_axis: As `SplinePoints.read` takes it.
 
         Returns:
             Shape (B, P, 2, C).
         """
-        return at.read(nodes, slope_axis).unflatten(0, (-1, len(self._points)))
+        return at.read(paired, slope_axis).unflatten(0, (-1, len(self._points)))
 
     def add(self, at: SplinePoints, values: Tensor) -> Tensor:
         """Adds slices to the grid, the transpose of `read`.
@@ -97,7 +97,7 @@ class SliceGrid:
             values: Shape (B, P, 2, C).
 
         Returns:
-            Shape (G, C).
+            Sums for `fold_nodes`, shape (G, 2 C).
         """
         return at.add(values.flatten(0, 1))
 

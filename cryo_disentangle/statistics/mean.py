@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cryo_disentangle.decoders.spline import fold_nodes
 from cryo_disentangle.statistics.grid import SliceGrid
 from cryo_disentangle.statistics.half_sets import half_set_correlation
 from cryo_disentangle.statistics.processes import sum_over_processes
@@ -59,7 +60,7 @@ def back_project(
     References:
         Penczek 2010, Fundamentals of three-dimensional reconstruction, weighted back-projection.
     """
-    sums = [torch.zeros(grid.side**3, 2) for _ in range(2)]
+    sums = [torch.zeros(grid.side**3, 4) for _ in range(2)]
     counts = torch.zeros(2)
     for rows, views in batches:
         for number in (0, 1):
@@ -75,14 +76,14 @@ def back_project(
         )
     first, second = (
         (total[:, :1] / (total[:, 1:] + 1e-3 * total[grid.inside, 1].mean())) * grid.inside[:, None]
-        for total in sums
+        for total in map(fold_nodes, sums)
     )
     correlation = half_set_correlation(first, second, grid)[: grid.radius + 1, 0]
     return HalfMaps((first, second), correlation)
 
 
 def _added(views: ParticleViews, grid: SliceGrid) -> Tensor:
-    """Sums of CTF times image and of squared CTF, shape (G, 2)."""
+    """Sums of CTF times image and of squared CTF, for `fold_nodes`, shape (G, 4)."""
     transfer = views.transfer[:, :, None]
     parts = [transfer * views.coefficients, transfer.square().expand(-1, -1, 2)]
     return grid.add(grid.at(views.rotation), torch.stack(parts, dim=3))

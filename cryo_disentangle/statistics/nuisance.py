@@ -60,7 +60,7 @@ class Nuisance:
 
         Args:
             grid: Where volumes lie.
-            mean: Nodes of the mean, shape (G, 1).
+            mean: Nodes of the mean as `pair_nodes` has them, shape (G, 2).
             rotation: Shape (B, 3, 3).
             seen: Slices at these rotations.
 

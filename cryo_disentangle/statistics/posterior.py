@@ -32,19 +32,19 @@ class Residuals(NamedTuple):
     residual: Tensor
 
 
-def residuals(grid: SliceGrid, nodes: Tensor, views: ParticleViews) -> Residuals:
+def residuals(grid: SliceGrid, paired: Tensor, views: ParticleViews) -> Residuals:
     """Reads the slices that views are compared with.
 
     Args:
         grid: Where volumes lie.
-        nodes: Mean and K volumes, shape (G, K + 1).
+        paired: Mean and K volumes as `pair_nodes` has them, shape (G, 2 K + 2).
         views: Whitened views.
 
     Returns:
         Slices and residuals.
     """
     at = grid.at(views.rotation)
-    slices = grid.read(at, nodes) * views.transfer[:, :, None, None]
+    slices = grid.read(at, paired) * views.transfer[:, :, None, None]
     slices = slices.flatten(1, 2)
     mean, volumes = slices[..., 0], slices[..., 1:]
     residual = views.coefficients.flatten(1) - mean

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cryo_disentangle.decoders import BasisDecoder
+from cryo_disentangle.decoders.spline import pair_nodes
 from cryo_disentangle.files import read_volume, replacing
 from cryo_disentangle.statistics.grid import SliceGrid
 
@@ -72,6 +73,11 @@ class Subspace:
     def grid(self) -> SliceGrid:
         """Where slices are read from."""
         return SliceGrid(self.box_size, self.radius)
+
+    @cached_property
+    def paired(self) -> Tensor:
+        """The nodes as `SliceGrid.read` takes them, shape (G, 2 K + 2)."""
+        return pair_nodes(self.nodes)
 
     @cached_property
     def point_noise(self) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryo_disentangle.decoders.spline import pair_nodes
 from cryo_disentangle.statistics import Nuisance
 from cryo_disentangle.statistics.expectation import Expectation, expanded, expectation, maximized
 from cryo_disentangle.statistics.posterior import Likelihood, residuals
@@ -18,8 +19,8 @@ def _step(nodes: torch.Tensor, seed: int) -> tuple[float, torch.Tensor, Expectat
     """The marginal likelihood and the nodes after a step."""
     subspace = random_subspace()
     white = random_views(subspace, 40, seed).whitened(subspace.point_noise)
-    found, _ = expectation(subspace.grid, nodes, white, Nuisance(), NOTHING)
-    seen = residuals(subspace.grid, nodes, white)
+    found, _ = expectation(subspace.grid, pair_nodes(nodes), white, Nuisance(), NOTHING)
+    seen = residuals(subspace.grid, pair_nodes(nodes), white)
     likelihood = Likelihood.of(seen.volumes, seen.residual)
     value = float((likelihood.posterior().gain - 0.5 * likelihood.offset).sum())
     precision = torch.full_like(nodes, 1e-3)
@@ -55,7 +56,7 @@ def test_half_of_the_particles_stand_for_all() -> None:
     subspace = random_subspace()
     nodes, views = subspace.nodes, random_views(subspace, 20)
     white = views.whitened(subspace.point_noise)
-    found, _ = expectation(subspace.grid, nodes, white, Nuisance(), torch.zeros(20, 0))
+    found, _ = expectation(subspace.grid, pair_nodes(nodes), white, Nuisance(), torch.zeros(20, 0))
     twice = Expectation.nothing(subspace.grid, subspace.rank)
     twice.add(found)
     twice.add(found)

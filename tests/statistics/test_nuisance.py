@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from cryo_disentangle.decoders.spline import pair_nodes
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.posterior import residuals
 from cryo_disentangle.statistics.views import ParticleViews
@@ -15,7 +16,7 @@ def _seen(views: ParticleViews) -> torch.Tensor:
     """The mean's slices at the views' poses, beside which they lie."""
     subspace = random_subspace()
     white = views.whitened(subspace.point_noise)
-    return residuals(subspace.grid, subspace.nodes, white).mean
+    return residuals(subspace.grid, subspace.paired, white).mean
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,8 @@ def test_columns_are_what_correcting_a_pose_changes(nuisance: Nuisance) -> None:
     subspace = random_subspace()
     views = random_views(subspace, 6)
     white = views.whitened(subspace.point_noise)
-    grid, mean = subspace.grid, subspace.nodes[:, :1].contiguous()
-    columns = nuisance.columns(grid, mean, views.rotation, residuals(grid, subspace.nodes, white))
+    grid, mean = subspace.grid, pair_nodes(subspace.nodes[:, :1])
+    columns = nuisance.columns(grid, mean, views.rotation, residuals(grid, subspace.paired, white))
     assert columns is not None
     assert columns.shape[2] == nuisance.count
     for number in range(nuisance.count):
@@ -36,7 +37,7 @@ def test_columns_are_what_correcting_a_pose_changes(nuisance: Nuisance) -> None:
             error[:, number] = sign * 1e-2
             # Residuals at the corrected pose; only slices move here, or only the image.
             moved = nuisance.corrected(white, error, grid)
-            ends.append(residuals(grid, subspace.nodes, moved).residual)
+            ends.append(residuals(grid, subspace.paired, moved).residual)
         change = (ends[1] - ends[0]) / 2e-2
         if number < 2 and nuisance.shift:
             # Moving the image changes its residual as moving the slice the other way would.
@@ -53,8 +54,8 @@ def test_shift_columns_are_shifts_of_the_slice() -> None:
     views = random_views(subspace, 3)
     white = views.whitened(subspace.point_noise)
     nuisance, grid = Nuisance(shift=0.5), subspace.grid
-    seen = residuals(grid, subspace.nodes, white)
-    columns = nuisance.columns(grid, subspace.nodes[:, :1], views.rotation, seen)
+    seen = residuals(grid, subspace.paired, white)
+    columns = nuisance.columns(grid, pair_nodes(subspace.nodes[:, :1]), views.rotation, seen)
     assert columns is not None
     error = torch.tensor([[1e-2, -2e-2]]).expand(3, 2)
     clean = white._replace(coefficients=seen.mean.unflatten(1, (-1, 2)))
@@ -67,9 +68,9 @@ def test_shift_columns_are_shifts_of_the_slice() -> None:
 def test_contrast_is_the_slice_itself() -> None:
     subspace = random_subspace()
     views = random_views(subspace, 3).whitened(subspace.point_noise)
-    seen = residuals(subspace.grid, subspace.nodes, views)
+    seen = residuals(subspace.grid, subspace.paired, views)
     found = Nuisance(contrast=0.2).columns(
-        subspace.grid, subspace.nodes[:, :1], views.rotation, seen
+        subspace.grid, pair_nodes(subspace.nodes[:, :1]), views.rotation, seen
     )
     assert found is not None
     torch.testing.assert_close(found[..., 0], 0.2 * seen.mean)

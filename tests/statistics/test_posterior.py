@@ -40,7 +40,7 @@ def random_views(subspace: Subspace, count: int, seed: int = 1) -> ParticleViews
 def gathered(subspace: Subspace, views: ParticleViews) -> Likelihood:
     """Statistics of views."""
     white = views.whitened(subspace.point_noise)
-    seen = residuals(subspace.grid, subspace.nodes, white)
+    seen = residuals(subspace.grid, subspace.paired, white)
     return Likelihood.of(seen.volumes, seen.residual)
 
 
