@@ -35,6 +35,7 @@ __all__ = [
 
 _ICA_ROWS = 20_000
 _PERMUTATIONS = 99
+_CONSTANT = 1e-6
 # What labels are called on the page: what slows down is known by the time of frames.
 _LABELS = {"temperature": "temperature", "slowness": "time"}
 
@@ -75,7 +76,10 @@ def describe_coordinates(found: Measurement, particles: InferredParticles) -> No
     """
     mean, log_variance = particles.mean.double(), particles.log_variance
     found.coordinates["std"] = mean.std(0).tolist()
-    found.keep("conformations", {"dimension": torch.tensor(float(mean.shape[1]))})
+    # Latents that all particles share, to single precision.
+    constant = (mean - mean[:1]).abs().amax() <= _CONSTANT * mean.abs().amax()
+    dimension = torch.tensor(float(mean.shape[1]))
+    found.keep("conformations", {"dimension": dimension, "collapsed": constant.double()})
     if log_variance is None:
         found.missing["posterior_collapse"] = "the run keeps no posterior variances"
         return

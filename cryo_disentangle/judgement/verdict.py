@@ -77,7 +77,7 @@ def judge(scores: Groups, sample: str | None = None) -> Verdict:
         The verdict.
     """
     if _collapsed(scores):
-        return Verdict("nothing", "z encodes nothing: it has collapsed to the prior.", [])
+        return Verdict("nothing", "z encodes nothing: it has collapsed.", [])
     encodes = _encodes(scores, seen=sample == "training")
     leak = _leak(scores)
     shares = [share for share in (leak, _turning(scores), _trading(scores)) if share is not None]
@@ -122,7 +122,11 @@ def _collapsed(scores: Groups) -> bool:
     used = scores.get("conformations", {}).get("coordinates_in_use")
     flagged = any(
         scores.get(group, {}).get(name, Score(0.0)).value > 0
-        for group, name in (("rotation", "rotation_collapsed"), ("interventions", "collapsed"))
+        for group, name in (
+            ("conformations", "collapsed"),
+            ("rotation", "rotation_collapsed"),
+            ("interventions", "collapsed"),
+        )
     )
     return flagged or (used is not None and used.value == 0)
 

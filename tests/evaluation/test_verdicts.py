@@ -81,6 +81,12 @@ def test_random_latents_alone_are_not_known_to_encode_anything(tmp_path: Path) -
     assert found.judgement.headline == "It is not known whether z encodes anything."
 
 
+def test_latents_that_are_all_the_same_encode_nothing(tmp_path: Path) -> None:
+    found = look(run(tmp_path, nn.Identity(), mean=np.full((COUNT, 2), 0.3, np.float32)))
+    assert found.judgement.verdict == "nothing"
+    assert "collapsed" in found.judgement.headline
+
+
 def test_random_latents_do_not_tell_the_truth(tmp_path: Path) -> None:
     finished = run(tmp_path, nn.Identity(), mean=random_latents())
     factors = np.random.default_rng(1).uniform(-1, 1, (COUNT, 2)).astype(np.float32)
