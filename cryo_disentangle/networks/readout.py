@@ -82,13 +82,17 @@ class LinearReadout(nn.Module):
             The reading; its rows are orthonormal.
 
         Raises:
-            ValueError: If there are not more than Z rows, an entry is not finite, or K is not in
-                1 .. Z.
+            ValueError: If there are not more than Z rows, an entry is not finite, all rows are the
+                same, or K is not in 1 .. Z.
         """
         from sklearn.decomposition import PCA
 
         readout = cls(conformation.shape[-1], components)
         values = _checked(conformation)
+        if bool((values == values[:1]).all()):
+            raise ValueError(
+                "the conformations of all particles are the same: no axis is principal"
+            )
         found = PCA(len(readout.matrix), svd_solver="full").fit(values.numpy())
         return readout._filled(values, torch.from_numpy(found.components_))
 
