@@ -7,13 +7,14 @@ a normal one of its coefficients c, whatever decoder, prior or penalty is traine
 from cryo_disentangle.statistics.adoption import adopted, principal_volumes
 from cryo_disentangle.statistics.datamodule import StatisticsData
 from cryo_disentangle.statistics.dataset import StatisticsDataset
-from cryo_disentangle.statistics.estimation import Estimate, SubspaceSettings, estimate
+from cryo_disentangle.statistics.estimation import Estimate, estimate
 from cryo_disentangle.statistics.folder import StatisticsFolder
 from cryo_disentangle.statistics.gathering import Gathering
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.origin import StatisticsOrigin, digest_particles
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
+from cryo_disentangle.statistics.settings import SubspaceSettings
 from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import open_images
 from cryo_disentangle.statistics.writing import StatisticsWriter

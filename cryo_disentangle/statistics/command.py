@@ -20,12 +20,14 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from torch import Tensor
 
 from cryo_disentangle.options import check_configurations, reason
 from cryo_disentangle.particles import ParticleStack, read_indices
-from cryo_disentangle.statistics.estimation import SubspaceSettings
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
 from cryo_disentangle.statistics.processes import process
+from cryo_disentangle.statistics.settings import SubspaceSettings
+from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import open_images
 
 __all__ = ["statistics_command"]
@@ -59,7 +61,8 @@ def statistics_command(words: Sequence[str]) -> None:
     try:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), disable=process()[0] > 0) as bar:
-            folder = make_statistics(_particles(options), out, settings, _Told(bar))
+            rows, told = _particles(options), _Told(bar)
+            folder = make_statistics(rows, out, settings, told, _volumes(options, rows))
     finally:
         if joined:
             dist.destroy_process_group()
@@ -91,6 +94,13 @@ def _parser() -> jsonargparse.ArgumentParser:
         "--invert", type=bool, default=True, help="Multiply images by -1: particles are dark."
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="Replace the folder.")
+    parser.add_argument("--mean", type=Path, help="Map of a mean from elsewhere.")
+    parser.add_argument(
+        "--components",
+        type=Path,
+        nargs="+",
+        help="Maps of cryoSPARC's 3D variability components or RECOVAR's eigenvolumes.",
+    )
     parser.add_class_arguments(SubspaceSettings)
     return parser
 
@@ -104,6 +114,20 @@ def _particles(options: dict[str, Any]) -> ParticleRows:
         index = read_indices(options["indices"])
         total = len(ParticleStack.open(options["particles"], datadir=options["datadir"]))
     return ParticleRows(open_images(stack, invert=options["invert"], norm=None), index, total)
+
+
+def _volumes(options: dict[str, Any], rows: ParticleRows) -> Tensor | None:
+    """The volumes of another program, if there are any."""
+    mean, others = options["mean"], options["components"]
+    if mean is None and not others:
+        return None
+    if mean is None or not others:
+        raise ValueError(
+            "a subspace from elsewhere is a mean and its components: give both --mean and "
+            "--components, or neither"
+        )
+    stack = rows.images.stack
+    return Subspace.of_maps(mean, others, stack.box_size, stack.pixel_size)
 
 
 def _join() -> bool:

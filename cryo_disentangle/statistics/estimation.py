@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cryo_disentangle.particles import ParticleDataset
+from cryo_disentangle.statistics.adoption import adopted
 from cryo_disentangle.statistics.checks import (
     Calibration,
     HeldOutGains,
@@ -20,13 +20,13 @@ from cryo_disentangle.statistics.fitting import HalfSetFit
 from cryo_disentangle.statistics.gathering import Gathering
 from cryo_disentangle.statistics.grid import SliceGrid
 from cryo_disentangle.statistics.mean import HalfMaps, back_project
-from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.posterior import Likelihood
 from cryo_disentangle.statistics.processes import process, sum_over_processes
+from cryo_disentangle.statistics.settings import Progress, SubspaceSettings
 from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import ParticleViews, view_batches
 
-__all__ = ["Estimate", "SubspaceSettings", "estimate"]
+__all__ = ["Estimate", "adopt", "estimate"]
 
 _FIRST_RADIUS, _GROWTH = 8, 1.5
 _MEAN_STEPS, _EARLY_STEPS, _FIRST_STEPS, _LATER_STEPS = 3, 12, 4, 4
@@ -36,67 +36,6 @@ _EARLY_SHARE, _EARLY_PARTICLES = 0.2, 8000
 _EDGE = 0.2
 _CACHE_BYTES = 2**30
 _CHECKED = 10_000
-
-
-class Progress(Protocol):
-    """Who is told how far the work is."""
-
-    def start(self, what: str, total: int) -> None:
-        """Is told that a stage begins.
-
-        Args:
-            what: Its name.
-            total: Of how many units.
-        """
-        ...
-
-    def advance(self, count: int) -> None:
-        """Is told that more is done.
-
-        Args:
-            count: How many units.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class SubspaceSettings:
-    """How a subspace is estimated.
-
-    Args:
-        rank: Number K of volumes besides the mean; null chooses it by the held-out likelihood.
-        largest_rank: Most volumes that are tried where it is chosen.
-        radius: Radius in Fourier pixels up to which images are compared; null is as far as the half
-            maps of the mean agree.
-        mask_radius: Radius of the sphere that volumes are held in, as a fraction of half the box.
-        nuisance: Errors of poses and contrast that are integrated out.
-        refine_poses: Whether poses follow what their posterior expects.
-        seed: Seed of the half sets and of the volumes' start.
-
-    Raises:
-        ValueError: If an option is out of range, or poses are to be refined without a prior.
-    """
-
-    rank: int | None = None
-    largest_rank: int = 8
-    radius: int | None = None
-    mask_radius: float = 0.9
-    nuisance: Nuisance = field(default_factory=Nuisance)
-    refine_poses: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("rank", "largest_rank", "radius"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, found {value}")
-        if not 0 < self.mask_radius <= 1:
-            raise ValueError(f"mask_radius must be above 0 and at most 1, found {self.mask_radius}")
-        if self.refine_poses and not self.nuisance.pose_count:
-            raise ValueError(
-                "poses are refined by the posterior of their errors: give the standard deviation "
-                "of shifts or rotations (nuisance.shift in pixels, nuisance.rotation in degrees)"
-            )
 
 
 class Estimate(NamedTuple):
@@ -156,6 +95,62 @@ def estimate(
     merged = _subspace(images, fit, (first.nodes + second.nodes) / 2)
     correlation = fit.correlation[:, : rank + 1]
     return Estimate((first, second), merged, error, maps, correlation, gains, checked)
+
+
+@torch.no_grad()
+def adopt(
+    images: ParticleDataset,
+    half: Tensor,
+    volumes: Tensor,
+    settings: SubspaceSettings,
+    progress: Progress,
+) -> Estimate:
+    """Takes a mean and volumes from elsewhere in the place of estimating them.
+
+    Nothing is held out: who made them saw all particles.
+
+    Args:
+        images: The particles.
+        half: Half set of each, shape (N,).
+        volumes: V_0, V_1, ..., up to a factor, shape (K + 1, D, D, D), axes z, y, x.
+        settings: How; rank, mask and seed do not matter.
+        progress: Who is told.
+
+    Returns:
+        The same subspace for both halves.
+
+    Raises:
+        ValueError: If the radius exceeds half the box, a half set is empty, or the mean does not
+            look like the images.
+    """
+    maps = _half_maps(images, half, settings, progress)
+    reach = maps.signal_radius() if settings.radius is None else settings.radius
+    stack, preprocessing = images.stack, images.preprocessing
+    given = Subspace.of_volumes(
+        volumes,
+        stack.pixel_size,
+        reach,
+        preprocessing.fitted_norm[1],
+        invert=getattr(preprocessing, "invert", True),
+    )
+    subspace = adopted(images, given, settings.nuisance)
+    step = max(1, len(half) // _CHECKED)
+    rows = _share(torch.arange(len(half))[::step])
+    gathering = Gathering((subspace, subspace), settings.nuisance)
+    parts = [
+        gathering.gather(0, views, torch.zeros(len(some), settings.nuisance.count)).likelihood
+        for some, views in view_batches(images, subspace.grid.disc, rows)
+    ]
+    likelihood = Likelihood(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    return Estimate(
+        (subspace, subspace),
+        subspace,
+        torch.zeros(len(half), settings.nuisance.count),
+        maps,
+        maps.correlation[:, None],
+        held_out_gains(likelihood),
+        calibration(likelihood, likelihood),
+    )
 
 
 def _half_maps(

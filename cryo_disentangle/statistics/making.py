@@ -20,8 +20,7 @@ from cryo_disentangle.particles import ParticleDataset
 from cryo_disentangle.statistics.checks import Calibration, HeldOutGains
 from cryo_disentangle.statistics.estimation import (
     Estimate,
-    Progress,
-    SubspaceSettings,
+    adopt,
     estimate,
 )
 from cryo_disentangle.statistics.folder import SUBSPACE, StatisticsFolder
@@ -31,6 +30,7 @@ from cryo_disentangle.statistics.origin import StatisticsOrigin, digest_particle
 from cryo_disentangle.statistics.pictures import draw_correlations, draw_gains, save_picture
 from cryo_disentangle.statistics.poses import PoseErrors, corrected_poses, write_refined_poses
 from cryo_disentangle.statistics.processes import process, wait_for_all
+from cryo_disentangle.statistics.settings import Progress, SubspaceSettings
 from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.writing import StatisticsWriter
 
@@ -73,6 +73,7 @@ def make_statistics(
     out: Path,
     settings: SubspaceSettings,
     progress: Progress,
+    volumes: Tensor | None = None,
 ) -> StatisticsFolder | None:
     """Estimates a subspace and writes particles' statistics in it.
 
@@ -84,6 +85,8 @@ def make_statistics(
         out: Folder to be written.
         settings: How.
         progress: Who is told.
+        volumes: A mean and others from elsewhere, up to a factor, in the place of those that would
+            be estimated, shape (K + 1, D, D, D), axes z, y, x.
 
     Returns:
         The folder, in the first process; None in others.
@@ -95,7 +98,7 @@ def make_statistics(
     images = particles.images
     half = half_sets(len(images), settings.seed)
     started = time.perf_counter()
-    found = _estimated(images, half, settings, _kept_beside(out), progress)
+    found = _estimated(images, half, settings, _kept_beside(out), progress, volumes)
     seconds = {"subspace": time.perf_counter() - started}
     started = time.perf_counter()
     writer, poses = _prepared(particles, half, settings, found, out)
@@ -152,17 +155,24 @@ def _estimated(
     settings: SubspaceSettings,
     kept: Path,
     progress: Progress,
+    volumes: Tensor | None,
 ) -> Estimate:
     """The subspace, as an interrupted call left it or estimated now."""
-    key = hashlib.sha256(
+    digest = hashlib.sha256(
         f"{digest_particles(images.stack)} {settings} {images.preprocessing}".encode()
-    ).hexdigest()
+    )
+    if volumes is not None:
+        digest.update(volumes.numpy().tobytes())
+    key = digest.hexdigest()
     path = kept / _ESTIMATE
     if path.is_file():
         left = torch.load(path, map_location="cpu", weights_only=True)
         if left["key"] == key:
             return _unpacked(left)
-    found = estimate(images, half, settings, progress)
+    if volumes is None:
+        found = estimate(images, half, settings, progress)
+    else:
+        found = adopt(images, half, volumes, settings, progress)
     if not process()[0]:
         kept.mkdir(exist_ok=True)
         with replacing(path) as temporary:

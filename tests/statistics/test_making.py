@@ -10,6 +10,7 @@ import torch
 from torch.multiprocessing.spawn import start_processes
 
 from cryo_disentangle.cli import main
+from cryo_disentangle.files import read_volume, write_volume
 from cryo_disentangle.metrics.functional.correlation import r2_linear
 from cryo_disentangle.particles import ParticleStack, write_indices
 from cryo_disentangle.statistics import (
@@ -140,6 +141,39 @@ def test_the_command_takes_a_selection_and_refines_poses(stack: Path, tmp_path: 
         assert uncertainty["rotation_deg"].shape == (600, 3)
         assert (uncertainty["shift_px"] > 0).all()
         assert (uncertainty["shift_px"] < 0.5).all()
+
+
+def test_maps_from_elsewhere_serve(stack: Path, made: StatisticsFolder, tmp_path: Path) -> None:
+    # Half as dense and in another basis, as another program may have them.
+    volumes = Subspace.open(made.path / "subspace.pt").volumes() / 2
+    turned = [volumes[0], volumes[1] + volumes[2], volumes[1] - 2 * volumes[2]]
+    for number, volume in enumerate(turned):
+        write_volume(tmp_path / f"{number}.mrc", volume, made.origin.pixel_size)
+    words = f"statistics {stack}/particles.mrcs --poses {stack}/poses.pkl --radius 6"
+    words += f" --mean {tmp_path}/0.mrc --components {tmp_path}/1.mrc {tmp_path}/2.mrc"
+    main([*words.split(), "--out", str(tmp_path / "out")])
+    folder = StatisticsFolder.open(tmp_path / "out")
+    agreement = r2_linear(_posterior_means(folder), _posterior_means(made))
+    assert float(agreement) > 0.9
+    low, high = json.loads((folder.path / "report.json").read_text())["calibration"]["covariance"]
+    assert 0.8 < low < high < 1.2
+
+
+def test_refuses_components_without_their_mean(stack: Path, tmp_path: Path) -> None:
+    words = ["statistics", f"{stack}/particles.mrcs", "--poses", f"{stack}/poses.pkl"]
+    words += ["--components", "1.mrc", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="give both --mean and --components, or neither"):
+        main(words)
+
+
+def test_refuses_a_mean_that_is_of_something_else(
+    stack: Path, made: StatisticsFolder, tmp_path: Path
+) -> None:
+    rows = open_rows(stack)
+    dark = -torch.from_numpy(read_volume(made.path / "mean.mrc")[0])
+    volumes = torch.stack([dark, dark.flip(0)])
+    with pytest.raises(ValueError, match="the mean volume does not look like the images"):
+        make_statistics(rows, tmp_path / "out", SETTINGS, Silent(), volumes)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""How a subspace is estimated, and who is told how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cryo_disentangle.statistics.nuisance import Nuisance
+
+__all__ = ["Progress", "SubspaceSettings"]
+
+
+class Progress(Protocol):
+    """Who is told how far the work is."""
+
+    def start(self, what: str, total: int) -> None:
+        """Is told that a stage begins.
+
+        Args:
+            what: Its name.
+            total: Of how many units.
+        """
+        ...
+
+    def advance(self, count: int) -> None:
+        """Is told that more is done.
+
+        Args:
+            count: How many units.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SubspaceSettings:
+    """How a subspace is estimated.
+
+    Args:
+        rank: Number K of volumes besides the mean; null chooses it by the held-out likelihood.
+        largest_rank: Most volumes that are tried where it is chosen.
+        radius: Radius in Fourier pixels up to which images are compared; null is as far as the half
+            maps of the mean agree.
+        mask_radius: Radius of the sphere that volumes are held in, as a fraction of half the box.
+        nuisance: Errors of poses and contrast that are integrated out.
+        refine_poses: Whether poses follow what their posterior expects.
+        seed: Seed of the half sets and of the volumes' start.
+
+    Raises:
+        ValueError: If an option is out of range, or poses are to be refined without a prior.
+    """
+
+    rank: int | None = None
+    largest_rank: int = 8
+    radius: int | None = None
+    mask_radius: float = 0.9
+    nuisance: Nuisance = field(default_factory=Nuisance)
+    refine_poses: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "largest_rank", "radius"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, found {value}")
+        if not 0 < self.mask_radius <= 1:
+            raise ValueError(f"mask_radius must be above 0 and at most 1, found {self.mask_radius}")
+        if self.refine_poses and not self.nuisance.pose_count:
+            raise ValueError(
+                "poses are refined by the posterior of their errors: give the standard deviation "
+                "of shifts or rotations (nuisance.shift in pixels, nuisance.rotation in degrees)"
+            )
