@@ -58,6 +58,11 @@ _COMMANDS = {
         "statistics_command",
         "read particles of known poses once: subspace and sufficient statistics",
     ),
+    "assemble": _Command(
+        "cryo_disentangle.evaluation.assembling",
+        "assemble_command",
+        "make a model of images of one trained on statistics",
+    ),
     "simulate": _Command(
         "cryo_disentangle.simulation.command", "main", "make particles whose factors are known"
     ),

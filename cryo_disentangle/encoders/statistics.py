@@ -61,6 +61,7 @@ class StatisticsEncoder(nn.Module):
     def __init__(self, rank: int, conformation_dim: int, width: int = 96, layers: int = 2) -> None:
         super().__init__()
         self.rank, self.conformation_dim = rank, conformation_dim
+        self.width, self.layers = width, layers
         read = rank + rank * (rank + 1) // 2
         self.network = ResidualMLP(
             read, conformation_dim + conformation_dim * (conformation_dim + 1) // 2, width, layers

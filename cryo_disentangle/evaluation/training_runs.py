@@ -11,7 +11,15 @@ import lightning as L
 from jsonargparse import ArgumentError, ArgumentParser
 
 # Imported so that classes of the configuration are found by short names.
-from cryo_disentangle import decoders, encoders, losses, modules, particles, priors  # noqa: F401
+from cryo_disentangle import (  # noqa: F401
+    decoders,
+    encoders,
+    losses,
+    modules,
+    particles,
+    priors,
+    statistics,
+)
 from cryo_disentangle.callbacks.checkpoint_files import read_checkpoint
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun

@@ -1,5 +1,6 @@
 """Models put together: as plain torch for any loop, and as LightningModules for training."""
 
+from cryo_disentangle.modules.assembly import assembled
 from cryo_disentangle.modules.cryodrgn import CryoDRGNReconstruction
 from cryo_disentangle.modules.heterogeneous import HeterogeneousReconstruction
 from cryo_disentangle.modules.image_model import HeterogeneousModel
@@ -17,4 +18,5 @@ __all__ = [
     "StatisticsModel",
     "SubspaceReconstruction",
     "TrainingSettings",
+    "assembled",
 ]

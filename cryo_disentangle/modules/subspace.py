@@ -86,7 +86,7 @@ class SubspaceReconstruction(StatisticsModel, LatentTraining):
             subspace.pixel_size,
             subspace.norm,
         )
-        self.statistics = statistics
+        self.statistics, self.hidden, self.layers = statistics, hidden, layers
         self.train_with(
             TrainingSettings(optimizer, lr_scheduler, lr_interval, seed),
             ("loss", "reconstruction", "kl", *self.penalties),

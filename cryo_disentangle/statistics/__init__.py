@@ -10,6 +10,7 @@ from cryo_disentangle.statistics.dataset import StatisticsDataset
 from cryo_disentangle.statistics.estimation import Estimate, estimate
 from cryo_disentangle.statistics.folder import StatisticsFolder
 from cryo_disentangle.statistics.gathering import Gathering
+from cryo_disentangle.statistics.image_posterior import SubspacePosterior
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.origin import StatisticsOrigin, digest_particles
@@ -31,6 +32,7 @@ __all__ = [
     "StatisticsOrigin",
     "StatisticsWriter",
     "Subspace",
+    "SubspacePosterior",
     "SubspaceSettings",
     "adopted",
     "digest_particles",
