@@ -175,9 +175,11 @@ class NonFiniteGuard(Callback):
         """Learns what happened, every so many batches and at the end of an epoch."""
         alone = trainer.world_size == 1 and pl_module.device.type == "cpu"
         period = 1 if alone else self.every_n_steps
-        if (batch_idx + 1) % period == 0 or trainer.is_last_batch:
+        due = (batch_idx + 1) % period == 0 or trainer.is_last_batch
+        if due:
             self._look(trainer)
-        if self.skip:
+        # Numbers of the host are copied to the device to be logged, and stand until the next look.
+        if self.skip and (due or batch_idx == 0):
             for name, count in self.state_dict().items():
                 pl_module.log(f"train/skipped_{name}", float(count), batch_size=1)
 

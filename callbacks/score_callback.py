@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 from torchmetrics import Metric
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
@@ -21,6 +22,7 @@ from cryo_disentangle.held_out.particles import HeldOutParticles, HeldOutSource
 from cryo_disentangle.judgement.score_table import MetricTable
 from cryo_disentangle.metrics.feeding import FedMetric
 from cryo_disentangle.particles import Preprocessing
+from cryo_disentangle.precision import exact
 from cryo_disentangle.protocols import Score
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
@@ -275,7 +277,7 @@ class ScoreCallback(Callback):
                 f"{type(self.metric).__name__} finds nothing to score in particles that have "
                 f"{', '.join(self._known)}: give more of what is known of them, or held_out"
             )
-        scores = {self._score_name(name): float(value) for name, value in found.items()}
+        scores = {self._score_name(name): value for name, value in _numbers(found).items()}
         # The mean over processes, which all found the same, makes them agree on the last digit.
         pl_module.log_dict(
             {f"{self.prefix}/{name}": value for name, value in scores.items()},
@@ -295,6 +297,13 @@ class ScoreCallback(Callback):
         """Lets the last scores stand, which a resumed run has in its table alone."""
         last = {name: torch.tensor(value) for name, value in self.last_scores.items()}
         trainer.callback_metrics.update(last)
+
+
+def _numbers(found: dict[str, Tensor]) -> dict[str, float]:
+    """Reads scores, all at once, for each reading waits for the device."""
+    values = list(found.values())
+    each = torch.stack([exact(value.to(values[0].device)) for value in values])
+    return dict(zip(found, each.tolist(), strict=True))
 
 
 def _validates(trainer: L.Trainer) -> bool:

@@ -40,8 +40,10 @@ def named_by_image(batch: ParticleBatch) -> ParticleBatch:
     Returns:
         The same with another ``index``, shape (B,), not negative.
     """
-    pixels = observation(batch).flatten(1).double().view(torch.int64)
+    # On the CPU, for not all devices have float64.
+    pixels = observation(batch).flatten(1).cpu().double().view(torch.int64)
     place = torch.arange(1, pixels.shape[1] + 1, device=pixels.device)
     key = mix_bits((mix_bits(pixels) * mix_bits(place)).sum(1))
     # Not negative, as seeds must be that are made of them.
-    return cast("ParticleBatch", dict(batch) | {"index": key & (2**63 - 1)})
+    number = (key & (2**63 - 1)).to(batch["index"].device)
+    return cast("ParticleBatch", dict(batch) | {"index": number})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-__all__ = ["exact_dtype", "may_look"]
+__all__ = ["exact", "exact_dtype", "may_look"]
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:
@@ -17,6 +18,18 @@ def exact_dtype(device: torch.device) -> torch.dtype:
         float64 on CPUs and CUDA devices; float32 on others, Apple's among them.
     """
     return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+
+
+def exact(x: Tensor) -> Tensor:
+    """Converts numbers to the widest type of their device.
+
+    Args:
+        x: Any shape.
+
+    Returns:
+        The same numbers in `exact_dtype`.
+    """
+    return x.to(exact_dtype(x.device))
 
 
 def may_look(device: torch.device) -> bool:

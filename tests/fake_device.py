@@ -151,8 +151,9 @@ class _DeviceTensor(torch.Tensor):
         return _dispatch(func, args, kwargs or {})
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        # Files are read onto the CPU, whatever device their tensors were of.
         _SEEN.add("sync", "pickle")
-        return (_DeviceTensor, (self.inner.detach().clone(), self.requires_grad))
+        return self.inner.detach().clone().__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         made: Any = _DeviceTensor(self.inner.detach().clone()).requires_grad_(self.requires_grad)

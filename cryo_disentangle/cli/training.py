@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
@@ -34,6 +34,7 @@ from cryo_disentangle.callbacks import (
     PredictionWriter,
     SignalCheckpoint,
 )
+from cryo_disentangle.cli.progress import LossBar
 from cryo_disentangle.cli.run_folder import (
     check_checkpoint,
     refuse_other_run,
@@ -96,7 +97,7 @@ class _CLI(LightningCLI):
             ]
         own: list[Any] = [AccumulatedGradients()]
         if trainer.get("enable_progress_bar") is not False:
-            own.append(RichProgressBar(leave=True))
+            own.append(LossBar())
         given = trainer.get("callbacks") or []
         # One alone needs no list.
         given = given if isinstance(given, list) else [given]

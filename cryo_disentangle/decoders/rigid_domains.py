@@ -221,7 +221,9 @@ class HingedDomains(_Domains):
         """
         super().bind(atoms)
         if self._given:
-            origin = torch.from_numpy(atoms.position).mean(0) - self.reference.double().mean(0)
+            origin = torch.from_numpy(atoms.position).mean(0) - self.reference.cpu().double().mean(
+                0
+            )
             with torch.no_grad():
                 self.point -= origin.to(self.point)
 

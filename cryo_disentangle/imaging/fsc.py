@@ -17,8 +17,8 @@ def fourier_shell_correlation(first: Tensor, second: Tensor) -> Tensor:
 
     Returns:
         Correlation of shells 0 .. D / 2 (shell r holds |k| rounded to r), shape (D // 2 + 1,),
-        in float64; shell r is at spatial frequency r / (D * pixel size). A shell in which a volume
-        is zero has correlation 0.
+        in float64, on the CPU; shell r is at spatial frequency r / (D * pixel size). A shell in
+        which a volume is zero has correlation 0.
 
     Raises:
         ValueError: If the volumes are not cubes of equal side.
@@ -32,8 +32,8 @@ def fourier_shell_correlation(first: Tensor, second: Tensor) -> Tensor:
             "volumes must be cubes of equal side, found "
             f"{tuple(first.shape)} and {tuple(second.shape)}"
         )
-    a, b = (torch.fft.fftn(v.double()) for v in (first, second))
-    axis = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64, device=first.device)
+    a, b = (torch.fft.fftn(v.cpu().double()) for v in (first, second))
+    axis = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64)
     squared = axis.square()
     radius = (squared[:, None, None] + squared[:, None] + squared).sqrt().round().long()
     shells = side // 2 + 1

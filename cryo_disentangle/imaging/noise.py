@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from cryo_disentangle.precision import exact
+
 __all__ = [
     "circular_mask",
     "colour_noise",
@@ -62,7 +64,7 @@ def signal_variance(images: Tensor) -> float:
     Returns:
         The variance, with the number of pixels in the denominator.
     """
-    inside = images[:, circular_mask(images.shape[-1]).to(images.device)].double()
+    inside = exact(images[:, circular_mask(images.shape[-1]).to(images.device)])
     return float(inside.var(dim=1, correction=0).mean())
 
 

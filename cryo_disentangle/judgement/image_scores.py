@@ -20,6 +20,7 @@ from cryo_disentangle.metrics import (
 )
 from cryo_disentangle.metrics.interventions import GeneratesImages, particle_pose
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
+from cryo_disentangle.precision import exact
 from cryo_disentangle.protocols import HasEncoder
 from cryo_disentangle.types import ParticleBatch, Pose
 
@@ -149,4 +150,4 @@ def noise_std(
             pose = Pose(batch["rotation"], batch.get("translation"))
         shown = inferred.mean if conformation is None else conformation
         rendered = generator.generate(shown, pose, batch)
-    return float((batch["images"] - rendered).double().square().mean().sqrt())
+    return float(exact(batch["images"] - rendered).square().mean().sqrt())

@@ -72,7 +72,7 @@ class CodesMetric(ScoreMetric):
         factors: True factors, shape (B, D), or (B,) for one factor.
 
     As output of ``compute``:
-        The score, a float64 scalar.
+        The score, a float64 scalar of the CPU, where all is copied to once.
 
     Args:
         **kwargs: What torchmetrics' Metric takes.
@@ -130,7 +130,7 @@ class CodesMetric(ScoreMetric):
             raise ValueError(
                 f"{type(self).__name__} has nothing to score: call update(z, factors) first"
             )
-        z, factors = dim_zero_cat(self.z), dim_zero_cat(self.factors)
+        z, factors = dim_zero_cat(self.z).cpu(), dim_zero_cat(self.factors).cpu()
         order = _order(z, factors)
         return self.evaluate(z[order], factors[order])
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cryo_disentangle.metrics.interventions import Intervention, particle_pose
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
+from cryo_disentangle.precision import exact
 from cryo_disentangle.protocols import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 
@@ -102,6 +103,7 @@ class DecodingTest(ParticleRowsMetric):
 
     def evaluate(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scores at least 2 particles; see `ParticleRowsMetric.evaluate`."""
+        rows = {name: values.double() for name, values in rows.items()}
         gain = rows["gain"] - 2 * rows["penalty"]
         if len(gain) < 2:
             raise ValueError(f"at least 2 particles expected, got {len(gain)}")
@@ -128,13 +130,13 @@ class DecodingTest(ParticleRowsMetric):
         """What noise alone gains, of each particle, shape (B,)."""
         if self.fitted:
             gained = found.mean.shape[1] * self.noise_std**2
-            return torch.full_like(found.mean[:, 0], gained, dtype=torch.float64)
+            return exact(torch.full_like(found.mean[:, 0], gained))
         shown = trades.show(model, found.mean, pose)
         again = model.generate(model.infer(shown).mean, pose, trades.batch)
         # The mean of ε·g(z, φ) is 0; without it the estimate scatters less.
-        return ((shown["images"] - own) * (again - own)).double().flatten(1).sum(1)
+        return exact((shown["images"] - own) * (again - own)).flatten(1).sum(1)
 
 
 def _squared(images: Tensor) -> Tensor:
     """Squared norms of images, shape (B,)."""
-    return images.double().square().flatten(1).sum(1)
+    return exact(images).square().flatten(1).sum(1)

@@ -174,7 +174,7 @@ class InterventionalBetaVAEScore(ScoreMetric):
             ValueError: If there are fewer than four interventions, or codes are not finite.
         """
         _check_stored(self, self.index)
-        features, index = dim_zero_cat(self.features), dim_zero_cat(self.index)
+        features, index = (dim_zero_cat(x).cpu() for x in (self.features, self.index))
         order = canonical_order(features, index[:, None])
         train, test = (
             order[rows.to(order.device)] for rows in split_rows(len(order), seed=self.seed)
@@ -265,7 +265,7 @@ class InterventionalFactorVAEScore(ScoreMetric):
             ValueError: If there are fewer than four interventions, or codes are not finite.
         """
         _check_stored(self, self.index)
-        z, index = dim_zero_cat(self.z), dim_zero_cat(self.index)
+        z, index = (dim_zero_cat(x).cpu() for x in (self.z, self.index))
         variances = active_variances(z.flatten(0, 1), threshold=self.threshold)
         order = canonical_order(z.flatten(1), index[:, None])
         factors = int(index.max()) + 1

@@ -83,7 +83,8 @@ class ParticleRowsMetric(Metric):
         """Gathers what was stored.
 
         Returns:
-            Rows by name, shape (N, ...), in the order of ``index``, each particle once.
+            Rows by name, shape (N, ...), in the order of ``index``, each particle once, on the CPU:
+            scores wait for dozens of numbers, and not all devices have float64.
 
         Raises:
             ValueError: If nothing is stored, or a row is known of some particles only.
@@ -92,7 +93,7 @@ class ParticleRowsMetric(Metric):
             raise ValueError(
                 f"{type(self).__name__} has nothing to score: call update with particles first"
             )
-        index = dim_zero_cat(self.index)
+        index = dim_zero_cat(self.index).cpu()
         order = index.argsort(stable=True)
         index = index[order]
         first = torch.ones_like(index, dtype=torch.bool)
@@ -102,7 +103,7 @@ class ParticleRowsMetric(Metric):
         for name in self._names:
             if not len(getattr(self, name)):
                 continue
-            values = dim_zero_cat(getattr(self, name))
+            values = dim_zero_cat(getattr(self, name)).cpu()
             if len(values) != len(first):
                 raise ValueError(
                     f"{name} must be known of all particles or none, got it of {len(values)} of "

@@ -82,7 +82,7 @@ class LatentsMetric(ScoreMetric):
         """
         if not len(self.z):
             raise ValueError(f"{type(self).__name__} has nothing to score: call update(z) first")
-        return self.evaluate(dim_zero_cat(self.z))
+        return self.evaluate(dim_zero_cat(self.z).cpu())
 
 
 class GaussianTotalCorrelation(LatentsMetric):

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
+from cryo_disentangle.modules.particle_mean import ParticleMean
 from cryo_disentangle.protocols import ReportsTerms
 from cryo_disentangle.types import Inference, ParticleBatch
 
@@ -97,7 +97,7 @@ class LatentTraining(L.LightningModule):
             terms: Names of the loss terms, ``loss`` among them.
         """
         self._training = settings
-        self.validation = nn.ModuleDict({name: MeanMetric() for name in terms})
+        self.validation = nn.ModuleDict({name: ParticleMean() for name in terms})
 
     def training_step(self, batch: ParticleBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Evaluates the loss of a batch and logs its terms.
@@ -112,7 +112,8 @@ class LatentTraining(L.LightningModule):
         terms = self.loss_terms(batch, step=self.global_step, sample=True)
         count = batch["index"].numel()
         for name, value in terms.items():
-            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=count)
+            # Not for Lightning's progress bar, which would wait for the device at every step.
+            self.log(f"train/{name}", value, batch_size=count)
         for name, value in _parts(self.penalties).items():
             self.log(f"train/{name}", value, batch_size=count)
         return terms["loss"]
@@ -127,8 +128,8 @@ class LatentTraining(L.LightningModule):
         count = batch["index"].numel()
         terms = self.loss_terms(batch, step=self.global_step, sample=False)
         for name, value in terms.items():
-            metric = cast(MeanMetric, self.validation[name])
-            metric.update(value, weight=count)
+            metric = cast(ParticleMean, self.validation[name])
+            metric.update(value, count)
             self.log(f"val/{name}", metric, prog_bar=name == "loss", batch_size=count)
 
     def test_step(self, batch: ParticleBatch, batch_idx: int) -> None:

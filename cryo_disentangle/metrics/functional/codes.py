@@ -72,13 +72,14 @@ def check_columns(x: Array, name: str, *, minimum: int = 2) -> Tensor:
         minimum: Fewest samples that will do.
 
     Returns:
-        The same numbers, shape (N, C), float64, detached, on the device of ``x``.
+        The same numbers, shape (N, C), float64, detached, on the CPU: scores wait for dozens of
+        numbers, and not all devices have float64.
 
     Raises:
         ValueError: If the shape is another, samples are too few, or a value is masked, complex or
             not finite.
     """
-    columns = as_tensor(x, name).detach().to(torch.float64)
+    columns = as_tensor(x, name).detach().cpu().to(torch.float64)
     if columns.ndim == 1:
         columns = columns[:, None]
     if columns.ndim != 2:
@@ -108,7 +109,7 @@ def check_codes(z: Array, factors: Array, *, minimum: int = 2) -> tuple[Tensor, 
         minimum: Fewest samples that will do.
 
     Returns:
-        ``z`` (N, K) and ``factors`` (N, D), float64, detached, on the device of ``z``.
+        ``z`` (N, K) and ``factors`` (N, D), float64, detached, on the CPU.
 
     Raises:
         ValueError: If a shape is another, the lengths differ, samples are too few, or a number
@@ -120,7 +121,7 @@ def check_codes(z: Array, factors: Array, *, minimum: int = 2) -> tuple[Tensor, 
         raise ValueError(
             f"z and factors must have as many samples, got {len(latents)} and {len(truth)}"
         )
-    return latents, truth.to(latents.device)
+    return latents, truth
 
 
 def constant_columns(x: Tensor) -> Tensor:

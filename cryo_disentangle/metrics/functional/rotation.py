@@ -17,6 +17,7 @@ from cryo_disentangle.imaging import desymmetrize, hartley2, inverse_hartley2, s
 from cryo_disentangle.metrics.functional.codes import Array, check_columns
 from cryo_disentangle.metrics.functional.pose_conformation import conformation_pose_invariance
 from cryo_disentangle.metrics.functional.probes import Split, deal_rows, nonlinear_predictions
+from cryo_disentangle.precision import exact, exact_dtype
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["RotationScores", "rotate_images", "rotate_particles", "rotation_scores"]
@@ -86,11 +87,12 @@ def rotate_particles(batch: ParticleBatch, angle_deg: float) -> ParticleBatch:
         turned["images"] = rotate_images(batch["images"], angle_deg)
     # Right angles are exact in float64 to the last digit that float32 has.
     turn = in_plane_rotation(torch.tensor(math.radians(angle_deg), dtype=torch.float64))
-    turn = turn.to(batch["index"].device)
+    device = batch["index"].device
+    turn = turn.to(exact_dtype(device)).to(device)
     if "rotation" in batch:
-        turned["rotation"] = (turn @ batch["rotation"].double()).to(batch["rotation"])
+        turned["rotation"] = (turn @ exact(batch["rotation"])).to(batch["rotation"])
     if "translation" in batch:
-        moved = batch["translation"].double() @ turn[:2, :2].T
+        moved = exact(batch["translation"]) @ turn[:2, :2].T
         turned["translation"] = moved.to(batch["translation"])
     if "ctf" in batch:
         ctf = batch["ctf"].clone()
