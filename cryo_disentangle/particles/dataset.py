@@ -79,8 +79,18 @@ class ParticleDataset(BatchedDataset):
             "images": self.preprocessing(torch.from_numpy(self.stack.read(index.numpy()))),
             "index": index,
         }
-        batch |= {key: rows[index] for key, rows in self._known.items()}
-        return cast("ParticleBatch", batch)
+        return cast("ParticleBatch", batch | self.known(index))
+
+    def known(self, rows: Tensor) -> dict[str, Tensor]:
+        """Collects what is known of particles without reading their images.
+
+        Args:
+            rows: 0-based rows of the stack, shape (B,), int64.
+
+        Returns:
+            Poses, CTF and labels by their keys of `ParticleBatch`, each of shape (B, ...).
+        """
+        return {key: values[rows] for key, values in self._known.items()}
 
 
 def collated(batch: _T) -> _T:

@@ -97,12 +97,11 @@ class Gathering:
         rank, count = process()
         missing = torch.from_numpy(writer.missing)[rank::count]
         disc = self.subspaces[0].grid.disc
-        for rows, views in view_batches(images, disc, missing):
-            for number in (0, 1):
-                mine = torch.nonzero(half[rows] == number)[:, 0]
-                if len(mine):
-                    found = self.gather(number, views.take(mine), error[rows[mine]])
-                    if poses is not None:
-                        poses.write(rows[mine], found.error, found.deviation)
-                    writer.write(rows[mine], *found.likelihood)
-            told(len(rows))
+        for number in (0, 1):
+            mine = missing[half[missing] == number]
+            for rows, views in view_batches(images, disc, mine):
+                found = self.gather(number, views, error[rows])
+                if poses is not None:
+                    poses.write(rows, found.error, found.deviation)
+                writer.write(rows, *found.likelihood)
+                told(len(rows))

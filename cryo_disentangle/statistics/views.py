@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.imaging.ctf import contrast_transfer, ctf_terms
-from cryo_disentangle.imaging.shift import shift_hartley
 from cryo_disentangle.particles import HartleyPreprocessing, ParticleDataset, ParticleStack
 from cryo_disentangle.types import ParticleBatch
 
@@ -44,14 +44,42 @@ class ParticleViews(NamedTuple):
         Returns:
             Coefficients, CTF and rotations.
         """
-        coefficients = disc.select(batch["images"])
-        if "translation" in batch:
-            coefficients = shift_hartley(coefficients, disc.frequencies, batch["translation"])
-        half = len(disc) // 2
+        half, coefficients = len(disc) // 2, disc.select(batch["images"])
         pairs = torch.stack([coefficients[:, :half], coefficients.flip(1)[:, :half]], dim=2)
+        return cls._centred(pairs, batch, disc, box_size)
+
+    @classmethod
+    def of_stored(cls, images: ParticleDataset, rows: Tensor, disc: FourierDisc) -> ParticleViews:
+        """Reads particles; the same as `of`, of which only the points wanted are transformed.
+
+        Args:
+            images: The particles, prepared by `open_images`.
+            rows: Which, shape (B,), int64.
+            disc: The coefficients that are wanted, without the origin.
+
+        Returns:
+            Coefficients, CTF and rotations.
+        """
+        stack, preprocessing = images.stack, images.preprocessing
+        sign = -1.0 if getattr(preprocessing, "invert", True) else 1.0
+        stored = torch.from_numpy(stack.read(rows.numpy()))
+        points = disc.frequencies[: len(disc) // 2] * stack.box_size
+        pairs = _transformed(stored, points) * (sign / preprocessing.fitted_norm[1])
+        return cls._centred(pairs, images.known(rows), disc, stack.box_size)
+
+    @classmethod
+    def _centred(
+        cls, pairs: Tensor, batch: Mapping[str, Any], disc: FourierDisc, box_size: int
+    ) -> ParticleViews:
+        """Moves coefficients by the translations of a batch, and evaluates its CTFs."""
+        frequencies = disc.frequencies[: len(disc) // 2]
+        if "translation" in batch:
+            phase = (2 * math.pi * batch["translation"]) @ frequencies.T
+            sine = torch.stack([phase.sin(), -phase.sin()], dim=2)
+            pairs = phase.cos()[..., None] * pairs + sine * pairs.flip(2)
         transfer = torch.ones_like(pairs[..., 0])
         if "ctf" in batch:
-            frequencies, terms = disc.frequencies[:half], ctf_terms(batch)
+            terms = ctf_terms(cast(ParticleBatch, batch))
             transfer = contrast_transfer(frequencies, batch["ctf"], box_size, **terms)
         return cls(pairs, transfer, batch["rotation"])
 
@@ -121,7 +149,7 @@ def open_images(stack: ParticleStack, *, invert: bool, norm: float | None) -> Pa
 
 
 def view_batches(
-    images: ParticleDataset, disc: FourierDisc, rows: Tensor, batch_size: int = 256
+    images: ParticleDataset, disc: FourierDisc, rows: Tensor, batch_size: int = 128
 ) -> Iterator[tuple[Tensor, ParticleViews]]:
     """Reads particles batch by batch.
 
@@ -135,5 +163,18 @@ def view_batches(
         Rows and their views.
     """
     for some in rows.split(batch_size):
-        batch = images.__getitems__(some.tolist())
-        yield some, ParticleViews.of(batch, disc, images.stack.box_size)
+        yield some, ParticleViews.of_stored(images, some, disc)
+
+
+def _transformed(images: Tensor, points: Tensor) -> Tensor:
+    """Hartley coefficients at points in Fourier pixels and at their mirror images, (B, P, 2)."""
+    side = images.shape[-1]
+    x, y = points.round().long().unbind(1)
+    # Half of the plane is transformed; points beyond it are the conjugates of their mirrors.
+    sign = 1 - 2 * (x < 0).long()
+    index = (y * sign).remainder(side) * (side // 2 + 1) + x * sign
+    spectrum = torch.fft.rfft2(images).flatten(1).index_select(1, index)
+    # The origin lies in the middle of the image.
+    turned = 1 - 2 * (x + y).remainder(2)
+    real, imaginary = spectrum.real * turned, spectrum.imag * (turned * sign)
+    return torch.stack([real - imaginary, real + imaginary], dim=2)
