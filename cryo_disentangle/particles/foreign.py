@@ -15,7 +15,11 @@ from cryo_disentangle.particles.star import StarParticles
 __all__ = ["refuse_tomography", "warn_of_corrections", "warn_of_ignored_columns"]
 
 _TILT_STACKS = "_rlnTomoSubTomosAre2DStacks"
-_UNSUPPORTED = "subtomograms and tilt series are not supported, only images of single particles"
+# Of subtomograms, and of the frames of movies.
+_SERIES = ("_rlnCtfImage", "_rlnMovieFrameNumber")
+_UNSUPPORTED = (
+    "subtomograms, tilt series and movies are not supported, only images of single particles"
+)
 _MAGNIFICATION = {"_rlnMagMat00": 1, "_rlnMagMat01": 0, "_rlnMagMat10": 0, "_rlnMagMat11": 1}
 _STAR_NUMBERS = {
     "_rlnBeamTiltX": 0,
@@ -55,10 +59,7 @@ def _tomography_marks(table: StarParticles) -> Iterator[str]:
     for other in (table.particles, *table.others.values()):
         if _TILT_STACKS in other:
             yield f"{_TILT_STACKS} in data_{other.name}"
-    for part in (table.particles, table.optics):
-        marks = [] if part is None else [label for label in part.labels if label[4:8] == "Tomo"]
-        if marks:
-            yield f"{marks[0]} among the particles' columns"
+    yield from _columns_of_series(table)
     if "_rlnImageDimensionality" in table:
         dimension = table.numbers("_rlnImageDimensionality")
         bad = np.flatnonzero(dimension != 2)
@@ -71,6 +72,19 @@ def _tomography_marks(table: StarParticles) -> Iterator[str]:
             "each _rlnGroupName is a series of images of one particle (_rlnCtfScalefactor goes "
             "down with the tilt), as Warp and M write single tilts"
         )
+
+
+def _columns_of_series(table: StarParticles) -> Iterator[str]:
+    """Says which columns of the particles only tomograms and movies have."""
+    for part in (table.particles, table.optics):
+        for label in () if part is None else part.labels:
+            if label[4:8] == "Tomo" or label in _SERIES:
+                yield f"{label} among the particles' columns"
+    if "_rlnCoordinateZ" in table:
+        depth = table.numbers("_rlnCoordinateZ")
+        deep = np.flatnonzero(depth)
+        if deep.size:
+            yield f"row {deep[0] + 1}: _rlnCoordinateZ is {depth[deep[0]]:g}, as of a tomogram"
 
 
 def _is_single_tilts(table: StarTable) -> bool:

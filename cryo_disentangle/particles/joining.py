@@ -140,10 +140,23 @@ def _grid(source: ParticleSource, own: Grid, path: str) -> Grid:
     """Box and pixel sizes: the particle file's, else the other table's, else the headers'."""
     if source.tells_grid:
         return source.grid
-    if own.box_size is None or own.pixel_size is None:
+    if own.pixel_size is None:
         warn_of_header(source.images, path)
         return source.grid
-    return own
+    if own.box_size is not None:
+        return own
+    header = source.images.pixel_size
+    if header is None:
+        return replace(source.grid, pixel_size=own.pixel_size)
+    # One is what many programs write that know no pixel size.
+    apart = np.flatnonzero((header != 1) & ~np.isclose(header, own.pixel_size, rtol=0.02))
+    if apart.size:
+        raise ValueError(
+            f"{path}: pixel size {own.pixel_size[apart[0]]:g} Å and no box size, and headers of "
+            f"{source.path} say {header[apart[0]]:g} Å: give that of the images, optics.pixel_size "
+            "(--data.optics.pixel_size)"
+        )
+    return replace(source.grid, pixel_size=own.pixel_size)
 
 
 def _matched(source: ParticleSource, path: Path) -> tuple[Table, Rows]:
@@ -196,6 +209,7 @@ def _star_names(table: StarParticles) -> tuple[list[str], Rows, Rows]:
 def _match(ours: _Names, theirs: _Names) -> Rows:
     """Row of the other table for each of our particles."""
     if ours.uid is not None and theirs.uid is not None:
+        _refuse_shared_uids(ours)
         return _find(ours.uid, theirs.uid, ours, theirs, "uid")
     if ours.files and theirs.files:
         mine, others = _image_keys(ours, theirs)
@@ -212,6 +226,21 @@ def _match(ours: _Names, theirs: _Names) -> Rows:
         f"{'uid and ' if ours.uid is not None else ''}image names; expected the field uid or image "
         "names, as rows are never matched by position"
     )
+
+
+def _refuse_shared_uids(ours: _Names) -> None:
+    """Refuses different images of one uid, which could not both have the other table's row."""
+    if ours.uid is None:
+        return
+    order = np.lexsort((ours.slot, ours.file, ours.uid))
+    uid, image = ours.uid[order], ours.file[order] * _SLOTS + ours.slot[order]
+    shared = np.flatnonzero((uid[1:] == uid[:-1]) & (image[1:] != image[:-1]))
+    if shared.size:
+        first, second = sorted((int(order[shared[0]]) + 1, int(order[shared[0] + 1]) + 1))
+        raise ValueError(
+            f"{ours.path}: rows {first} and {second} are different images of one uid, "
+            f"{uid[shared[0]]}: particles cannot be matched by it"
+        )
 
 
 def _find(

@@ -111,11 +111,17 @@ def locate(name: str, folders: Folders, mentioned: str) -> Located:
 
 def _candidates(name: str, folders: Folders) -> Iterator[tuple[Path, bool]]:
     """Where a file may be, likeliest first, and whether folders of its name are left out."""
-    for spelled in dict.fromkeys((name, _FORMAT.sub("", name))):
+    plain = _FORMAT.sub("", name)
+    # Tables of other systems have backslashes between folders.
+    for spelled in dict.fromkeys((name, plain, plain.replace("\\", "/"))):
         yield Path(spelled), False
         for folder in (folders.first, *folders.parents):
             yield folder / spelled, False
-    last = Path(_FORMAT.sub("", name)).name
+    imported = Path(plain.replace("\\", "/"))
+    if _UID.match(imported.name):
+        for folder in (folders.first, *folders.parents):
+            yield folder / imported.with_name(without_uid(imported.name)), True
+    last = imported.name
     for spelled in dict.fromkeys((Path(name).name, last, without_uid(last))):
         yield folders.first / spelled, True
 

@@ -110,9 +110,13 @@ def read_indices(path: str | Path) -> npt.NDArray[np.int64]:
         ValueError: If they are not integers in one dimension.
     """
     path = readable(path, "indices")
+    if path.suffix.lower() in (".npz", ".csv", ".star", ".cs", ".mrcs", ".mrc"):
+        raise ValueError(
+            f"{path}: indices cannot be read from {path.suffix}, expected a pickle, .npy or .txt"
+        )
     try:
         values = np.asarray(_read_any(path))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{path}: indices cannot be read: {error}") from error
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise ValueError(

@@ -84,13 +84,18 @@ def _read(indices: str | Path | npt.ArrayLike, total: int, particles: Path) -> R
     if isinstance(indices, str | Path):
         origin, values = str(indices), read_indices(indices)
     else:
+        if np.ma.is_masked(indices):
+            raise ValueError("indices: some are masked; leave them out (compressed())")
         origin, array = "indices", np.asarray(indices)
+        if array.shape == (0,):
+            raise ValueError("indices: no image is selected")
         if array.ndim != 1 or array.dtype.kind not in "iu":
             raise ValueError(
                 f"indices must be integers in one dimension, found shape {array.shape} of "
                 f"{array.dtype}"
             )
-        values = array.astype(np.int64)
+        # Of unsigned numbers, those that are out of range stay so.
+        values = array.clip(max=np.iinfo(np.int64).max).astype(np.int64)
     if not values.size:
         raise ValueError(f"{origin}: no image is selected")
     bad = np.flatnonzero((values < 0) | (values >= total))

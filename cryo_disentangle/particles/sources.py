@@ -32,6 +32,8 @@ from cryo_disentangle.particles.star_images import star_images
 
 __all__ = ["ParticleSource", "Wanted", "open_source", "warn_of_header"]
 
+_AGREEMENT = 0.02
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -164,7 +166,10 @@ def _grid(told: Grid, images: Images, wanted: Wanted) -> Grid:
     box = told.box_size
     if optics.box_size is not None or box is None:
         box = np.full(count, float(optics.box_size or images.mapped.box_size))
-    pixel = told.pixel_size if told.pixel_size is not None else images.pixel_size
+    pixel = told.pixel_size
+    if pixel is None and images.pixel_size is not None:
+        # A header's pixel size is of the box at hand, which need not be the table's.
+        pixel = images.pixel_size * images.mapped.box_size / box
     if optics.pixel_size is not None:
         pixel = np.full(count, float(optics.pixel_size))
     return Grid(box, pixel)
@@ -201,11 +206,16 @@ def _with_metadata(
     poses = ctf = None
     terms = CtfTerms()
     if wanted.poses and has_poses:
-        poses = fractions_of_the_box(table_poses(table, wanted.alignments), grid, source)
+        in_pixels = isinstance(table, CryosparcParticles) and told.pixel_size is not None
+        # The ratio of two pixels of one file is the file's, whatever takes the place of one.
+        own = Grid(grid.box_size, told.pixel_size) if in_pixels else grid
+        poses = fractions_of_the_box(table_poses(table, wanted.alignments), own, source)
     if wanted.ctf and has_ctf(table):
         ctf, terms = table_ctf(table, wanted.optics, grid)
     if (poses is not None or ctf is not None) and not tells:
         warn_of_header(images, source)
+    if told.box_size is None and wanted.optics.pixel_size is None:
+        _warn_of_other_header(told, images, source)
     warn_of_corrections(terms.ctf_applied, source)
     warn_of_ignored_columns(table)
     cryosparc = table if isinstance(table, CryosparcParticles) else None
@@ -234,6 +244,21 @@ def warn_of_header(images: Images, source: str) -> None:
         warnings.warn(
             f"{source}: no pixel size; {header.pixel_size:g} Å of the header of {header.path} is "
             "taken",
+            stacklevel=5,
+        )
+
+
+def _warn_of_other_header(told: Grid, images: Images, source: str) -> None:
+    """Tells that headers contradict a pixel size of which no box says how many pixels it is of."""
+    header = images.mapped.headers[0].pixel_size
+    # One is what many programs write that know no pixel size.
+    if told.pixel_size is None or header in (None, 1.0):
+        return
+    if not np.isclose(header, told.pixel_size[0], rtol=_AGREEMENT):
+        warnings.warn(
+            f"{source}: pixel size {told.pixel_size[0]:g} Å is taken, though the header of "
+            f"{images.mapped.headers[0].path} says {header:g} Å and no column of box sizes tells "
+            "whether images were binned; if they were, give optics.pixel_size",
             stacklevel=5,
         )
 

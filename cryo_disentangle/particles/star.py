@@ -23,6 +23,7 @@ _READ_ONCE = (
     *("_rlnOriginXAngst", "_rlnOriginYAngst", "_rlnOriginX", "_rlnOriginY"),
     *("_rlnAmplitudeContrast", "_rlnCtfScalefactor", "_rlnCtfBfactor", "_rlnNormCorrection"),
     *("_rlnDefocusU", "_rlnDefocusV", "_rlnDefocusAngle", "_rlnPhaseShift"),
+    *("_rlnMagnification", "_rlnDetectorPixelSize", "_rlnVoltage", "_rlnSphericalAberration"),
 )
 
 
@@ -159,8 +160,16 @@ def _check_repeats(optics: StarTable, groups: npt.NDArray[np.float64]) -> None:
     for row, group in enumerate(groups.tolist()):
         first = rows.setdefault(group, row)
         for label, text, other in zip(optics.labels, texts[first], texts[row], strict=True):
-            if text != other and label != "_rlnOpticsGroupName":
+            if label != "_rlnOpticsGroupName" and not _same_value(text, other):
                 raise ValueError(
                     f"{optics.path}: optics group {group:g} is twice in data_optics, rows "
                     f"{first + 1} and {row + 1}, with {label} {text} and {other}"
                 )
+
+
+def _same_value(text: str, other: str) -> bool:
+    """Whether two texts are equal, or one number written in two ways."""
+    try:
+        return text == other or float(text) == float(other)
+    except ValueError:
+        return False

@@ -31,6 +31,9 @@ def _open(folder: Path, of_optics: dict[str, Any] | None = None, **changes: Any)
         ({"ImageDimensionality": [3]}, {}, r"row 1: _rlnImageDimensionality is 3, expected 2"),
         ({"CtfDataAreCtfCorrected": [1]}, {}, r"_rlnCtfDataAreCtfCorrected is 1"),
         ({"TomoTiltSeriesPixelSize": [2.0]}, {}, r"_rlnTomoTiltSeriesPixelSize among"),
+        ({}, {"CoordinateZ": [0, 0, 7] + [0] * 4}, r"row 3: _rlnCoordinateZ is 7, as of a tomogr"),
+        ({}, {"CtfImage": ["1_ctf.mrc"] * COUNT}, r"_rlnCtfImage among the particles' columns"),
+        ({}, {"MovieFrameNumber": [1] * COUNT}, r"_rlnMovieFrameNumber among .* movies are not"),
         ({}, {"TomoName": ["TS_01"] * COUNT}, r"_rlnTomoName among the particles' columns: subtom"),
         (
             {},

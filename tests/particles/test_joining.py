@@ -108,3 +108,29 @@ def test_other_groups_of_poses_are_named_and_chosen(tmp_path: Path) -> None:
     stack = ParticleStack.open(path, alignments="alignments_class_1")
     assert stack.translation is not None
     np.testing.assert_allclose(stack.translation * PIXEL, made.shift_angstrom, atol=1e-4)
+
+
+def test_different_images_of_one_uid_are_refused(tmp_path: Path) -> None:
+    table = formats.cs_table(formats.truth())
+    poses = _poses(tmp_path, table, "uid")
+    table["uid"][3] = table["uid"][2]
+    with pytest.raises(ValueError, match=r"images\.cs: rows 3 and 4 are different images of one u"):
+        ParticleStack.open(_images(tmp_path, table), poses=poses)
+    # One image that is there twice has one pose.
+    stack = ParticleStack.open(_images(tmp_path, table[[0, 1, 1]]), poses=poses)
+    assert stack.translation is not None
+    assert stack.translation[1].tolist() == stack.translation[2].tolist()
+
+
+def test_a_pixel_size_without_a_box_is_of_the_images(tmp_path: Path) -> None:
+    made = formats.truth()
+    table = formats.old_star(tmp_path, made)
+    for of_header in (0.0, 1.0, PIXEL):
+        images = write_stack(tmp_path / "stack.mrcs", made.images(), of_header)
+        stack = ParticleStack.open(images, poses=table, ctf=table)
+        assert stack.pixel_size == PIXEL
+        assert stack.translation is not None
+        np.testing.assert_allclose(stack.translation * PIXEL, made.shift_angstrom, atol=1e-4)
+    images = write_stack(tmp_path / "stack.mrcs", made.images(), 2 * PIXEL)
+    with pytest.raises(ValueError, match=r"pixel size 2 Å and no box size, and headers .* say 4 Å"):
+        ParticleStack.open(images, poses=table)

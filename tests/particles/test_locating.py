@@ -62,3 +62,19 @@ def test_additions_of_programs() -> None:
     assert plain_name("a:b/c.mrcs") == "a:b/c.mrcs"
     assert without_uid("000090334788266266069_x_1.mrc") == "x_1.mrc"
     assert without_uid("20150917_05196_x.mrc") == "20150917_05196_x.mrc"
+
+
+def test_folders_of_other_systems_and_of_imports(tmp_path: Path) -> None:
+    found = _stack(tmp_path / "J1/imported/x.mrcs", 1)
+    folders = Folders.of(tmp_path / "p.star", None)
+    for name in (
+        "J1\\imported\\x.mrcs",
+        "J1/imported/000090334788266266069_x.mrcs",
+        "J1\\imported\\000090334788266266069_x.mrcs",
+    ):
+        assert locate(name, folders, "row 1").path == found
+    flat = Folders.of(tmp_path / "p.star", found.parent)
+    assert locate("C:\\data\\x.mrcs", flat, "row 1") == ("C:\\data\\x.mrcs", found, "row 1", True)
+    table = _table(tmp_path, *(f"J1/imported/0000903347882662660{n}_x.mrcs" for n in (69, 70)))
+    with pytest.raises(ValueError, match=r"both lead to .*x\.mrcs"):
+        ParticleStack.open(table)

@@ -57,3 +57,30 @@ def test_a_selection_of_all_costs_no_memory() -> None:
     selection = Selection(None, 4, _FILE)
     assert (len(selection), selection.of(4, "x")) == (4, slice(None))
     assert selection.rows.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([], r"indices: no image is selected"),
+        (np.ma.masked_array([0, 1], [False, True]), r"indices: some are masked"),
+        (np.array([2**63], np.uint64), r"entry 1: index 9223372036854775807 is out of range"),
+        ([True, False, True], r"must be integers in one dimension, found shape \(3,\) of bool"),
+    ],
+)
+def test_what_is_no_selection_is_refused(indices: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Selection(indices, 3, _FILE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("i.npz", r"i\.npz: indices cannot be read from \.npz, expected a pickle, \.npy or"),
+        ("i.txt", r"i\.txt: indices cannot be read: "),
+    ],
+)
+def test_other_files_of_indices_are_refused(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("99999999999999999999999")
+    with pytest.raises(ValueError, match=message):
+        Selection(tmp_path / name, 3, _FILE)

@@ -36,3 +36,13 @@ def test_missing_optics_groups_are_named(tmp_path: Path) -> None:
     path.write_text(_OPTICS + "data_particles\nloop_\n_a\n5\n6\n7\n")
     with pytest.raises(ValueError, match=r"no column _rlnOpticsGroup in table data_particles"):
         StarParticles(path)
+
+
+def test_one_number_written_in_two_ways_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.star"
+    particles = "data_particles\nloop_\n_a\n_rlnOpticsGroup\n5 2\n6 1\n"
+    path.write_text(_OPTICS + "2 200.000\n" + particles)
+    assert StarParticles(path).numbers("_rlnVoltage").tolist() == [200, 300]
+    path.write_text(_OPTICS + "2 200.001\n" + particles)
+    with pytest.raises(ValueError, match=r"optics group 2 is twice .* rows 2 and 3, with _rlnVolt"):
+        StarParticles(path)
