@@ -1,6 +1,6 @@
 """Callbacks: what watches and steers a running Trainer."""
 
-from cryo_disentangle.adapters import AdaptedModel, ModelAdapter, adapt
+from cryo_disentangle.adapters import adapt
 from cryo_disentangle.callbacks.checkpoint_files import AtomicCheckpointIO
 from cryo_disentangle.callbacks.complete_checkpoints import AccumulatedGradients, FinalCheckpoint
 from cryo_disentangle.callbacks.export import CryoDRGNExport
@@ -24,14 +24,12 @@ from cryo_disentangle.callbacks.traversals import TraversalVolumes
 
 __all__ = [
     "AccumulatedGradients",
-    "AdaptedModel",
     "AtomicCheckpointIO",
     "CryoDRGNExport",
     "DisentanglementMetrics",
     "FinalCheckpoint",
     "IdentifiabilityCheck",
     "LatentFigures",
-    "ModelAdapter",
     "NonFiniteGuard",
     "PenaltyCallback",
     "PoseConformationMetrics",

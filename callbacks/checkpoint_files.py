@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from cryo_disentangle.files import read_tensors, replacing
+from cryo_disentangle.files.checkpoints import read_tensors
+from cryo_disentangle.files.paths import replacing
 
 __all__ = ["AtomicCheckpointIO", "read_checkpoint"]
 

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from matplotlib.figure import Figure
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.metrics.particle_rows import evaluating
 
 __all__ = ["EpochCallback"]

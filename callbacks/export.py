@@ -14,8 +14,8 @@ import torch
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.epoch_callback import EpochCallback
 from cryo_disentangle.callbacks.run_particles import all_batches
-from cryo_disentangle.interop import CryoDRGNWriter
-from cryo_disentangle.judgement import infer_particles
+from cryo_disentangle.interop.writing import CryoDRGNWriter
+from cryo_disentangle.judgement.inferred import infer_particles
 
 __all__ = ["CryoDRGNExport"]
 

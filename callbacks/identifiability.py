@@ -12,7 +12,8 @@ import torch
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.epoch_callback import EpochCallback
 from cryo_disentangle.callbacks.run_particles import held_out_samples
-from cryo_disentangle.judgement import infer_particles, judge_identifiability
+from cryo_disentangle.judgement.identifiability import judge_identifiability
+from cryo_disentangle.judgement.inferred import infer_particles
 
 __all__ = ["IdentifiabilityCheck"]
 

@@ -18,15 +18,15 @@ from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.epoch_callback import EpochCallback
 from cryo_disentangle.callbacks.run_particles import held_out_batches
 from cryo_disentangle.callbacks.score_callback import ScoreCallback
-from cryo_disentangle.drawing import (
+from cryo_disentangle.drawing.inferred import (
     draw_by_factor,
     draw_by_pose,
     draw_matching,
-    draw_metrics,
     draw_turning,
 )
-from cryo_disentangle.judgement import infer_particles
-from cryo_disentangle.particles import read_labels
+from cryo_disentangle.drawing.latent_space import draw_metrics
+from cryo_disentangle.judgement.inferred import infer_particles
+from cryo_disentangle.particles.labels import read_labels
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["LatentFigures"]

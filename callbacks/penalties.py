@@ -15,12 +15,10 @@ from torch.optim import Optimizer
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.names import snake_case
-from cryo_disentangle.losses import (
-    ConformationIntervention,
-    PoseIntervention,
-    ScheduledPenalty,
-)
-from cryo_disentangle.protocols import Penalty, ReportsTerms
+from cryo_disentangle.losses import ConformationIntervention, PoseIntervention
+from cryo_disentangle.losses.scheduled import ScheduledPenalty
+from cryo_disentangle.protocols import Penalty
+from cryo_disentangle.protocols.terms import ReportsTerms
 from cryo_disentangle.types import flatten_particles
 
 __all__ = ["PenaltyCallback"]

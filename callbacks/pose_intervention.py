@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from cryo_disentangle.callbacks.penalties import PenaltyCallback
-from cryo_disentangle.losses import PoseIntervention, Schedule
+from cryo_disentangle.losses import PoseIntervention
+from cryo_disentangle.losses.schedules import Schedule
 
 __all__ = ["PoseInterventionPenalty"]
 

@@ -13,9 +13,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from cryo_disentangle.files import replacing, write_volume
-from cryo_disentangle.particles import ParticleStack, write_latents, write_poses
-from cryo_disentangle.protocols import EvaluatesVolumes
+from cryo_disentangle.files import write_volume
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.pickles import write_latents, write_poses
+from cryo_disentangle.protocols.models import EvaluatesVolumes
 from cryo_disentangle.traversals import representative_latents
 
 __all__ = ["PredictionWriter"]

@@ -17,25 +17,30 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from cryo_disentangle import drawing
 from cryo_disentangle.adapters import ModelAdapter, adapt
 from cryo_disentangle.callbacks.run_particles import first_particles, held_out_samples
-from cryo_disentangle.files import read_mrc_header, read_volume, replacing
-from cryo_disentangle.imaging import fourier_shell_correlation, resolution_at
-from cryo_disentangle.judgement import (
-    ImagedModel,
-    InferredParticles,
-    Measurement,
+from cryo_disentangle.drawing.inferred import draw_reconstructions
+from cryo_disentangle.drawing.reconstructions import (
+    draw_curves,
+    draw_fsc,
+    draw_latents,
+    draw_volumes,
+)
+from cryo_disentangle.files import read_volume
+from cryo_disentangle.files.mrc import read_mrc_header
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.imaging.fsc import fourier_shell_correlation, resolution_at
+from cryo_disentangle.judgement.identifiability import judge_identifiability
+from cryo_disentangle.judgement.image_scores import ImagedModel, measure_images, reads_images
+from cryo_disentangle.judgement.inferred import InferredParticles, infer_particles
+from cryo_disentangle.judgement.particle_scores import (
     describe_coordinates,
-    infer_particles,
-    judge,
-    judge_identifiability,
-    measure_images,
     measure_leaks,
     measure_truth,
 )
-from cryo_disentangle.judgement.image_scores import reads_images
-from cryo_disentangle.protocols import EvaluatesVolumes, LatentImageModel
+from cryo_disentangle.judgement.scores import Measurement
+from cryo_disentangle.judgement.verdict import judge
+from cryo_disentangle.protocols.models import EvaluatesVolumes, LatentImageModel
 from cryo_disentangle.traversals import representative_latents
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
@@ -159,7 +164,7 @@ class RunReport(Callback):
             if f"val/{name}" in metrics
         }
         steps, train_loss, val_loss = zip(*self._curve, strict=True)
-        _save(drawing.draw_curves(steps, train_loss, val_loss), folder / "learning_curve.png")
+        _save(draw_curves(steps, train_loss, val_loss), folder / "learning_curve.png")
 
         samples = list(held_out_samples(trainer, ModelAdapter(), self.particles))
         particles = infer_particles(model.infer, samples)
@@ -173,13 +178,13 @@ class RunReport(Callback):
         colours = _colours(particles)
         if colours:
             columns = np.stack(list(colours.values()), 1)
-            figure = drawing.draw_latents(latents, columns, list(colours), chosen)
+            figure = draw_latents(latents, columns, list(colours), chosen)
             _save(figure, folder / "latents.png")
         if isinstance(module, EvaluatesVolumes):
             rows |= self._evaluate_volumes(module, chosen, latents.mean(axis=0), folder)
             if "images" in batches[0]:
                 few = first_particles(batches[0], _IMAGES)
-                figure = drawing.draw_reconstructions(model, few, module.pixel_size)
+                figure = draw_reconstructions(model, few, module.pixel_size)
                 _save(figure, folder / "reconstructions.png")
         return rows
 
@@ -197,12 +202,12 @@ class RunReport(Callback):
             return model.volume(torch.from_numpy(latent).to(device)).cpu()
 
         volumes = np.stack([volume(latent).numpy() for latent in chosen])
-        _save(drawing.draw_volumes(volumes, model.pixel_size), folder / "volumes.png")
+        _save(draw_volumes(volumes, model.pixel_size), folder / "volumes.png")
         if self.reference_volume is None:
             return {}
         reference, _ = read_volume(self.reference_volume)
         fsc = fourier_shell_correlation(volume(mean), torch.from_numpy(reference))
-        _save(drawing.draw_fsc(fsc.numpy(), model.pixel_size), folder / "fsc.png")
+        _save(draw_fsc(fsc.numpy(), model.pixel_size), folder / "fsc.png")
         return {
             "FSC with the reference, mean up to Nyquist / 2": float(fsc[1 : len(fsc) // 2].mean()),
             "resolution at FSC 0.5 (Å)": resolution_at(fsc, model.pixel_size, 0.5),

@@ -21,7 +21,7 @@ from cryo_disentangle.callbacks.watching import named_by_image, undisturbed
 from cryo_disentangle.held_out.particles import HeldOutParticles, HeldOutSource
 from cryo_disentangle.judgement.score_table import MetricTable
 from cryo_disentangle.metrics.feeding import FedMetric
-from cryo_disentangle.particles import Preprocessing
+from cryo_disentangle.particles.preprocessing import Preprocessing
 from cryo_disentangle.precision import exact
 from cryo_disentangle.protocols import Score
 from cryo_disentangle.types import ParticleBatch, flatten_particles

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.callbacks.penalties import PenaltyCallback
-from cryo_disentangle.losses import Schedule, ScheduledPenalty
-from cryo_disentangle.priors import LaplaceTransition, kl_standard_normal
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.losses.scheduled import ScheduledPenalty
+from cryo_disentangle.losses.schedules import Schedule
+from cryo_disentangle.priors import LaplaceTransition
+from cryo_disentangle.priors.standard_normal import kl_standard_normal
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["SlownessPenalty"]

@@ -16,10 +16,10 @@ from torch import Tensor
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter, resolve_function
 from cryo_disentangle.callbacks.epoch_callback import EpochCallback
 from cryo_disentangle.callbacks.run_particles import held_out_batches
-from cryo_disentangle.drawing import draw_traversals
-from cryo_disentangle.imaging import desymmetrize, inverse_hartley2
-from cryo_disentangle.judgement import infer_particles
-from cryo_disentangle.protocols import EvaluatesVolumes
+from cryo_disentangle.drawing.latent_space import draw_traversals
+from cryo_disentangle.imaging.hartley import desymmetrize, inverse_hartley2
+from cryo_disentangle.judgement.inferred import infer_particles
+from cryo_disentangle.protocols.models import EvaluatesVolumes
 from cryo_disentangle.traversals import structure_writer, traversal_latents, write_series
 from cryo_disentangle.types import ParticleBatch, Pose
 

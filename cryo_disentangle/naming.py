@@ -16,14 +16,15 @@ from rich.console import Console
 from cryo_disentangle.axes import (
     EvidenceAxes,
     IndependentAxes,
-    LinearAxes,
     PrincipalAxes,
     TemperatureAxes,
     TimeAxes,
 )
-from cryo_disentangle.embeddings import Embedding, open_embedding
-from cryo_disentangle.files import replacing
-from cryo_disentangle.particles import ParticleLabels, read_labels
+from cryo_disentangle.axes.linear import LinearAxes
+from cryo_disentangle.embeddings import open_embedding
+from cryo_disentangle.embeddings.embedding import Embedding
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.particles.labels import ParticleLabels, read_labels
 from cryo_disentangle.particles.pairs import next_frames
 
 __all__ = ["axes_command"]

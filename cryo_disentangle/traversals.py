@@ -11,8 +11,10 @@ import torch
 from sklearn.cluster import KMeans
 from torch import nn
 
-from cryo_disentangle.files import replacing, write_volume
-from cryo_disentangle.protocols import HasDecoder, WritesStructures
+from cryo_disentangle.files import write_volume
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.protocols.models import HasDecoder
+from cryo_disentangle.protocols.volumes import WritesStructures
 
 __all__ = [
     "chimerax_script",

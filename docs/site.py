@@ -85,9 +85,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def _packages() -> Iterator[str]:
-    """Names of the packages, those at the top level among them."""
-    found = {path.parent.name for path in _ROOT.glob("cryo_disentangle/*/__init__.py")}
-    return iter(sorted((found | {"callbacks"}) - {"configs"}))
+    """Names of the packages that export anything."""
+    found = _ROOT.glob("cryo_disentangle/*/__init__.py")
+    return iter(sorted(path.parent.name for path in found if "__all__" in path.read_text()))
 
 
 def _links(markdown: str) -> Iterator[re.Match[str]]:

@@ -10,7 +10,7 @@ import torch
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.imaging import hartley2, symmetrize
+from cryo_disentangle.imaging.hartley import hartley2, symmetrize
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.types import ParticleBatch
 

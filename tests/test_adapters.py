@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.callbacks import ModelAdapter, adapt
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.adapters import ModelAdapter
+from cryo_disentangle.callbacks import adapt
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.callbacks import foreign
 

@@ -16,7 +16,7 @@ import yaml
 from cryo_disentangle.cli import main
 from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.files.locks import alone_in
-from cryo_disentangle.particles import read_latents
+from cryo_disentangle.particles.pickles import read_latents
 from tests import tiny
 
 pytestmark = [

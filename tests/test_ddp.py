@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryo_disentangle.particles import read_latents
+from cryo_disentangle.particles.pickles import read_latents
 from tests import tiny
 
 # 47 training and 11 validation particles: neither batches nor processes divide them.

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from cryo_disentangle.cli import main
-from cryo_disentangle.particles import ParticleStack, write_particles_star
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.export import write_particles_star
 from tests import tiny
 from tests.interop.runs import golden_run
 

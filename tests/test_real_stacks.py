@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cryo_disentangle.files import read_volume
-from cryo_disentangle.particles import read_latents
+from cryo_disentangle.particles.pickles import read_latents
 from tests.helpers import shared
 
 DATA = "data/cryodrgn_tests"

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import yaml
 
-from cryo_disentangle.files import MrcsWriter
+from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.particles import write_ctf, write_poses
+from cryo_disentangle.particles.pickles import write_ctf, write_poses
 
 BOX_SIZE, PIXEL_SIZE = 16, 3.5
 

@@ -53,8 +53,8 @@ from cryo_disentangle.simulation import (
     UniformFactors,
     ViewsFromFile,
     WhiteNoise,
-    resting_atoms,
 )
+from cryo_disentangle.simulation.resting import resting_atoms
 from cryo_disentangle.types import ParticleBatch
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))

@@ -36,8 +36,8 @@ from cryo_disentangle.simulation import (
     UniformViews,
     WhiteNoise,
     adenylate_kinase_path,
-    resting_atoms,
 )
+from cryo_disentangle.simulation.resting import resting_atoms
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
 from harness import HeldOut, Method, arguments, one_cycle, run

@@ -47,9 +47,9 @@ from cryo_disentangle.simulation import (
     UniformFactors,
     UniformViews,
     WhiteNoise,
-    resting_atoms,
 )
-from cryo_disentangle.structures import Hinge
+from cryo_disentangle.simulation.resting import resting_atoms
+from cryo_disentangle.structures.hinges import Hinge
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
 from harness import HeldOut, Method, arguments, one_cycle, run, two_arms_in_plane

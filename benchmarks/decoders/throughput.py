@@ -47,7 +47,7 @@ from cryo_disentangle.decoders import (
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.structures import Atoms
+from cryo_disentangle.structures.atoms import Atoms
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from step_speed import product_rate, seconds

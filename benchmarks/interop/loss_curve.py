@@ -27,7 +27,8 @@ from lightning.pytorch.callbacks import Callback
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.interop import CryoDRGNParticles, CryoDRGNWriter
+from cryo_disentangle.interop import CryoDRGNParticles
+from cryo_disentangle.interop.writing import CryoDRGNWriter
 from cryo_disentangle.modules import CryoDRGNReconstruction, HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.simulation.command import main as simulate

@@ -36,18 +36,19 @@ from torch import Tensor
 
 from cryo_disentangle.callbacks import CryoDRGNExport
 from cryo_disentangle.encoders import RenderedPosterior
-from cryo_disentangle.evaluation import evaluate, export_cryodrgn, infer_by_rendering, open_run
+from cryo_disentangle.evaluation import evaluate, export_cryodrgn, open_run
+from cryo_disentangle.evaluation.rendering import infer_by_rendering
 from cryo_disentangle.interop import CryoDRGNParticles
 from cryo_disentangle.losses import (
-    ConformationDistance,
     ContrastiveDistance,
     EstimatedNoise,
     LinearSchedule,
     PoseIntervention,
     PosteriorDistance,
     SquaredDistance,
-    own_pose,
 )
+from cryo_disentangle.losses.distances import ConformationDistance
+from cryo_disentangle.losses.round_trip import own_pose
 from cryo_disentangle.modules import CryoDRGNReconstruction, HeterogeneousReconstruction
 from cryo_disentangle.protocols import Penalty
 from cryo_disentangle.simulation import (

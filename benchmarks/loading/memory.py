@@ -28,7 +28,8 @@ from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.files.stacks import stack_header
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.particles import ParticleData, write_poses
+from cryo_disentangle.particles import ParticleData
+from cryo_disentangle.particles.pickles import write_poses
 
 SIDE, BATCH = 128, 16
 

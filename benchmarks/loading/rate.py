@@ -26,15 +26,13 @@ import torch
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.files import MrcsWriter
+from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.particles import (
-    BlockShuffledEpochs,
-    ParticleDataset,
-    ParticleStack,
-    ShuffledEpochs,
-)
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.blocks import BlockShuffledEpochs
+from cryo_disentangle.particles.dataset import ParticleDataset
+from cryo_disentangle.particles.sampling import ShuffledEpochs
 from cryo_disentangle.types import ParticleBatch
 
 BATCH, BLOCK, CHUNK = 64, 64, 500

@@ -27,8 +27,8 @@ import numpy as np
 from gemmi import cif
 from resident import ResidentPeaks
 
-from cryo_disentangle.files import read_star
 from cryo_disentangle.files.stacks import stack_header
+from cryo_disentangle.files.star import read_star
 from cryo_disentangle.particles import ParticleStack
 
 SIDE = 8

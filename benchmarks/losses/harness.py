@@ -40,7 +40,6 @@ from cryo_disentangle.metrics.functional.leak import pose_leak
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.simulation import (
-    Draws,
     InPlaneViews,
     LinearMixing,
     Microscope,
@@ -48,6 +47,7 @@ from cryo_disentangle.simulation import (
     TwoArms,
     WhiteNoise,
 )
+from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.processes import ConformationProcess
 from cryo_disentangle.types import ParticleBatch
 

@@ -19,7 +19,8 @@ from harness import Method, arguments, one_cycle, run, two_arms_in_plane
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import InPlanePoseHead, MLPEncoder
-from cryo_disentangle.losses import LinearSchedule, PoseIntervention, Schedule, UniformPoses
+from cryo_disentangle.losses import LinearSchedule, PoseIntervention, UniformPoses
+from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.priors import StandardNormal

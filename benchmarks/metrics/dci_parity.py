@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cryo_disentangle.metrics.functional import bin_codes, dci
+from cryo_disentangle.metrics.functional.binning import bin_codes
+from cryo_disentangle.metrics.functional.dci import dci
 
 
 def main() -> None:

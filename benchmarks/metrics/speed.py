@@ -31,7 +31,10 @@ import torchmetrics
 from references import Floats, equal_width
 
 from cryo_disentangle.metrics import disentanglement_metrics
-from cryo_disentangle.metrics.functional import dci, mcc, mig, modularity, sap
+from cryo_disentangle.metrics.functional import mcc
+from cryo_disentangle.metrics.functional.dci import dci
+from cryo_disentangle.metrics.functional.information import mig, modularity
+from cryo_disentangle.metrics.functional.sap import sap
 
 LATENTS, FACTORS = 10, 5
 DCI_REFERENCE_SECONDS = 378.0

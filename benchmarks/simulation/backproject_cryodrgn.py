@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.files import read_volume
-from cryo_disentangle.imaging import fourier_shell_correlation
+from cryo_disentangle.imaging.fsc import fourier_shell_correlation
 from cryo_disentangle.simulation import (
     AdenylateKinase,
     ContrastTransferRange,

@@ -20,14 +20,16 @@ from torch import Tensor
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import StatisticsEncoder
 from cryo_disentangle.losses import PoseIntervention, PosteriorDistance
-from cryo_disentangle.metrics.functional import (
+from cryo_disentangle.metrics.functional.oracle import (
     fit_factor_mixture,
     oracle_scores,
     posterior_means,
 )
-from cryo_disentangle.modules import StatisticsModel
-from cryo_disentangle.particles import ParticleLabels
-from cryo_disentangle.statistics import ParticleStatistics, StatisticsDataset, StatisticsFolder
+from cryo_disentangle.modules.statistics_model import StatisticsModel
+from cryo_disentangle.particles.labels import ParticleLabels
+from cryo_disentangle.statistics import StatisticsFolder
+from cryo_disentangle.statistics.dataset import StatisticsDataset
+from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
 
 _HELD_OUT, _BATCH, _RATE, _DIM = 4000, 512, 2e-3, 2
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.metrics.functional.correlation import mcc, r2_linear
-from cryo_disentangle.simulation import Draws, Simulation
+from cryo_disentangle.simulation import Simulation
+from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.statistics.posterior import Likelihood
 
 _STEP = 0.02

@@ -25,21 +25,19 @@ from oracles import scores, true_molecule, within_subspace
 from settings import SETTINGS, Setting
 from torch import Tensor
 
-from cryo_disentangle.particles import MrcsWriter, ParticleStack
-from cryo_disentangle.simulation import Draws, Simulation
-from cryo_disentangle.statistics import (
-    Nuisance,
-    ParticleRows,
-    StatisticsFolder,
-    Subspace,
-    SubspaceSettings,
-    make_statistics,
-    open_images,
-)
+from cryo_disentangle.files.stacks import MrcsWriter
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.simulation import Simulation
+from cryo_disentangle.simulation.draws import Draws
+from cryo_disentangle.statistics import StatisticsFolder, make_statistics
 from cryo_disentangle.statistics.expectation import expectation
 from cryo_disentangle.statistics.gathering import Gathering
+from cryo_disentangle.statistics.making import ParticleRows
+from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.posterior import Likelihood
-from cryo_disentangle.statistics.views import ParticleViews
+from cryo_disentangle.statistics.settings import SubspaceSettings
+from cryo_disentangle.statistics.subspace import Subspace
+from cryo_disentangle.statistics.views import ParticleViews, open_images
 from cryo_disentangle.types import Pose
 
 RESULTS = Path(__file__).parent / "results.csv"

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from cryo_disentangle.simulation import (
     AdenylateKinase,
-    Conformations,
     ContrastTransferFromFile,
-    Draws,
     LaplacePairs,
     LinearMixing,
     Microscope,
@@ -21,9 +19,10 @@ from cryo_disentangle.simulation import (
     ViewsFromFile,
     WhiteNoise,
 )
-from cryo_disentangle.simulation.processes import ConformationProcess
+from cryo_disentangle.simulation.draws import Draws
+from cryo_disentangle.simulation.processes import ConformationProcess, Conformations
 from cryo_disentangle.simulation.temperature import TemperatureNormal
-from cryo_disentangle.statistics import Nuisance
+from cryo_disentangle.statistics.nuisance import Nuisance
 
 SETS = Path(__file__).parents[2] / "../shared/data/poses/empiar_poses_ctf.npz"
 

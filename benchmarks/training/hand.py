@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.files import read_volume
-from cryo_disentangle.imaging import fourier_shell_correlation
+from cryo_disentangle.imaging.fsc import fourier_shell_correlation
 
 CONFIG = Path(__file__).parents[2] / "configs" / "hand.yaml"
 

@@ -23,7 +23,9 @@ from torch import Tensor
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.imaging import contrast_transfer, hartley2, lattice_frequencies, symmetrize
+from cryo_disentangle.imaging import contrast_transfer
+from cryo_disentangle.imaging.hartley import hartley2, symmetrize
+from cryo_disentangle.imaging.lattice import lattice_frequencies
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.types import ParticleBatch
 

@@ -14,7 +14,6 @@ Each estimator is fitted to arrays, transforms arrays, and says how well its axe
 """
 
 from cryo_disentangle.axes.evidence import EvidenceAxes
-from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.axes.temperature import TemperatureAxes
 from cryo_disentangle.axes.time import TimeAxes
 from cryo_disentangle.axes.unlabelled import IndependentAxes, PrincipalAxes
@@ -22,7 +21,6 @@ from cryo_disentangle.axes.unlabelled import IndependentAxes, PrincipalAxes
 __all__ = [
     "EvidenceAxes",
     "IndependentAxes",
-    "LinearAxes",
     "PrincipalAxes",
     "TemperatureAxes",
     "TimeAxes",

@@ -1,5 +1,8 @@
 """Experiments of several trainings."""
 
-from cryo_disentangle.benchmark.restarts import Restart, best_restart, train_restarts
+from cryo_disentangle.benchmark.restarts import best_restart, train_restarts
 
-__all__ = ["Restart", "best_restart", "train_restarts"]
+__all__ = [
+    "best_restart",
+    "train_restarts",
+]

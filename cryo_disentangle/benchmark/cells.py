@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files.paths import replacing
 
 __all__ = ["Cell", "Stack"]
 

@@ -24,9 +24,9 @@ from cryo_disentangle.benchmark.leaderboard import Findings, draw_leaderboard, w
 from cryo_disentangle.benchmark.planning import Plan, choose_cells, make_plan, make_stacks
 from cryo_disentangle.benchmark.tables import collect, write_results
 from cryo_disentangle.evaluation.streaming import show_progress
-from cryo_disentangle.files import replacing
 from cryo_disentangle.files.locks import alone_in
-from cryo_disentangle.options import CommandParser
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.options.parsers import CommandParser
 
 __all__ = ["benchmark_command"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cryo_disentangle.benchmark.merging import merge, set_key
-from cryo_disentangle.options import read_mapping
+from cryo_disentangle.options.yaml_files import read_mapping
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.command import make_simulation
 

@@ -18,7 +18,7 @@ import yaml
 
 from cryo_disentangle.benchmark.cells import Cell, Stack
 from cryo_disentangle.benchmark.merging import fill_in, merge
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.simulation import Simulation
 
 __all__ = ["Job", "JobError", "Launcher", "run_job", "training_configuration"]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cryo_disentangle.files import read_archive, replacing
-from cryo_disentangle.judgement import InferredParticles
+from cryo_disentangle.files.arrays import read_archive
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.judgement.components import fit_independent
+from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.networks import LinearReadout
-from cryo_disentangle.particles import read_latents
+from cryo_disentangle.particles.pickles import read_latents
 
 __all__ = ["find_latents", "read_linearly", "read_stored", "write_stored"]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from cryo_disentangle.benchmark.cells import Cell
 from cryo_disentangle.benchmark.tables import Entry, Median, median_interval, rank_methods
 from cryo_disentangle.evaluation.html_parts import PagePicture, html_facts, html_figure, html_page
-from cryo_disentangle.metrics import ModelRank
+from cryo_disentangle.metrics.ranking import ModelRank
 
 __all__ = ["Findings", "draw_leaderboard", "write_summary"]
 

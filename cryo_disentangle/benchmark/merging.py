@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from cryo_disentangle.options import parse_yaml
+from cryo_disentangle.options.yaml_files import parse_yaml
 
 __all__ = ["fill_in", "merge", "set_key"]
 

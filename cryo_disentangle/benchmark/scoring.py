@@ -23,16 +23,19 @@ from cryo_disentangle.benchmark.latents import (
     write_stored,
 )
 from cryo_disentangle.benchmark.restarts import Restart, best_restart
-from cryo_disentangle.evaluation import DataFiles, FinishedRun, open_run
+from cryo_disentangle.evaluation import open_run
 from cryo_disentangle.evaluation.measuring import Sample
 from cryo_disentangle.evaluation.measuring import measure as measure_run
+from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder
-from cryo_disentangle.judgement import InferredParticles
-from cryo_disentangle.metrics import TrueGenerator
+from cryo_disentangle.judgement.inferred import InferredParticles
+from cryo_disentangle.metrics.interventions import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
-from cryo_disentangle.particles import ParticleData, PreparedData, Preprocessing
+from cryo_disentangle.particles import ParticleData
+from cryo_disentangle.particles.prepared import PreparedData
+from cryo_disentangle.particles.preprocessing import Preprocessing
 
 __all__ = ["score_cell"]
 

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cryo_disentangle.benchmark.cells import Cell
-from cryo_disentangle.files import replacing
-from cryo_disentangle.metrics import ModelRank, rank_models
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.metrics import rank_models
+from cryo_disentangle.metrics.ranking import ModelRank
 
 __all__ = ["Entry", "Median", "collect", "median_interval", "rank_methods", "write_results"]
 

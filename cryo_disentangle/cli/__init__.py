@@ -2,4 +2,6 @@
 
 from cryo_disentangle.cli.command import main
 
-__all__ = ["main"]
+__all__ = [
+    "main",
+]

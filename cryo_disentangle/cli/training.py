@@ -41,9 +41,9 @@ from cryo_disentangle.cli.run_folder import (
     trained_checkpoint,
 )
 from cryo_disentangle.evaluation.linking import link_data_to_model
-from cryo_disentangle.files import replacing
 from cryo_disentangle.files.locks import alone_in
-from cryo_disentangle.options import check_configurations
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.options.yaml_files import check_configurations
 
 __all__ = ["fit", "predict", "test", "validate"]
 

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional import (
-    mcc,
-    mean_canonical_correlation,
-    neighbourhood_similarity,
-    spline_mcc,
-)
+from cryo_disentangle.metrics.functional import mcc, spline_mcc
 from cryo_disentangle.metrics.functional.codes import Array, check_codes, standardize
-from cryo_disentangle.metrics.functional.correlation import matching, pearson_matrix
+from cryo_disentangle.metrics.functional.correlation import (
+    matching,
+    mean_canonical_correlation,
+    pearson_matrix,
+)
+from cryo_disentangle.metrics.functional.neighbourhood import neighbourhood_similarity
 from cryo_disentangle.metrics.intervals import bootstrap_interval, permutation_null
 
 __all__ = ["Agreement", "AxisAgreement", "Level", "compare_latents"]

@@ -18,10 +18,12 @@ from rich.table import Table
 from cryo_disentangle.comparison.agreement import Agreement, compare_latents
 from cryo_disentangle.comparison.particles_in_common import common_particles
 from cryo_disentangle.comparison.picture import draw_agreements
-from cryo_disentangle.embeddings import Embedding, open_embedding
-from cryo_disentangle.files import replacing
+from cryo_disentangle.embeddings import open_embedding
+from cryo_disentangle.embeddings.embedding import Embedding
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.metrics.functional.correlation import pearson_matrix
-from cryo_disentangle.selection import open_particle_table, rows_in_table
+from cryo_disentangle.selection.joining import rows_in_table
+from cryo_disentangle.selection.particle_table import open_particle_table
 
 __all__ = ["compare_command"]
 

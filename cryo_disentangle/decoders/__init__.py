@@ -2,11 +2,6 @@
 
 from cryo_disentangle.decoders.atomic import AtomicDecoder
 from cryo_disentangle.decoders.basis import BasisDecoder
-from cryo_disentangle.decoders.elastic_network import (
-    ElasticModes,
-    elastic_network_modes,
-    neighbour_distance,
-)
 from cryo_disentangle.decoders.encoding import AxisEncoding, GaussianEncoding, PositionalEncoding
 from cryo_disentangle.decoders.flow import FlowDecoder
 from cryo_disentangle.decoders.free_displacement import FreeDisplacement
@@ -18,7 +13,6 @@ __all__ = [
     "AtomicDecoder",
     "AxisEncoding",
     "BasisDecoder",
-    "ElasticModes",
     "FlowDecoder",
     "FreeDisplacement",
     "GaussianEncoding",
@@ -27,6 +21,4 @@ __all__ = [
     "NormalModes",
     "PositionalEncoding",
     "RigidDomains",
-    "elastic_network_modes",
-    "neighbour_distance",
 ]

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders._side import volume_side
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.imaging import FourierDisc, hartley2, symmetrize
+from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.imaging.gaussian_slices import gaussian_slices
 from cryo_disentangle.imaging.gaussians import gaussian_volume, project_gaussians
-from cryo_disentangle.protocols import ReadsStructure
-from cryo_disentangle.structures import Atoms, read_atoms, select_residues, write_structures
+from cryo_disentangle.imaging.hartley import hartley2, symmetrize
+from cryo_disentangle.protocols.volumes import ReadsStructure
+from cryo_disentangle.structures import read_atoms, write_structures
+from cryo_disentangle.structures.atoms import Atoms
+from cryo_disentangle.structures.domains import select_residues
 
 __all__ = ["AtomicDecoder"]
 

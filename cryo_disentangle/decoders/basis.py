@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders._side import volume_side
 from cryo_disentangle.decoders.spline import nodes_to_values, spline_slices, values_to_nodes
-from cryo_disentangle.imaging import FourierDisc, hartley3, inverse_hartley3
-from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.imaging import FourierDisc
+from cryo_disentangle.imaging.hartley import hartley3, inverse_hartley3
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
 
 __all__ = ["BasisDecoder"]
 

@@ -13,8 +13,9 @@ from cryo_disentangle.decoders._side import volume_side
 from cryo_disentangle.decoders.convection import OVERSAMPLING, interpolate, project_lattice
 from cryo_disentangle.decoders.solenoidal import MARGIN, carry, curl, free_nodes
 from cryo_disentangle.files import read_volume
-from cryo_disentangle.imaging import FourierDisc, hartley2, hartley3, inverse_hartley3
-from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.imaging import FourierDisc
+from cryo_disentangle.imaging.hartley import hartley2, hartley3, inverse_hartley3
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
 
 __all__ = ["FlowDecoder"]
 

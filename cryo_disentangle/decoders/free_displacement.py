@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
 
 __all__ = ["FreeDisplacement"]
 

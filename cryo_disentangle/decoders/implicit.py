@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders._side import volume_side
 from cryo_disentangle.decoders.encoding import GaussianEncoding, PositionalEncoding
-from cryo_disentangle.imaging import FourierDisc, inverse_hartley3
-from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.imaging import FourierDisc
+from cryo_disentangle.imaging.hartley import inverse_hartley3
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
 
 __all__ = ["ImplicitDecoder"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cryo_disentangle.decoders.elastic_network import elastic_network_modes
-from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
 
 __all__ = ["NormalModes"]
 

@@ -10,8 +10,10 @@ import torch
 from scipy.spatial import KDTree
 from torch import Tensor, nn
 
-from cryo_disentangle.networks import ResidualMLP
-from cryo_disentangle.structures import Atoms, Hinge, screw_displacement, select_domains, taper
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
+from cryo_disentangle.structures.atoms import Atoms
+from cryo_disentangle.structures.domains import select_domains, taper
+from cryo_disentangle.structures.hinges import Hinge, screw_displacement
 
 __all__ = ["HingedDomains", "RigidDomains"]
 

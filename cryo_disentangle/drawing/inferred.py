@@ -12,17 +12,15 @@ from torch import Tensor
 from cryo_disentangle.adapters import AdaptedModel
 from cryo_disentangle.drawing.latent_space import draw_correlations, draw_drift
 from cryo_disentangle.drawing.reconstructions import draw_images, draw_latents
-from cryo_disentangle.geometry import rotation_to_euler_zyz
-from cryo_disentangle.imaging import (
-    desymmetrize,
-    inverse_hartley2,
-    lattice_frequencies,
-    shift_hartley,
-)
+from cryo_disentangle.geometry.rotations import rotation_to_euler_zyz
+from cryo_disentangle.imaging import shift_hartley
+from cryo_disentangle.imaging.hartley import desymmetrize, inverse_hartley2
+from cryo_disentangle.imaging.lattice import lattice_frequencies
 from cryo_disentangle.judgement.inferred import InferredParticles, infer_particles
-from cryo_disentangle.metrics.functional import matching, pearson_matrix, rotate_particles
+from cryo_disentangle.metrics.functional import rotate_particles
+from cryo_disentangle.metrics.functional.correlation import matching, pearson_matrix
 from cryo_disentangle.metrics.interventions import particle_pose
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import ParticleBatch, Pose
 
 __all__ = [

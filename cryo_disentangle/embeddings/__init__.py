@@ -1,6 +1,7 @@
 """Latents of finished runs of any program: cryoDRGN, RECOVAR, cryoSPARC, RELION and others."""
 
-from cryo_disentangle.embeddings.embedding import Embedding, LinearVolumes, ParticlePoses
 from cryo_disentangle.embeddings.recognition import open_embedding
 
-__all__ = ["Embedding", "LinearVolumes", "ParticlePoses", "open_embedding"]
+__all__ = [
+    "open_embedding",
+]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding
-from cryo_disentangle.particles import read_latents
+from cryo_disentangle.particles.pickles import read_latents
 
 __all__ = ["ARRAYS", "read_array", "read_cryostar", "read_eman2"]
 

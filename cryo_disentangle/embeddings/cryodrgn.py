@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, ParticlePoses
-from cryo_disentangle.files import load_pickles, read_tensors
-from cryo_disentangle.particles import read_latents
+from cryo_disentangle.files.checkpoints import read_tensors
+from cryo_disentangle.files.pickles import load_pickles
+from cryo_disentangle.particles.pickles import read_latents
 
 __all__ = ["read_cryodrgn", "read_drgnai", "read_opus"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, LinearVolumes, ParticlePoses
-from cryo_disentangle.files import CsTable
-from cryo_disentangle.geometry import rotation_vector_to_rotation
+from cryo_disentangle.files.cs import CsTable
+from cryo_disentangle.geometry.rotations import rotation_vector_to_rotation
 
 __all__ = ["is_cryosparc_job", "read_cryosparc"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, LinearVolumes
-from cryo_disentangle.files import load_pickles
+from cryo_disentangle.files.pickles import load_pickles
 
 __all__ = ["read_recovar"]
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, ParticlePoses
-from cryo_disentangle.files import StarTable, read_star
-from cryo_disentangle.geometry import euler_zyz_to_rotation, rotation_to_rotation_vector
+from cryo_disentangle.files.star import StarTable, read_star
+from cryo_disentangle.geometry import euler_zyz_to_rotation
+from cryo_disentangle.geometry.rotations import rotation_to_rotation_vector
 
 __all__ = ["PROJECTIONS", "is_multi_body", "read_multi_body"]
 

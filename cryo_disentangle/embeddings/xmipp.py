@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, ParticlePoses
-from cryo_disentangle.files import StarTable, read_star
+from cryo_disentangle.files.star import StarTable, read_star
 from cryo_disentangle.geometry import euler_zyz_to_rotation
 
 __all__ = ["read_xmipp"]

@@ -3,7 +3,7 @@
 from cryo_disentangle.encoders.mlp import MLPEncoder
 from cryo_disentangle.encoders.pose import InPlanePoseHead, PoseHead
 from cryo_disentangle.encoders.rendered import RenderedPosterior
-from cryo_disentangle.encoders.statistics import StatisticsEncoder, coefficient_posterior
+from cryo_disentangle.encoders.statistics import StatisticsEncoder
 from cryo_disentangle.encoders.table import LatentTable
 
 __all__ = [
@@ -13,5 +13,4 @@ __all__ = [
     "PoseHead",
     "RenderedPosterior",
     "StatisticsEncoder",
-    "coefficient_posterior",
 ]

@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from cryo_disentangle.networks import ResidualMLP
-from cryo_disentangle.protocols import Evidence
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
+from cryo_disentangle.protocols.inference import Evidence
 from cryo_disentangle.types import Inference
 
 __all__ = ["MLPEncoder"]

@@ -13,12 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.geometry import (
-    in_plane_rotation,
-    quaternion_to_rotation,
-    six_d_to_rotation,
-)
-from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.geometry import in_plane_rotation
+from cryo_disentangle.geometry.rotations import quaternion_to_rotation, six_d_to_rotation
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
 
 __all__ = ["InPlanePoseHead", "PoseHead"]
 

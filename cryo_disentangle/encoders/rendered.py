@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.protocols import EncoderSetting, Evidence
+from cryo_disentangle.protocols.inference import EncoderSetting, Evidence
 from cryo_disentangle.types import Inference
 
 __all__ = ["RenderedPosterior"]

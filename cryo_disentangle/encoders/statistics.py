@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.networks import ResidualMLP
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
 from cryo_disentangle.types import Inference
 
 __all__ = ["StatisticsEncoder", "coefficient_posterior"]

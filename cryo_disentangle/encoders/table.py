@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cryo_disentangle.precision import may_look
-from cryo_disentangle.protocols import EncoderSetting, Evidence
+from cryo_disentangle.protocols.inference import EncoderSetting, Evidence
 from cryo_disentangle.types import Inference
 
 __all__ = ["LatentTable"]

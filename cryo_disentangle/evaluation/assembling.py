@@ -12,10 +12,12 @@ import yaml
 from rich.console import Console
 
 from cryo_disentangle.evaluation.training_runs import open_training_run
-from cryo_disentangle.files import replacing
-from cryo_disentangle.modules import SubspaceReconstruction, assembled
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.modules import SubspaceReconstruction
+from cryo_disentangle.modules.assembly import assembled
 from cryo_disentangle.particles import HartleyPreprocessing, ParticleData
-from cryo_disentangle.statistics import StatisticsFolder, digest_particles
+from cryo_disentangle.statistics import StatisticsFolder
+from cryo_disentangle.statistics.origin import digest_particles
 
 __all__ = ["assemble_command", "assemble_run"]
 

@@ -15,7 +15,7 @@ from cryo_disentangle.evaluation.html_page import is_evaluated, write_page
 from cryo_disentangle.evaluation.opening import open_run
 from cryo_disentangle.evaluation.rendering import infer_by_rendering, plan_rendering
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
-from cryo_disentangle.options import CommandParser
+from cryo_disentangle.options.parsers import CommandParser
 
 __all__ = ["evaluate_command", "export_command", "report_command"]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.imaging import FourierDisc, contrast_transfer, shift_hartley
 from cryo_disentangle.interop import CryoDRGNRun
-from cryo_disentangle.judgement import InferredParticles
+from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.modules import CryoDRGNReconstruction
 from cryo_disentangle.types import ParticleBatch, Pose
 

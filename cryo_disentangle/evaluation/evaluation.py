@@ -21,20 +21,18 @@ from cryo_disentangle.evaluation.measuring import Sample, choose_sample, measure
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder
-from cryo_disentangle.judgement import (
-    InferredParticles,
-    Measurement,
-    Score,
-    Verdict,
-    judge,
-)
+from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.score_names import group_reasons, headlines
-from cryo_disentangle.metrics import TrueGenerator
+from cryo_disentangle.judgement.scores import Measurement, Score
+from cryo_disentangle.judgement.verdict import Verdict, judge
+from cryo_disentangle.metrics.interventions import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
-from cryo_disentangle.particles import ParticleStack, PreparedData, read_labels
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.labels import read_labels
+from cryo_disentangle.particles.prepared import PreparedData
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from cryo_disentangle.evaluation.history import epoch_means
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
-from cryo_disentangle.interop import CryoDRGNWriter
+from cryo_disentangle.interop.writing import CryoDRGNWriter
 from cryo_disentangle.metrics.particle_rows import evaluating
 
 __all__ = ["export_cryodrgn"]

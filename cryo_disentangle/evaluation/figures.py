@@ -14,7 +14,7 @@ from rich.progress import Progress
 from scipy.stats import norm
 
 from cryo_disentangle.adapters import AdaptedModel
-from cryo_disentangle.drawing import (
+from cryo_disentangle.drawing.inferred import (
     draw_by_factor,
     draw_by_pose,
     draw_matching,
@@ -25,11 +25,12 @@ from cryo_disentangle.evaluation.history import draw_history
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes
-from cryo_disentangle.judgement import InferredParticles, Measurement, Score
 from cryo_disentangle.judgement.components import fit_independent
+from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.particle_scores import evenly
+from cryo_disentangle.judgement.scores import Measurement, Score
 from cryo_disentangle.networks import LinearReadout
-from cryo_disentangle.protocols import SizedInAngstrom
+from cryo_disentangle.protocols.volumes import SizedInAngstrom
 
 __all__ = ["CAPTIONS", "Picture", "draw_all"]
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from cryo_disentangle.evaluation.figures import CAPTIONS
 from cryo_disentangle.evaluation.html_parts import PageContent, PagePicture, draw_page
-from cryo_disentangle.files import replacing
-from cryo_disentangle.judgement import Score, judge
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.judgement.advice import next_steps
+from cryo_disentangle.judgement.scores import Score
+from cryo_disentangle.judgement.verdict import judge
 
 __all__ = ["is_evaluated", "write_page"]
 

@@ -8,8 +8,9 @@ from html import escape
 from itertools import groupby
 from typing import NamedTuple
 
-from cryo_disentangle.judgement import Score, Verdict
 from cryo_disentangle.judgement.score_names import Row, group_reasons, headlines
+from cryo_disentangle.judgement.scores import Score
+from cryo_disentangle.judgement.verdict import Verdict
 
 __all__ = ["PageContent", "PagePicture", "draw_page", "html_facts", "html_figure", "html_page"]
 

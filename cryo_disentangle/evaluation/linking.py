@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser
 
-from cryo_disentangle.protocols import CountsParticles
+from cryo_disentangle.protocols.inference import CountsParticles
 
 __all__ = ["link_data_to_model"]
 

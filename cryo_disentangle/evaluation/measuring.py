@@ -12,20 +12,19 @@ from rich.progress import Progress
 
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles
-from cryo_disentangle.judgement import (
-    ImagedModel,
-    InferredParticles,
-    Measurement,
+from cryo_disentangle.judgement.image_scores import ImagedModel, measure_images
+from cryo_disentangle.judgement.inferred import InferredParticles
+from cryo_disentangle.judgement.particle_scores import (
     describe_components,
     describe_coordinates,
+    evenly,
     judge_labels,
     measure_disentanglement,
-    measure_images,
     measure_leaks,
     measure_truth,
 )
-from cryo_disentangle.judgement.particle_scores import evenly
-from cryo_disentangle.metrics import TrueGenerator
+from cryo_disentangle.judgement.scores import Measurement
+from cryo_disentangle.metrics.interventions import TrueGenerator
 
 __all__ = ["Sample", "choose_sample", "measure"]
 

@@ -16,7 +16,8 @@ from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, show_progress
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.protocols import HasDecoder, VolumeDecoder
+from cryo_disentangle.protocols import VolumeDecoder
+from cryo_disentangle.protocols.models import HasDecoder
 from cryo_disentangle.types import Inference
 
 __all__ = ["RenderingPlan", "infer_by_rendering", "plan_rendering"]

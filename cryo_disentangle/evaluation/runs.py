@@ -15,9 +15,9 @@ from torch import nn
 
 from cryo_disentangle.adapters import AdaptedModel, adapt
 from cryo_disentangle.encoders import RenderedPosterior
-from cryo_disentangle.judgement import InferredParticles
 from cryo_disentangle.judgement.image_scores import reads_images
-from cryo_disentangle.protocols import HasEncoder
+from cryo_disentangle.judgement.inferred import InferredParticles
+from cryo_disentangle.protocols.models import HasEncoder
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["DataFiles", "FinishedRun"]

@@ -26,7 +26,7 @@ from rich.text import Text
 from torch.utils.data import DataLoader
 
 from cryo_disentangle.evaluation.runs import FinishedRun
-from cryo_disentangle.judgement import InferredParticles, infer_particles
+from cryo_disentangle.judgement.inferred import InferredParticles, infer_particles
 from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.types import ParticleBatch, flatten_particles

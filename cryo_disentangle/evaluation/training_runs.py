@@ -23,7 +23,8 @@ from cryo_disentangle import (  # noqa: F401
 from cryo_disentangle.callbacks.checkpoint_files import read_checkpoint
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
-from cryo_disentangle.options import check_configurations, read_mapping, reason
+from cryo_disentangle.options.sentences import reason
+from cryo_disentangle.options.yaml_files import check_configurations, read_mapping
 
 __all__ = ["build", "check_configuration", "is_training_run", "open_training_run"]
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from cryo_disentangle.drawing.latent_space import draw_traversals
 from cryo_disentangle.evaluation.runs import FinishedRun
-from cryo_disentangle.judgement import InferredParticles
+from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.networks import LinearReadout
-from cryo_disentangle.protocols import EvaluatesVolumes
+from cryo_disentangle.protocols.models import EvaluatesVolumes
 from cryo_disentangle.traversals import structure_writer, write_series
 
 __all__ = ["PrincipalVolumes", "evaluate_volumes"]

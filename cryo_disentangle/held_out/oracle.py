@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional import posterior_means_linearised
-from cryo_disentangle.simulation import Draws, Particles, Simulation
+from cryo_disentangle.metrics.functional.oracle import posterior_means_linearised
+from cryo_disentangle.simulation import Simulation
+from cryo_disentangle.simulation.draws import Draws
+from cryo_disentangle.simulation.particles import Particles
 
 __all__ = ["true_molecule_posterior"]
 

@@ -18,9 +18,10 @@ from cryo_disentangle.held_out.sources import (
     SimulatedSource,
     SimulatedStream,
 )
-from cryo_disentangle.imaging import ctf_terms
-from cryo_disentangle.metrics import TrueGenerator
-from cryo_disentangle.particles import PreparedData, Preprocessing
+from cryo_disentangle.imaging.ctf import ctf_terms
+from cryo_disentangle.metrics.interventions import TrueGenerator
+from cryo_disentangle.particles.prepared import PreparedData
+from cryo_disentangle.particles.preprocessing import Preprocessing
 from cryo_disentangle.simulation import SimulatedParticles, Simulation
 from cryo_disentangle.simulation.transfer import apply_contrast_transfer
 from cryo_disentangle.types import ParticleBatch, Pose

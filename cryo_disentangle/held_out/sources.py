@@ -8,20 +8,17 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.particles import (
-    BatchedDataset,
-    ParticleDataset,
-    ParticleStack,
-    Preprocessing,
-)
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.dataset import BatchedDataset, ParticleDataset
+from cryo_disentangle.particles.preprocessing import Preprocessing
 from cryo_disentangle.simulation import (
-    Molecule,
     SimulatedDataset,
     SimulatedParticles,
     Simulation,
     load_molecule,
 )
 from cryo_disentangle.simulation.mixing import Mixing
+from cryo_disentangle.simulation.molecule import Molecule
 
 __all__ = ["SimulatedFolder", "SimulatedSource", "SimulatedStream"]
 

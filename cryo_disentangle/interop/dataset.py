@@ -10,7 +10,8 @@ import torch
 
 from cryo_disentangle.interop.config import RunConfig, read_config
 from cryo_disentangle.interop.folder import RunFolder
-from cryo_disentangle.particles import HartleyPreprocessing, ParticleData, ParticleStack, read_poses
+from cryo_disentangle.particles import HartleyPreprocessing, ParticleData, ParticleStack
+from cryo_disentangle.particles.pickles import read_poses
 from cryo_disentangle.types import Pose
 
 __all__ = ["CryoDRGNParticles"]

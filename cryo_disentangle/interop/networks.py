@@ -19,8 +19,8 @@ from cryo_disentangle.decoders import (
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.interop.config import NetworkSettings
-from cryo_disentangle.networks import ResidualMLP
-from cryo_disentangle.protocols import HasImageNetworks
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
+from cryo_disentangle.protocols.models import HasImageNetworks
 
 __all__ = ["build_decoder", "build_encoder", "cryodrgn_model_args", "cryodrgn_weights", "fill"]
 

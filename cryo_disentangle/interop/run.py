@@ -20,8 +20,7 @@ from cryo_disentangle.interop.dataset import CryoDRGNParticles
 from cryo_disentangle.interop.folder import RunFolder
 from cryo_disentangle.interop.networks import build_decoder, build_encoder, fill
 from cryo_disentangle.interop.weights import read_weights
-from cryo_disentangle.particles import read_latents
-from cryo_disentangle.particles.pickles import FloatArray
+from cryo_disentangle.particles.pickles import FloatArray, read_latents
 
 __all__ = ["CryoDRGNRun"]
 

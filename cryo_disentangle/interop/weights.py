@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cryo_disentangle.files import read_tensors
+from cryo_disentangle.files.checkpoints import read_tensors
 
 __all__ = ["read_weights"]
 

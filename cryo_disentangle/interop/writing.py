@@ -14,13 +14,11 @@ import torch
 import yaml
 from torch import nn
 
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.interop.networks import cryodrgn_model_args, cryodrgn_weights
-from cryo_disentangle.particles import (
-    HartleyPreprocessing,
-    ParticleData,
-    ParticleStack,
-    is_table,
+from cryo_disentangle.particles import HartleyPreprocessing, ParticleData, ParticleStack
+from cryo_disentangle.particles.joining import is_table
+from cryo_disentangle.particles.pickles import (
     read_poses,
     write_ctf,
     write_indices,

@@ -11,13 +11,10 @@ from torch import Tensor
 
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.use import IN_USE, share_known
-from cryo_disentangle.particles import next_frames
-from cryo_disentangle.priors import (
-    SlownessIdentifiability,
-    TemperatureIdentifiability,
-    slowness_identifiability,
-    temperature_identifiability,
-)
+from cryo_disentangle.particles.pairs import next_frames
+from cryo_disentangle.priors import slowness_identifiability, temperature_identifiability
+from cryo_disentangle.priors.identifiability import TemperatureIdentifiability
+from cryo_disentangle.priors.slowness import SlownessIdentifiability
 
 __all__ = ["LabelJudgement", "following_frames", "judge_identifiability"]
 

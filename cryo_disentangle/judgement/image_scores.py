@@ -16,12 +16,11 @@ from cryo_disentangle.metrics import (
     PoseConformationMetrics,
     RedrawnNoise,
     RotationTest,
-    TrueGenerator,
 )
-from cryo_disentangle.metrics.interventions import GeneratesImages, particle_pose
+from cryo_disentangle.metrics.interventions import GeneratesImages, TrueGenerator, particle_pose
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
 from cryo_disentangle.precision import exact
-from cryo_disentangle.protocols import HasEncoder
+from cryo_disentangle.protocols.models import HasEncoder
 from cryo_disentangle.types import ParticleBatch, Pose
 
 __all__ = ["ImagedModel", "measure_images", "reads_images"]

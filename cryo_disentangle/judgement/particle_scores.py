@@ -22,7 +22,7 @@ from cryo_disentangle.metrics.functional.probes import (
     r_squared,
 )
 from cryo_disentangle.networks import LinearReadout, negentropy
-from cryo_disentangle.priors import kl_standard_normal
+from cryo_disentangle.priors.standard_normal import kl_standard_normal
 
 __all__ = [
     "describe_components",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files.paths import replacing
 
 __all__ = ["MetricTable"]
 

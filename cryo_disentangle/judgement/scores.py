@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from cryo_disentangle.metrics import Interval
+from cryo_disentangle.metrics.intervals import Interval
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric
 
 __all__ = ["Measurement", "Score"]

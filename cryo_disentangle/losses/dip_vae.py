@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["DIPVAE", "dip_covariance"]

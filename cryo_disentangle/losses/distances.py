@@ -15,7 +15,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.geometry import geodesic_distance
+from cryo_disentangle.geometry.rotations import geodesic_distance
 from cryo_disentangle.options.parts import part
 from cryo_disentangle.types import Inference
 

@@ -8,8 +8,8 @@ from torch.func import functional_call
 
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
-from cryo_disentangle.networks import ResidualMLP
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["FactorVAE", "permute_coordinates"]

@@ -33,7 +33,7 @@ from cryo_disentangle.losses.round_trip import (
 )
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, observation
 
 __all__ = ["ConformationIntervention", "PoseIntervention"]

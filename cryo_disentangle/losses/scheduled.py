@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from cryo_disentangle.losses.draws import StepDraws
 from cryo_disentangle.losses.schedules import Schedule, check_weight, weight_at
-from cryo_disentangle.protocols import LatentImageModel, Penalty
+from cryo_disentangle.protocols import Penalty
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, flatten_particles
 
 __all__ = ["ScheduledPenalty"]

@@ -8,10 +8,11 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from cryo_disentangle.decoders import neighbour_distance
+from cryo_disentangle.decoders.elastic_network import neighbour_distance
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
-from cryo_disentangle.protocols import HasDecoder, HasMotion, LatentImageModel, MovingStructure
+from cryo_disentangle.protocols.models import HasDecoder, LatentImageModel
+from cryo_disentangle.protocols.volumes import HasMotion, MovingStructure
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = [

@@ -12,51 +12,29 @@ gives them for arrays at hand:
     1.00 1.0 0.9
 """
 
-from cryo_disentangle.metrics.base import CodesMetric
-from cryo_disentangle.metrics.correlation import (
-    MCC,
-    MeanCanonicalCorrelation,
-    R2Linear,
-    SplineMCC,
-)
+from cryo_disentangle.metrics.correlation import MCC, MeanCanonicalCorrelation, R2Linear, SplineMCC
 from cryo_disentangle.metrics.decoding_test import DecodingTest
 from cryo_disentangle.metrics.in_plane_rotation import RotationTest
 from cryo_disentangle.metrics.infomec import InfoMEC
 from cryo_disentangle.metrics.information import MED, MIG, Modularity
-from cryo_disentangle.metrics.intervals import (
-    Interval,
-    Null,
-    bootstrap_interval,
-    permutation_null,
-)
-from cryo_disentangle.metrics.interventional import (
-    BetaVAEScore,
-    FactorVAEScore,
-    InterventionalBetaVAEScore,
-    InterventionalFactorVAEScore,
-)
-from cryo_disentangle.metrics.interventions import TrueGenerator
-from cryo_disentangle.metrics.neighbourhood import (
-    InformationImbalance,
-    NeighbourhoodSimilarity,
-)
+from cryo_disentangle.metrics.intervals import bootstrap_interval, permutation_null
+from cryo_disentangle.metrics.interventional import BetaVAEScore, FactorVAEScore
+from cryo_disentangle.metrics.neighbourhood import InformationImbalance, NeighbourhoodSimilarity
 from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.metrics.pose_leak import PoseLeak
 from cryo_disentangle.metrics.prediction import DCI, IRS, SAP, Explicitness
-from cryo_disentangle.metrics.ranking import ModelRank, rank_models
+from cryo_disentangle.metrics.ranking import rank_models
 from cryo_disentangle.metrics.redrawn_noise import RedrawnNoise
 from cryo_disentangle.metrics.spread_leak import SpreadLeak
 from cryo_disentangle.metrics.suite import DisentanglementMetrics, disentanglement_metrics
 from cryo_disentangle.metrics.unsupervised import (
     GaussianTotalCorrelation,
     GaussianWassersteinCorrelation,
-    LatentsMetric,
     PairwiseMutualInformation,
 )
 
 __all__ = [
     "BetaVAEScore",
-    "CodesMetric",
     "DCI",
     "DecodingTest",
     "DisentanglementMetrics",
@@ -67,18 +45,12 @@ __all__ = [
     "IRS",
     "InfoMEC",
     "InformationImbalance",
-    "Interval",
-    "InterventionalBetaVAEScore",
-    "InterventionalFactorVAEScore",
-    "LatentsMetric",
     "MCC",
     "MED",
     "MIG",
     "MeanCanonicalCorrelation",
-    "ModelRank",
     "Modularity",
     "NeighbourhoodSimilarity",
-    "Null",
     "PairwiseMutualInformation",
     "PoseConformationMetrics",
     "PoseLeak",
@@ -88,7 +60,6 @@ __all__ = [
     "SAP",
     "SplineMCC",
     "SpreadLeak",
-    "TrueGenerator",
     "bootstrap_interval",
     "disentanglement_metrics",
     "permutation_null",

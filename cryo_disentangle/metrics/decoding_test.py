@@ -10,7 +10,7 @@ from torch import Tensor
 from cryo_disentangle.metrics.interventions import Intervention, particle_pose
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
 from cryo_disentangle.precision import exact
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 
 __all__ = ["DecodingTest"]

@@ -13,7 +13,8 @@ from torchmetrics import Metric, MetricCollection
 
 from cryo_disentangle.metrics.base import CodesMetric
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric
-from cryo_disentangle.protocols import LatentImageModel, Score
+from cryo_disentangle.protocols import Score
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["FedMetric"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cryo_disentangle.metrics.functional.rotation import rotate_particles, rotation_scores
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
 __all__ = ["RotationTest"]

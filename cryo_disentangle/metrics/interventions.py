@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cryo_disentangle.imaging import symmetrize
+from cryo_disentangle.imaging.hartley import symmetrize
 from cryo_disentangle.imaging.noise import drawing_from
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, observed
 

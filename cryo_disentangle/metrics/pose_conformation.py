@@ -25,7 +25,7 @@ from cryo_disentangle.metrics.interventions import (
     particle_pose,
 )
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 
 __all__ = ["PoseConformationMetrics"]

@@ -13,7 +13,7 @@ from cryo_disentangle.metrics.interventions import (
     particle_pose,
 )
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import ParticleBatch, Pose, flatten_particles
 
 __all__ = ["RedrawnNoise"]

@@ -1,22 +1,13 @@
 """Models put together: as plain torch for any loop, and as LightningModules for training."""
 
-from cryo_disentangle.modules.assembly import assembled
 from cryo_disentangle.modules.cryodrgn import CryoDRGNReconstruction
 from cryo_disentangle.modules.heterogeneous import HeterogeneousReconstruction
 from cryo_disentangle.modules.image_model import HeterogeneousModel
-from cryo_disentangle.modules.settings import ModelSettings
-from cryo_disentangle.modules.statistics_model import StatisticsModel
 from cryo_disentangle.modules.subspace import SubspaceReconstruction
-from cryo_disentangle.modules.training import LatentTraining, TrainingSettings
 
 __all__ = [
     "CryoDRGNReconstruction",
     "HeterogeneousModel",
     "HeterogeneousReconstruction",
-    "LatentTraining",
-    "ModelSettings",
-    "StatisticsModel",
     "SubspaceReconstruction",
-    "TrainingSettings",
-    "assembled",
 ]

@@ -10,8 +10,8 @@ from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import StatisticsEncoder
 from cryo_disentangle.modules.heterogeneous import HeterogeneousReconstruction
 from cryo_disentangle.modules.subspace import SubspaceReconstruction
-from cryo_disentangle.statistics import SubspacePosterior
 from cryo_disentangle.statistics.folder import SUBSPACE
+from cryo_disentangle.statistics.image_posterior import SubspacePosterior
 
 __all__ = ["assembled"]
 

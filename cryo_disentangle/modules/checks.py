@@ -7,7 +7,8 @@ from typing import cast
 
 from torch import nn
 
-from cryo_disentangle.protocols import ConformationEncoder, SizedInAngstrom, VolumeDecoder
+from cryo_disentangle.protocols import ConformationEncoder, VolumeDecoder
+from cryo_disentangle.protocols.volumes import SizedInAngstrom
 
 __all__ = ["check_encoder", "checked_decoder"]
 

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from cryo_disentangle.encoders import RenderedPosterior
 from cryo_disentangle.imaging import FourierDisc
-from cryo_disentangle.interop import CryoDRGNRun, continue_adam
-from cryo_disentangle.losses import Schedule
+from cryo_disentangle.interop import CryoDRGNRun
+from cryo_disentangle.interop.adam import continue_adam
+from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.modules.heterogeneous import HeterogeneousReconstruction
-from cryo_disentangle.protocols import ConformationPrior, ImageNetworks, Penalty
+from cryo_disentangle.protocols import ConformationPrior, Penalty
+from cryo_disentangle.protocols.models import ImageNetworks
 
 __all__ = ["CryoDRGNReconstruction"]
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.losses import Schedule
+from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.modules.image_model import HeterogeneousModel
 from cryo_disentangle.modules.settings import ModelSettings
 from cryo_disentangle.modules.training import LatentTraining, TrainingSettings

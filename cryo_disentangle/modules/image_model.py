@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.imaging import FourierDisc, contrast_transfer, ctf_terms, shift_hartley
+from cryo_disentangle.imaging import FourierDisc, contrast_transfer, shift_hartley
+from cryo_disentangle.imaging.ctf import ctf_terms
 from cryo_disentangle.imaging.observation import Observation
-from cryo_disentangle.losses import Schedule, weight_at
+from cryo_disentangle.losses.schedules import Schedule, weight_at
 from cryo_disentangle.modules.checks import check_encoder, checked_decoder
 from cryo_disentangle.modules.evidence import ImageEvidence, known_rotation
 from cryo_disentangle.modules.objective import add_penalties
@@ -21,12 +22,11 @@ from cryo_disentangle.priors import StandardNormal
 from cryo_disentangle.protocols import (
     ConformationEncoder,
     ConformationPrior,
-    EncoderSetting,
-    ImageNetworks,
-    NeedsSetting,
     Penalty,
     VolumeDecoder,
 )
+from cryo_disentangle.protocols.inference import EncoderSetting, NeedsSetting
+from cryo_disentangle.protocols.models import ImageNetworks
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 
 __all__ = ["HeterogeneousModel"]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import StatisticsEncoder
-from cryo_disentangle.losses import Schedule, weight_at
+from cryo_disentangle.losses.schedules import Schedule, weight_at
 from cryo_disentangle.modules.objective import add_penalties
 from cryo_disentangle.priors import StandardNormal
 from cryo_disentangle.protocols import ConformationPrior, Penalty

@@ -12,11 +12,12 @@ from torch import nn
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import StatisticsEncoder
-from cryo_disentangle.losses import Schedule
+from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.modules.statistics_model import StatisticsModel
 from cryo_disentangle.modules.training import LatentTraining, TrainingSettings
 from cryo_disentangle.protocols import ConformationPrior, Penalty
-from cryo_disentangle.statistics import StatisticsFolder, Subspace
+from cryo_disentangle.statistics import StatisticsFolder
+from cryo_disentangle.statistics.subspace import Subspace
 
 __all__ = ["SubspaceReconstruction"]
 

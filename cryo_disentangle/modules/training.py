@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from cryo_disentangle.modules.particle_mean import ParticleMean
-from cryo_disentangle.protocols import ReportsTerms
+from cryo_disentangle.protocols.terms import ReportsTerms
 from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["LatentTraining", "TrainingSettings"]

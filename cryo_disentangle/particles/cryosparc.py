@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import CsTable, MissingColumnError
+from cryo_disentangle.files.cs import CsTable
+from cryo_disentangle.files.paths import MissingColumnError
 from cryo_disentangle.particles.bounds import check_whole
 
 __all__ = ["CryosparcParticles"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import MissingColumnError
+from cryo_disentangle.files.paths import MissingColumnError
 from cryo_disentangle.particles.bounds import B_FACTOR, SCALE_FACTOR, check_bounds
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
 from cryo_disentangle.particles.ctf import OVERRIDDEN, CtfOverrides, CtfTerms, check_ctf

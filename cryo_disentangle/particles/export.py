@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cryo_disentangle.files import Column, write_star
-from cryo_disentangle.geometry import rotation_to_euler_zyz
+from cryo_disentangle.files.star import Column, write_star
+from cryo_disentangle.geometry.rotations import rotation_to_euler_zyz
 from cryo_disentangle.particles.ctf import check_ctf
 
 __all__ = ["write_particles_star"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import StarTable
+from cryo_disentangle.files.star import StarTable
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
 from cryo_disentangle.particles.star import StarParticles
 

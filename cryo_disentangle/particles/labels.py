@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import read_archive
+from cryo_disentangle.files.arrays import read_archive
 
 __all__ = ["ParticleLabels", "read_labels"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import MrcHeader, read_mrc_header
+from cryo_disentangle.files.mrc import MrcHeader, read_mrc_header
 from cryo_disentangle.particles.locating import Folders, Located, locate, refuse_collisions
 from cryo_disentangle.particles.mapped import MappedImages
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import MrcHeader
+from cryo_disentangle.files.mrc import MrcHeader
 
 __all__ = ["MappedImages"]
 

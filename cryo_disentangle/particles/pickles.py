@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import load_pickles, map_array, read_text, readable, write_pickles
+from cryo_disentangle.files.arrays import map_array
+from cryo_disentangle.files.paths import readable
+from cryo_disentangle.files.pickles import load_pickles, write_pickles
+from cryo_disentangle.files.text import read_text
 from cryo_disentangle.particles.ctf import check_ctf
 
 __all__ = [

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cryo_disentangle.files import MissingColumnError
-from cryo_disentangle.geometry import euler_zyz_to_rotation, rotation_vector_to_rotation
+from cryo_disentangle.files.paths import MissingColumnError
+from cryo_disentangle.geometry import euler_zyz_to_rotation
+from cryo_disentangle.geometry.rotations import rotation_vector_to_rotation
 from cryo_disentangle.particles.bounds import (
     ANGLE,
     BOX_SIZE,

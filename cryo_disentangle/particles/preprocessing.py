@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cryo_disentangle.imaging import soft_window
+from cryo_disentangle.imaging.window import soft_window
 
 __all__ = ["HartleyPreprocessing", "ImageSource", "Preprocessing", "RealPreprocessing"]
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import MrcHeader, read_mrc_header, read_text, readable
+from cryo_disentangle.files.mrc import MrcHeader, read_mrc_header
+from cryo_disentangle.files.paths import readable
+from cryo_disentangle.files.text import read_text
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
 from cryo_disentangle.particles.ctf import CtfOverrides, CtfTerms
 from cryo_disentangle.particles.ctf_columns import has_ctf, table_ctf

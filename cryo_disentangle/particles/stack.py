@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cryo_disentangle.geometry import check_rotations
+from cryo_disentangle.geometry.rotations import check_rotations
 from cryo_disentangle.particles.ctf import CtfOverrides, overridden
 from cryo_disentangle.particles.joining import is_table, with_ctf_of, with_poses_of
 from cryo_disentangle.particles.labels import ParticleLabels, read_labels

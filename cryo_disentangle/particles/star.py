@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import StarTable, read_star
+from cryo_disentangle.files.star import StarTable, read_star
 
 __all__ = ["StarParticles"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from cryo_disentangle.imaging import FourierDisc
 
 if TYPE_CHECKING:
-    from cryo_disentangle.structures import Atoms
+    from cryo_disentangle.structures.atoms import Atoms
 
 __all__ = [
     "HasMotion",

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from cryo_disentangle.embeddings import Embedding, open_embedding
-from cryo_disentangle.files import replacing
-from cryo_disentangle.options import CommandParser
-from cryo_disentangle.particles import read_indices, write_indices
+from cryo_disentangle.embeddings import open_embedding
+from cryo_disentangle.embeddings.embedding import Embedding
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.options.parsers import CommandParser
+from cryo_disentangle.particles.pickles import read_indices, write_indices
 from cryo_disentangle.selection.choices import (
     cluster_labels,
     in_range,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.embeddings import Embedding
+from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.selection.particle_table import ParticleTable
 
 __all__ = ["rows_in_table"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.embeddings import Embedding
-from cryo_disentangle.files import replacing
+from cryo_disentangle.embeddings.embedding import Embedding
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.selection.particle_table import ParticleTable
 
 __all__ = ["fingerprint", "read_lasso", "table_fingerprint", "write_lasso"]

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import CsTable, StarTable, read_star, replacing
+from cryo_disentangle.files.cs import CsTable
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.files.star import StarTable, read_star
 from cryo_disentangle.files.star_rows import copy_star_rows
 
 __all__ = ["CsParticleTable", "ParticleTable", "StarParticleTable", "open_particle_table"]

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cryo_disentangle.geometry import euler_zyz_to_rotation, rotation_vector_to_rotation
+from cryo_disentangle.geometry import euler_zyz_to_rotation
+from cryo_disentangle.geometry.rotations import rotation_vector_to_rotation
 from cryo_disentangle.selection.particle_table import (
     CsParticleTable,
     ParticleTable,

@@ -2,28 +2,24 @@
 
 from cryo_disentangle.simulation.adenylate_kinase import AdenylateKinase, adenylate_kinase_path
 from cryo_disentangle.simulation.configuration import load_molecule
-from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.energies import DoubleWell, FrozenBelow, Harmonic
 from cryo_disentangle.simulation.laplace_walk import LaplacePairs, LaplaceWalk
 from cryo_disentangle.simulation.learned import (
-    Invertibility,
     LearnedMolecule,
     PosteriorFactors,
     measure_invertibility,
 )
 from cryo_disentangle.simulation.microscope import ColouredNoise, Microscope, WhiteNoise
 from cryo_disentangle.simulation.mixing import LinearMixing, ShearMixing
-from cryo_disentangle.simulation.molecule import GaussianMolecule, Hinge, Molecule
-from cryo_disentangle.simulation.particles import Particles
+from cryo_disentangle.simulation.molecule import GaussianMolecule, Hinge
 from cryo_disentangle.simulation.processes import (
-    Conformations,
     CorrelatedFactors,
     FactorPath,
     LaplaceFactors,
     NormalFactors,
     UniformFactors,
 )
-from cryo_disentangle.simulation.resting import resting_atoms, resting_structure
+from cryo_disentangle.simulation.resting import resting_structure
 from cryo_disentangle.simulation.rigid_domains import RigidDomains
 from cryo_disentangle.simulation.simulation import Simulation
 from cryo_disentangle.simulation.solvent import InSolvent
@@ -46,12 +42,10 @@ __all__ = [
     "BoltzmannFactors",
     "ColouredNoise",
     "ConcentratedViews",
-    "Conformations",
     "ContrastTransferFromFile",
     "ContrastTransferRange",
     "CorrelatedFactors",
     "DoubleWell",
-    "Draws",
     "FactorPath",
     "FrozenBelow",
     "GaussianMolecule",
@@ -59,17 +53,14 @@ __all__ = [
     "Hinge",
     "InPlaneViews",
     "InSolvent",
-    "Invertibility",
     "LaplaceFactors",
     "LaplacePairs",
     "LaplaceWalk",
     "LearnedMolecule",
     "LinearMixing",
     "Microscope",
-    "Molecule",
     "NormalFactors",
     "NormalShifts",
-    "Particles",
     "PosteriorFactors",
     "RigidDomains",
     "ShearMixing",
@@ -87,6 +78,5 @@ __all__ = [
     "adenylate_kinase_path",
     "load_molecule",
     "measure_invertibility",
-    "resting_atoms",
     "resting_structure",
 ]

@@ -8,7 +8,8 @@ from typing import Any
 
 import jsonargparse
 
-from cryo_disentangle.options import check_configurations, reason
+from cryo_disentangle.options.sentences import reason
+from cryo_disentangle.options.yaml_files import check_configurations
 from cryo_disentangle.simulation.simulation import Simulation
 
 __all__ = ["main", "make_simulation"]

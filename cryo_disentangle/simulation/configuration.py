@@ -13,7 +13,8 @@ import numpy as np
 import torch
 import yaml
 
-from cryo_disentangle.options import check_configurations, reason
+from cryo_disentangle.options.sentences import reason
+from cryo_disentangle.options.yaml_files import check_configurations
 from cryo_disentangle.simulation.images import SimulatedImages
 from cryo_disentangle.simulation.mixing import Mixing
 from cryo_disentangle.simulation.molecule import Molecule

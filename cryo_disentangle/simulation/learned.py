@@ -10,14 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cryo_disentangle.files import read_tensors
-from cryo_disentangle.imaging import (
-    FourierDisc,
-    desymmetrize,
-    inverse_hartley2,
-    shift_hartley,
-)
-from cryo_disentangle.particles import read_latents
+from cryo_disentangle.files.checkpoints import read_tensors
+from cryo_disentangle.imaging import FourierDisc, shift_hartley
+from cryo_disentangle.imaging.hartley import desymmetrize, inverse_hartley2
+from cryo_disentangle.particles.pickles import read_latents
 from cryo_disentangle.protocols import VolumeDecoder
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.processes import Conformations

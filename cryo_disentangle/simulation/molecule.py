@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.imaging.gaussians import gaussian_volume, project_gaussians
-from cryo_disentangle.structures import Hinge, screw_displacement
+from cryo_disentangle.structures.hinges import Hinge, screw_displacement
 
 __all__ = ["GaussianMolecule", "Hinge", "Molecule", "move_hinges"]
 

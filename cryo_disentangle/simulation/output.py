@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from cryo_disentangle.files import MrcsWriter, replacing
-from cryo_disentangle.particles import write_ctf, write_particles_star, write_poses
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.files.stacks import MrcsWriter
+from cryo_disentangle.particles.export import write_particles_star
+from cryo_disentangle.particles.pickles import write_ctf, write_poses
 from cryo_disentangle.simulation.configuration import dump_yaml, molecule_yaml, to_configuration
 from cryo_disentangle.simulation.contact_sheet import draw_contact_sheet
 from cryo_disentangle.simulation.images import SimulatedImages

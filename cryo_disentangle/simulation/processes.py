@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from cryo_disentangle.files import read_archive
+from cryo_disentangle.files.arrays import read_archive
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.quantiles import laplace_quantile, tabulated_quantile
 

@@ -11,7 +11,7 @@ import torch
 from cryo_disentangle.simulation.adenylate_kinase import AdenylateKinase
 from cryo_disentangle.simulation.configuration import load_molecule
 from cryo_disentangle.simulation.molecule import GaussianMolecule
-from cryo_disentangle.structures import Atoms
+from cryo_disentangle.structures.atoms import Atoms
 
 __all__ = ["resting_atoms", "resting_structure"]
 

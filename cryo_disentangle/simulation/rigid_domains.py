@@ -12,15 +12,10 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.simulation.molecule import GaussianMolecule, move_hinges
-from cryo_disentangle.structures import (
-    Atoms,
-    Hinge,
-    find_hinge,
-    read_atoms,
-    select_domains,
-    superpose,
-    taper,
-)
+from cryo_disentangle.structures import read_atoms
+from cryo_disentangle.structures.atoms import Atoms
+from cryo_disentangle.structures.domains import select_domains, taper
+from cryo_disentangle.structures.hinges import Hinge, find_hinge, superpose
 
 __all__ = ["RigidDomains"]
 

@@ -10,16 +10,15 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
-from cryo_disentangle.particles import (
-    BatchedDataset,
+from cryo_disentangle.particles import HartleyPreprocessing
+from cryo_disentangle.particles.dataset import BatchedDataset
+from cryo_disentangle.particles.pairs import PairedDataset
+from cryo_disentangle.particles.prepared import PreparedData
+from cryo_disentangle.particles.preprocessing import ImageSource, Preprocessing
+from cryo_disentangle.particles.sampling import (
     BatchesInOrder,
-    HartleyPreprocessing,
-    ImageSource,
     InOrder,
-    PairedDataset,
     ParticleLoader,
-    PreparedData,
-    Preprocessing,
     ShuffledEpochs,
     evaluation_loader,
 )

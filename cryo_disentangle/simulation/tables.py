@@ -11,16 +11,11 @@ import roma
 import torch
 from torch import Tensor
 
-from cryo_disentangle.files import read_archive
-from cryo_disentangle.particles import (
-    ctf_from_cryosparc,
-    ctf_from_star,
-    poses_from_cryosparc,
-    poses_from_star,
-    read_ctf,
-    read_poses,
-)
+from cryo_disentangle.files.arrays import read_archive
 from cryo_disentangle.particles.ctf import check_ctf
+from cryo_disentangle.particles.ctf_columns import ctf_from_cryosparc, ctf_from_star
+from cryo_disentangle.particles.pickles import read_ctf, read_poses
+from cryo_disentangle.particles.pose_columns import poses_from_cryosparc, poses_from_star
 from cryo_disentangle.simulation.draws import Draws
 
 __all__ = ["choose_rows", "read_array", "read_ctf_rows", "read_rotations", "read_shifts"]

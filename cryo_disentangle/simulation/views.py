@@ -11,12 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cryo_disentangle.geometry import (
-    check_rotations,
-    euler_zyz_to_rotation,
-    in_plane_rotation,
-    quaternion_to_rotation,
-)
+from cryo_disentangle.geometry import euler_zyz_to_rotation, in_plane_rotation
+from cryo_disentangle.geometry.rotations import check_rotations, quaternion_to_rotation
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.tables import choose_rows, read_rotations, read_shifts
 

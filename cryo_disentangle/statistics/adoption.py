@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.decoders.spline import pair_nodes
-from cryo_disentangle.particles import ParticleDataset
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.protocols import VolumeDecoder
 from cryo_disentangle.statistics.expectation import Expectation, expanded, expectation
 from cryo_disentangle.statistics.grid import SliceGrid, shell_means

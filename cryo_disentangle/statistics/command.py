@@ -22,8 +22,10 @@ from rich.progress import (
 )
 from torch import Tensor
 
-from cryo_disentangle.options import check_configurations, reason
-from cryo_disentangle.particles import ParticleStack, read_indices
+from cryo_disentangle.options.sentences import reason
+from cryo_disentangle.options.yaml_files import check_configurations
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.pickles import read_indices
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
 from cryo_disentangle.statistics.processes import process
 from cryo_disentangle.statistics.settings import SubspaceSettings

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from cryo_disentangle.particles import ParticleLabels, SplitData, SplitSettings, read_labels
+from cryo_disentangle.particles.labels import ParticleLabels, read_labels
+from cryo_disentangle.particles.splitting import SplitData, SplitSettings
 from cryo_disentangle.statistics.dataset import StatisticsDataset
 from cryo_disentangle.statistics.folder import StatisticsFolder
 

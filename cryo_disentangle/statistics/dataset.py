@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from cryo_disentangle.particles import BatchedDataset, ParticleLabels
+from cryo_disentangle.particles.dataset import BatchedDataset
+from cryo_disentangle.particles.labels import ParticleLabels
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
 from cryo_disentangle.types import ParticleBatch
 

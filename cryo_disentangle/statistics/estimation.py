@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cryo_disentangle.particles import ParticleDataset
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.statistics.adoption import adopted
 from cryo_disentangle.statistics.checks import (
     Calibration,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cryo_disentangle.particles import ParticleDataset
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.poses import PoseErrors
 from cryo_disentangle.statistics.posterior import Likelihood, marginal_likelihood, residuals

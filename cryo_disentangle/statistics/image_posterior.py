@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from cryo_disentangle.encoders import StatisticsEncoder
-from cryo_disentangle.protocols import ConformationEncoder, Evidence
+from cryo_disentangle.protocols import ConformationEncoder
+from cryo_disentangle.protocols.inference import Evidence
 from cryo_disentangle.statistics.posterior import Likelihood, residuals
 from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import ParticleViews

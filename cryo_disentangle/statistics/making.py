@@ -15,8 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cryo_disentangle.files import replacing, write_volume
-from cryo_disentangle.particles import ParticleDataset
+from cryo_disentangle.files import write_volume
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.statistics.checks import Calibration, HeldOutGains
 from cryo_disentangle.statistics.estimation import (
     Estimate,

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.statistics.checks import HeldOutGains
 
 __all__ = ["draw_correlations", "draw_gains", "save_picture"]

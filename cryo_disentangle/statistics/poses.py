@@ -11,8 +11,10 @@ import roma
 import torch
 from torch import Tensor
 
-from cryo_disentangle.files import replacing
-from cryo_disentangle.particles import ParticleStack, write_particles_star, write_poses
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.export import write_particles_star
+from cryo_disentangle.particles.pickles import write_poses
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.types import Pose
 

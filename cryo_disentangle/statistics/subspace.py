@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.decoders.spline import pair_nodes
-from cryo_disentangle.files import read_volume, replacing
+from cryo_disentangle.files import read_volume
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.statistics.grid import SliceGrid
 
 __all__ = ["Subspace"]

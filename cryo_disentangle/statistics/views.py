@@ -11,7 +11,8 @@ from torch import Tensor
 
 from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.imaging.ctf import contrast_transfer, ctf_terms
-from cryo_disentangle.particles import HartleyPreprocessing, ParticleDataset, ParticleStack
+from cryo_disentangle.particles import HartleyPreprocessing, ParticleStack
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["ParticleViews", "open_images", "view_batches"]

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from cryo_disentangle.files import read_volume
-from cryo_disentangle.imaging import hartley3, inverse_hartley3
+from cryo_disentangle.imaging.hartley import hartley3, inverse_hartley3
 from cryo_disentangle.structures.atoms import Atoms
 
 __all__ = ["fit_pseudo_atoms", "read_pseudo_atoms"]

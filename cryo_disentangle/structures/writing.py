@@ -8,7 +8,7 @@ import gemmi
 import numpy as np
 import numpy.typing as npt
 
-from cryo_disentangle.files import replacing
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.structures.atoms import Atoms
 
 __all__ = ["write_structures"]

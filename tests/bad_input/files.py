@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cryo_disentangle.files import MrcsWriter
 from cryo_disentangle.files.locks import alone_in
+from cryo_disentangle.files.stacks import MrcsWriter
 from tests import tiny
 from tests.bad_input.workspace import Kind, Spoil, cut, remove, write
 

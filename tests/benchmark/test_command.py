@@ -18,7 +18,7 @@ from cryo_disentangle.benchmark import scoring
 from cryo_disentangle.benchmark.cells import Stack
 from cryo_disentangle.benchmark.executors import ArrayExecutor
 from cryo_disentangle.benchmark.jobs import JobError, Launcher
-from cryo_disentangle.particles import write_latents
+from cryo_disentangle.particles.pickles import write_latents
 from cryo_disentangle.simulation.command import main as simulate
 from tests import tiny
 from tests.benchmark.conftest import write

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cryo_disentangle.benchmark import Restart, best_restart, train_restarts
+from cryo_disentangle.benchmark import best_restart, train_restarts
+from cryo_disentangle.benchmark.restarts import Restart
 
 
 class _Offset(L.LightningModule):

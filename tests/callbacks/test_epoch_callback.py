@@ -20,7 +20,8 @@ from cryo_disentangle.callbacks.epoch_callback import EpochCallback
 from cryo_disentangle.callbacks.export import CryoDRGNExport
 from cryo_disentangle.callbacks.latent_figures import LatentFigures
 from cryo_disentangle.callbacks.traversals import TraversalVolumes
-from cryo_disentangle.particles import ParticleData, read_latents
+from cryo_disentangle.particles import ParticleData
+from cryo_disentangle.particles.pickles import read_latents
 from tests import tiny
 from tests.callbacks import foreign, watched
 

@@ -16,8 +16,8 @@ from lightning.pytorch.callbacks import Callback
 
 from cryo_disentangle.callbacks.export import CryoDRGNExport
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.particles import (
-    RealPreprocessing,
+from cryo_disentangle.particles import RealPreprocessing
+from cryo_disentangle.particles.pickles import (
     read_ctf,
     read_indices,
     read_latents,

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from cryo_disentangle.adapters import ModelAdapter
 from cryo_disentangle.callbacks import NonFiniteGuard
 from cryo_disentangle.callbacks.run_particles import all_batches
-from cryo_disentangle.judgement import infer_particles
+from cryo_disentangle.judgement.inferred import infer_particles
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.types import ParticleBatch
 from tests import tiny

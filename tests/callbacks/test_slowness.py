@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from cryo_disentangle.callbacks import SlownessPenalty
-from cryo_disentangle.losses import LinearSchedule, ScheduledPenalty
-from cryo_disentangle.priors import LaplaceTransition, kl_laplace
+from cryo_disentangle.losses import LinearSchedule
+from cryo_disentangle.losses.scheduled import ScheduledPenalty
+from cryo_disentangle.priors import LaplaceTransition
+from cryo_disentangle.priors.laplace_transition import kl_laplace
 from cryo_disentangle.types import Inference
 from tests.callbacks import foreign, loops, watched
 

@@ -13,9 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.comparison import common_particles, compare_latents
+from cryo_disentangle.comparison import compare_latents
 from cryo_disentangle.comparison.command import compare_command
-from cryo_disentangle.embeddings import Embedding
+from cryo_disentangle.comparison.particles_in_common import common_particles
+from cryo_disentangle.embeddings.embedding import Embedding
 from tests.embeddings import written
 
 COUNT = 1000

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders import AtomicDecoder, HingedDomains, RigidDomains
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.imaging import FourierDisc, hartley2, symmetrize
+from cryo_disentangle.imaging import FourierDisc
+from cryo_disentangle.imaging.hartley import hartley2, symmetrize
 from cryo_disentangle.simulation import AdenylateKinase, GaussianMolecule, TwoArms
-from cryo_disentangle.structures import Atoms, read_atoms, write_structures
+from cryo_disentangle.structures import read_atoms, write_structures
+from cryo_disentangle.structures.atoms import Atoms
 from tests.helpers import shared
 
 SIDE, PIXEL_SIZE = 32, 4.25

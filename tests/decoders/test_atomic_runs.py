@@ -13,7 +13,8 @@ import yaml
 
 from cryo_disentangle import cli
 from cryo_disentangle.files import read_volume
-from cryo_disentangle.structures import Atoms, write_structures
+from cryo_disentangle.structures import write_structures
+from cryo_disentangle.structures.atoms import Atoms
 from tests import tiny
 
 # Lightning's and jsonargparse's hints about workers and deprecated ways.

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.geometry import in_plane_rotation, random_rotations
-from cryo_disentangle.imaging import (
-    FourierDisc,
+from cryo_disentangle.imaging import FourierDisc
+from cryo_disentangle.imaging.gaussians import gaussian_volume, project_gaussians
+from cryo_disentangle.imaging.hartley import (
     desymmetrize,
     hartley2,
     hartley3,
     inverse_hartley2,
     symmetrize,
 )
-from cryo_disentangle.imaging.gaussians import gaussian_volume, project_gaussians
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.simulation import TwoArms
 

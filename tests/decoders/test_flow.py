@@ -18,13 +18,10 @@ from cryo_disentangle.decoders.convection import interpolate, project_lattice
 from cryo_disentangle.decoders.solenoidal import MARGIN, carry, curl, free_nodes, spline_velocity
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.imaging import (
-    FourierDisc,
-    fourier_shell_correlation,
-    hartley2,
-    symmetrize,
-)
+from cryo_disentangle.imaging import FourierDisc
+from cryo_disentangle.imaging.fsc import fourier_shell_correlation
 from cryo_disentangle.imaging.gaussians import gaussian_volume, project_gaussians
+from cryo_disentangle.imaging.hartley import hartley2, symmetrize
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.simulation import TwoArms
 

@@ -17,7 +17,7 @@ from cryo_disentangle.decoders.spline import (
     spline_slices,
     values_to_nodes,
 )
-from cryo_disentangle.imaging import hartley3
+from cryo_disentangle.imaging.hartley import hartley3
 
 _seeds = st.integers(0, 2**31)
 

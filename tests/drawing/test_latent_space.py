@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.drawing import (
+from cryo_disentangle.drawing.latent_space import (
     draw_correlations,
     draw_drift,
-    draw_latents,
     draw_metrics,
     draw_traversals,
 )
+from cryo_disentangle.drawing.reconstructions import draw_latents
 from tests import tiny
 
 

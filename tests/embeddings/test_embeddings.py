@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryo_disentangle.embeddings import Embedding, open_embedding
+from cryo_disentangle.embeddings import open_embedding
+from cryo_disentangle.embeddings.embedding import Embedding
 from tests.embeddings import written
 from tests.embeddings.written import BOX, COUNT, PIXEL, WIDTH, WRITERS, truth
 from tests.helpers import shared

@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cryo_disentangle.encoders import InPlanePoseHead, PoseHead
-from cryo_disentangle.geometry import (
-    check_rotations,
-    geodesic_distance,
-    in_plane_rotation,
-    random_rotations,
-)
+from cryo_disentangle.geometry import in_plane_rotation, random_rotations
+from cryo_disentangle.geometry.rotations import check_rotations, geodesic_distance
 
 HEADS = [InPlanePoseHead, PoseHead]
 Head = Callable[..., nn.Module]

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.encoders import StatisticsEncoder, coefficient_posterior
+from cryo_disentangle.encoders import StatisticsEncoder
+from cryo_disentangle.encoders.statistics import coefficient_posterior
 
 
 def _statistics(count: int, rank: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,8 @@ from cryo_disentangle.evaluation.training_runs import open_training_run
 from cryo_disentangle.imaging import contrast_transfer, shift_hartley
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleStack
-from cryo_disentangle.statistics import SubspacePosterior, digest_particles
+from cryo_disentangle.statistics.image_posterior import SubspacePosterior
+from cryo_disentangle.statistics.origin import digest_particles
 from tests import tiny
 from tests.statistics.synthetic import statistics_of, subspace_of, write
 

@@ -14,12 +14,14 @@ import torch
 import yaml
 from torch import nn
 
-from cryo_disentangle.evaluation import DataFiles, FinishedRun, evaluate, open_run
+from cryo_disentangle.evaluation import evaluate, open_run
 from cryo_disentangle.evaluation.command import evaluate_command, report_command
 from cryo_disentangle.evaluation.history import draw_history
-from cryo_disentangle.judgement import InferredParticles
-from cryo_disentangle.particles import ParticleData, read_poses
-from cryo_disentangle.priors import kl_standard_normal
+from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
+from cryo_disentangle.judgement.inferred import InferredParticles
+from cryo_disentangle.particles import ParticleData
+from cryo_disentangle.particles.pickles import read_poses
+from cryo_disentangle.priors.standard_normal import kl_standard_normal
 from tests import tiny
 from tests.evaluation.conftest import COUNT
 from tests.interop import runs

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from cryo_disentangle.cli import main
 from cryo_disentangle.encoders import RenderedPosterior
-from cryo_disentangle.evaluation import infer_by_rendering, open_run
-from cryo_disentangle.evaluation.rendering import fit_plan, plan_rendering
+from cryo_disentangle.evaluation import open_run
+from cryo_disentangle.evaluation.rendering import fit_plan, infer_by_rendering, plan_rendering
 from cryo_disentangle.interop import CryoDRGNRun
-from cryo_disentangle.judgement import Verdict
 from cryo_disentangle.judgement.advice import next_steps
+from cryo_disentangle.judgement.verdict import Verdict
 from tests.interop import runs
 
 

@@ -10,9 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.evaluation import Evaluation, FinishedRun, evaluate
-from cryo_disentangle.judgement import InferredParticles
-from cryo_disentangle.particles import ParticleData, RealPreprocessing, read_poses
+from cryo_disentangle.evaluation import evaluate
+from cryo_disentangle.evaluation.evaluation import Evaluation
+from cryo_disentangle.evaluation.runs import FinishedRun
+from cryo_disentangle.judgement.inferred import InferredParticles
+from cryo_disentangle.particles import ParticleData, RealPreprocessing
+from cryo_disentangle.particles.pickles import read_poses
 from cryo_disentangle.types import ParticleBatch, Pose
 from tests import tiny
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryo_disentangle.files import CsTable, map_array, read_archive
+from cryo_disentangle.files.arrays import map_array, read_archive
+from cryo_disentangle.files.cs import CsTable
 
 
 def _saved(path: Path, array: np.ndarray) -> Path:

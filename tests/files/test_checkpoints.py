@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryo_disentangle.files import read_tensors
+from cryo_disentangle.files.checkpoints import read_tensors
 
 
 class _Command:

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mrcfile.dtypes import HEADER_DTYPE
 
-from cryo_disentangle.files import MrcsWriter, read_mrc_header, read_volume, write_volume
+from cryo_disentangle.files import read_volume, write_volume
+from cryo_disentangle.files.mrc import read_mrc_header
+from cryo_disentangle.files.stacks import MrcsWriter
 from tests.helpers import shared
 
 

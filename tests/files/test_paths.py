@@ -9,17 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cryo_disentangle.files import (
-    CsTable,
-    load_pickles,
-    map_array,
-    read_archive,
-    read_mrc_header,
-    read_star,
-    read_tensors,
-    read_volume,
-    replacing,
-)
+from cryo_disentangle.files import read_volume
+from cryo_disentangle.files.arrays import map_array, read_archive
+from cryo_disentangle.files.checkpoints import read_tensors
+from cryo_disentangle.files.cs import CsTable
+from cryo_disentangle.files.mrc import read_mrc_header
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.files.pickles import load_pickles
+from cryo_disentangle.files.star import read_star
 
 Reader = Callable[[Path], object]
 READERS: dict[str, Reader] = {

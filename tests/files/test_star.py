@@ -9,14 +9,8 @@ from gemmi import cif
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.files import (
-    Column,
-    StarTable,
-    read_star,
-    star_pieces,
-    star_syntax,
-    write_star,
-)
+from cryo_disentangle.files import star_pieces, star_syntax
+from cryo_disentangle.files.star import Column, StarTable, read_star, write_star
 from tests.helpers import shared
 
 _REAL = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.files import read_star
+from cryo_disentangle.files.star import read_star
 from cryo_disentangle.files.star_rows import copy_star_rows
 from cryo_disentangle.files.text import _Translated, read_text
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cryo_disentangle.held_out import true_molecule_posterior
+from cryo_disentangle.held_out.oracle import true_molecule_posterior
 from cryo_disentangle.metrics.functional import r2_linear
 from cryo_disentangle.simulation import (
-    Draws,
     Microscope,
     NormalFactors,
     Simulation,
@@ -15,6 +14,7 @@ from cryo_disentangle.simulation import (
     UniformViews,
     WhiteNoise,
 )
+from cryo_disentangle.simulation.draws import Draws
 
 
 def _simulation(noise: WhiteNoise | None) -> Simulation:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import yaml
 
-from cryo_disentangle.particles import read_poses, write_latents
+from cryo_disentangle.particles.pickles import read_poses, write_latents
 from tests.helpers import shared
 
 MODELS = ["model_fourier", "model_hartley"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders import AxisEncoding, ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.interop import cryodrgn_model_args, cryodrgn_weights
+from cryo_disentangle.interop.networks import cryodrgn_model_args, cryodrgn_weights
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from tests.callbacks import watched
 from tests.helpers import shared

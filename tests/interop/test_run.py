@@ -16,9 +16,10 @@ from torch import Tensor
 from cryo_disentangle.decoders import GaussianEncoding
 from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.imaging.observation import Observation
-from cryo_disentangle.interop import CryoDRGNRun, read_weights
+from cryo_disentangle.interop import CryoDRGNRun
 from cryo_disentangle.interop.config import read_config
-from cryo_disentangle.particles import read_poses, write_indices, write_latents, write_poses
+from cryo_disentangle.interop.weights import read_weights
+from cryo_disentangle.particles.pickles import read_poses, write_indices, write_latents, write_poses
 from cryo_disentangle.types import Pose
 from tests import tiny
 from tests.helpers import shared

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryo_disentangle.interop import CryoDRGNParticles, CryoDRGNRun, CryoDRGNWriter
+from cryo_disentangle.interop import CryoDRGNParticles, CryoDRGNRun
 from cryo_disentangle.interop.config import read_config
 from cryo_disentangle.interop.networks import build_decoder, build_encoder, cryodrgn_model_args
+from cryo_disentangle.interop.writing import CryoDRGNWriter
 from cryo_disentangle.modules import CryoDRGNReconstruction
-from cryo_disentangle.particles import read_ctf, read_indices, read_poses, write_indices
+from cryo_disentangle.particles.pickles import read_ctf, read_indices, read_poses, write_indices
 from tests.helpers import shared
 from tests.interop import runs
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryo_disentangle.judgement import InferredParticles, judge_identifiability
+from cryo_disentangle.judgement.identifiability import judge_identifiability
+from cryo_disentangle.judgement.inferred import InferredParticles
 from tests.labelled_latents import COUNT, at_temperatures, frames
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cryo_disentangle.judgement import Score, Verdict, judge
 from cryo_disentangle.judgement.advice import next_steps
+from cryo_disentangle.judgement.scores import Score
+from cryo_disentangle.judgement.verdict import Verdict, judge
 
 DECODED = {
     "decoding": {

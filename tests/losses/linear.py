@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.geometry import random_rotations, six_d_to_rotation
+from cryo_disentangle.geometry import random_rotations
+from cryo_disentangle.geometry.rotations import six_d_to_rotation
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 
 SIDE, DIM = 6, 3

@@ -12,16 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from cryo_disentangle.losses import (
-    DIPVAE,
-    FactorVAE,
-    ScheduledPenalty,
-    TotalCorrelation,
-    ada_gvae_posterior,
-    dip_covariance,
-    permute_coordinates,
-    total_correlation,
-)
+from cryo_disentangle.losses import DIPVAE, FactorVAE, TotalCorrelation, ada_gvae_posterior
+from cryo_disentangle.losses.dip_vae import dip_covariance
+from cryo_disentangle.losses.factor_vae import permute_coordinates
+from cryo_disentangle.losses.scheduled import ScheduledPenalty
+from cryo_disentangle.losses.total_correlation import total_correlation
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.losses.linear import LinearModel
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.geometry import angular_distance, in_plane_rotation, random_rotations
+from cryo_disentangle.geometry import in_plane_rotation, random_rotations
+from cryo_disentangle.geometry.rotations import angular_distance
 from cryo_disentangle.losses import (
     ChordalDistance,
-    ConformationDistance,
     ContrastiveDistance,
     GeodesicDistance,
     NormalizedDistance,
@@ -21,8 +21,8 @@ from cryo_disentangle.losses import (
     RelativeDistance,
     SquaredDistance,
     WithVarianceFloor,
-    relative_invariance,
 )
+from cryo_disentangle.losses.distances import ConformationDistance, relative_invariance
 from cryo_disentangle.types import Inference
 
 

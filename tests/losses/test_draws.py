@@ -7,7 +7,7 @@ import io
 import pytest
 import torch
 
-from cryo_disentangle.losses import StepDraws
+from cryo_disentangle.losses.draws import StepDraws
 
 
 def drawn(draws: StepDraws, count: int = 4) -> list[float]:

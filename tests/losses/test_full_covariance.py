@@ -10,16 +10,16 @@ from torch.distributions import MultivariateNormal
 
 from cryo_disentangle.losses import (
     InPlanePoses,
-    PoseSource,
     PosteriorDistance,
     ShuffledPoses,
     UniformPoses,
     ada_gvae_posterior,
-    dip_covariance,
-    own_pose,
     shuffled_order,
-    total_correlation,
 )
+from cryo_disentangle.losses.dip_vae import dip_covariance
+from cryo_disentangle.losses.pose_sources import PoseSource
+from cryo_disentangle.losses.round_trip import own_pose
+from cryo_disentangle.losses.total_correlation import total_correlation
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 
 

@@ -17,16 +17,16 @@ from cryo_disentangle.losses import (
     InPlanePoses,
     LinearSchedule,
     PoseIntervention,
-    PoseSource,
     RelativeDistance,
-    ScheduledPenalty,
     ShuffledPoses,
     UniformPoses,
     WithVarianceFloor,
     pose_intervention,
     shuffled_order,
 )
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.losses.pose_sources import PoseSource
+from cryo_disentangle.losses.scheduled import ScheduledPenalty
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 from tests.losses.linear import LinearModel, gradients, make_batch
 from tests.losses.two_processes import Turned

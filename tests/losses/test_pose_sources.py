@@ -7,14 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.geometry import check_rotations, in_plane_rotation, random_rotations
-from cryo_disentangle.losses import (
-    InPlanePoses,
-    PoseSource,
-    ShuffledPoses,
-    UniformPoses,
-    shuffled_order,
-)
+from cryo_disentangle.geometry import in_plane_rotation, random_rotations
+from cryo_disentangle.geometry.rotations import check_rotations
+from cryo_disentangle.losses import InPlanePoses, ShuffledPoses, UniformPoses, shuffled_order
+from cryo_disentangle.losses.pose_sources import PoseSource
 from cryo_disentangle.types import Pose
 
 _SOURCES: list[PoseSource] = [

@@ -11,13 +11,12 @@ from torch import Tensor
 from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.losses import (
     ContrastiveDistance,
-    InterventionTerms,
     RoundTripDistance,
     SquaredDistance,
     conformation_intervention,
-    own_pose,
     pose_intervention,
 )
+from cryo_disentangle.losses.round_trip import InterventionTerms, own_pose
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.losses.linear import SIDE, LinearModel, gradients, make_batch
 

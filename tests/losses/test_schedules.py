@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.losses import CyclicSchedule, LinearSchedule, weight_at
+from cryo_disentangle.losses import CyclicSchedule, LinearSchedule
+from cryo_disentangle.losses.schedules import weight_at
 
 _weights = st.floats(-100, 100)
 _steps = st.integers(0, 10_000)

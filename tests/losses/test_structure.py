@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders import FreeDisplacement
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.losses import (
-    BondLengths,
-    Smoothness,
+from cryo_disentangle.losses import BondLengths, Smoothness
+from cryo_disentangle.losses.structure import (
     bond_length_change,
     displacement_difference,
     neighbour_pairs,

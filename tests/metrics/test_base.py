@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics import MCC, MIG, CodesMetric, R2Linear
+from cryo_disentangle.metrics import MCC, MIG, R2Linear
+from cryo_disentangle.metrics.base import CodesMetric
 
 mpl.use("Agg")
 

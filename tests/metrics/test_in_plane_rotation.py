@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryo_disentangle.imaging import hartley2, symmetrize
+from cryo_disentangle.imaging.hartley import hartley2, symmetrize
 from cryo_disentangle.metrics.in_plane_rotation import RotationTest
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.small_model import make_batch, make_model

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from cryo_disentangle.metrics import InterventionalBetaVAEScore, InterventionalFactorVAEScore
+from cryo_disentangle.metrics.interventional import (
+    InterventionalBetaVAEScore,
+    InterventionalFactorVAEScore,
+)
 
 PERFECT = torch.eye(3)[[1, 2, 0]]
 FACTORS = 3

@@ -10,7 +10,7 @@ from torch import Tensor
 from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.metrics.interventions import TrueGenerator
 from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.metrics.toy_models import DIM, ToyModel, split_batch, toy_batch
 from tests.small_model import make_batch, make_model

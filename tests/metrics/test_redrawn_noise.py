@@ -7,7 +7,8 @@ from typing import cast
 import pytest
 import torch
 
-from cryo_disentangle.metrics import RedrawnNoise, TrueGenerator
+from cryo_disentangle.metrics import RedrawnNoise
+from cryo_disentangle.metrics.interventions import TrueGenerator
 from cryo_disentangle.types import Inference, ParticleBatch
 from tests.metrics.linear_model import DIM, NOISE, LinearModel, make_batches
 

@@ -12,11 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed
 
-from cryo_disentangle.metrics import (
-    IRS,
-    MED,
-    DisentanglementMetrics,
-    Explicitness,
+from cryo_disentangle.metrics import IRS, MED, DisentanglementMetrics, Explicitness
+from cryo_disentangle.metrics.interventional import (
     InterventionalBetaVAEScore,
     InterventionalFactorVAEScore,
 )

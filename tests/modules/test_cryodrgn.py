@@ -12,7 +12,8 @@ import yaml
 
 from cryo_disentangle.cli import main
 from cryo_disentangle.encoders import RenderedPosterior
-from cryo_disentangle.interop import CryoDRGNParticles, CryoDRGNRun, continue_adam
+from cryo_disentangle.interop import CryoDRGNParticles, CryoDRGNRun
+from cryo_disentangle.interop.adam import continue_adam
 from cryo_disentangle.modules import CryoDRGNReconstruction
 from tests import tiny
 from tests.callbacks import watched

@@ -16,15 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.imaging import (
-    FourierDisc,
-    contrast_transfer,
-    lattice_frequencies,
-    shift_hartley,
-)
+from cryo_disentangle.imaging import FourierDisc, contrast_transfer, shift_hartley
+from cryo_disentangle.imaging.lattice import lattice_frequencies
 from cryo_disentangle.losses import LinearSchedule
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.helpers import shared
 from tests.small_model import COUNT, DIM, SIDE, make_batch, make_model

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import LatentTable, MLPEncoder
-from cryo_disentangle.modules import HeterogeneousModel, ModelSettings
-from cryo_disentangle.protocols import ConformationEncoder, Evidence, LatentImageModel
+from cryo_disentangle.modules import HeterogeneousModel
+from cryo_disentangle.modules.settings import ModelSettings
+from cryo_disentangle.protocols import ConformationEncoder
+from cryo_disentangle.protocols.inference import Evidence
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, Pose
 from tests.small_model import COUNT, DIM, SIDE, make_batch, make_model
 

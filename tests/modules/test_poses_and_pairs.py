@@ -12,7 +12,7 @@ from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.losses import PoseIntervention
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.priors import StandardNormal
-from cryo_disentangle.protocols import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.small_model import COUNT, DIM, make_batch, make_model
 

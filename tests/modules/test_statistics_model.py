@@ -26,8 +26,8 @@ from cryo_disentangle.metrics import (
     RedrawnNoise,
     RotationTest,
 )
-from cryo_disentangle.modules import StatisticsModel
-from cryo_disentangle.particles import ParticleLabels
+from cryo_disentangle.modules.statistics_model import StatisticsModel
+from cryo_disentangle.particles.labels import ParticleLabels
 from cryo_disentangle.priors import (
     ArrheniusLaw,
     Boltzmann,
@@ -35,8 +35,9 @@ from cryo_disentangle.priors import (
     StandardNormal,
     TemperatureNormal,
 )
-from cryo_disentangle.protocols import ConformationPrior, LatentImageModel, Penalty
-from cryo_disentangle.statistics import StatisticsDataset
+from cryo_disentangle.protocols import ConformationPrior, Penalty
+from cryo_disentangle.protocols.models import LatentImageModel
+from cryo_disentangle.statistics.dataset import StatisticsDataset
 from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.statistics.synthetic import BOX_SIZE, statistics_of
 

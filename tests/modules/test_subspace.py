@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from cryo_disentangle.losses import PoseIntervention, PosteriorDistance, TotalCorrelation
 from cryo_disentangle.modules import SubspaceReconstruction
-from cryo_disentangle.particles import read_latents
+from cryo_disentangle.particles.pickles import read_latents
 from cryo_disentangle.statistics import StatisticsData
 from tests import tiny
 from tests.statistics.synthetic import BOX_SIZE, statistics_of, write

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cryo_disentangle.modules import LatentTraining, TrainingSettings
 from cryo_disentangle.modules.objective import add_penalties
-from cryo_disentangle.priors import kl_standard_normal
+from cryo_disentangle.modules.training import LatentTraining, TrainingSettings
+from cryo_disentangle.priors.standard_normal import kl_standard_normal
 from cryo_disentangle.types import Inference
 from tests.callbacks import watched
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.networks import ResidualMLP
 from cryo_disentangle.networks.chunked import chunked_mlp
+from cryo_disentangle.networks.residual_mlp import ResidualMLP
 
 Activation = Literal["relu", "leaky_relu"]
 

@@ -10,8 +10,11 @@ from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor, nn
 
 from cryo_disentangle import losses, priors
+from cryo_disentangle.losses.distances import PoseDistance
+from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.options import one_sentence, part, shortcoming
+from cryo_disentangle.options.parts import part, shortcoming
+from cryo_disentangle.options.sentences import one_sentence
 from cryo_disentangle.protocols import ConformationPrior, Penalty
 from tests.small_model import make_batch
 
@@ -173,13 +176,13 @@ def _any(kind: Any) -> Any:
 
 
 def test_kinds_that_are_called_alike_stay_apart() -> None:
-    both = losses.SquaredDistance, losses.PoseDistance
+    both = losses.SquaredDistance, PoseDistance
     assert not issubclass(*both)
     said = shortcoming(losses.SquaredDistance, "PoseDistance")
     assert said == "SquaredDistance is a ConformationDistance, and a PoseDistance was expected"
     assert shortcoming(losses.SquaredDistance, "ConformationDistance") is None
     assert shortcoming(int, "NoSuchPart") is None
-    prior, penalty, schedule = (_any(k) for k in (ConformationPrior, Penalty, losses.Schedule))
+    prior, penalty, schedule = (_any(k) for k in (ConformationPrior, Penalty, Schedule))
     assert issubclass(priors.StandardNormal, prior)
     assert not issubclass(nn.Linear, penalty)
     assert not isinstance(0.5, schedule)

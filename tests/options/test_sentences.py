@@ -6,7 +6,7 @@ import jsonargparse
 import pytest
 import torch
 
-from cryo_disentangle.options import one_sentence, reason
+from cryo_disentangle.options.sentences import one_sentence, reason
 from cryo_disentangle.protocols import ConformationPrior
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cryo_disentangle.options import read_mapping
+from cryo_disentangle.options.yaml_files import read_mapping
 
 
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:

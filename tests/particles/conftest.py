@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cryo_disentangle.files import MrcsWriter
-from cryo_disentangle.particles import write_ctf, write_poses
+from cryo_disentangle.files.stacks import MrcsWriter
+from cryo_disentangle.particles.pickles import write_ctf, write_poses
 
 N_IMAGES, BOX_SIZE = 12, 8
 

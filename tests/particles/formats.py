@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from scipy.spatial.transform import Rotation
 
-from cryo_disentangle.files import write_star
-from cryo_disentangle.particles import write_ctf, write_indices, write_poses
+from cryo_disentangle.files.star import write_star
+from cryo_disentangle.particles.pickles import write_ctf, write_indices, write_poses
 from cryo_disentangle.simulation.transfer import apply_contrast_transfer
 
 COUNT, BOX, PIXEL = 7, 16, 2.0

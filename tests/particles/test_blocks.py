@@ -13,15 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.files import MrcsWriter
-from cryo_disentangle.particles import (
-    BlockShuffledEpochs,
-    ParticleData,
-    ParticleDataset,
-    ParticleLoader,
-    ParticleStack,
-)
-from cryo_disentangle.particles.blocks import _BLOCKS_PER_WINDOW
+from cryo_disentangle.files.stacks import MrcsWriter
+from cryo_disentangle.particles import ParticleData, ParticleStack
+from cryo_disentangle.particles.blocks import _BLOCKS_PER_WINDOW, BlockShuffledEpochs
+from cryo_disentangle.particles.dataset import ParticleDataset
+from cryo_disentangle.particles.sampling import ParticleLoader
 from tests.particles.conftest import N_IMAGES, Files, flat
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryo_disentangle.files import write_star
-from cryo_disentangle.particles import CtfOverrides, ParticleStack
+from cryo_disentangle.files.star import write_star
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.ctf import CtfOverrides
 from tests.particles import formats
 from tests.particles.formats import BOX, COUNT, PIXEL, save_cs, write_stack
 

@@ -9,14 +9,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from cryo_disentangle.particles import (
-    CtfOverrides,
-    ctf_from_cryosparc,
-    ctf_from_star,
-    poses_from_cryosparc,
-    poses_from_star,
-)
 from cryo_disentangle.particles.cryosparc import CryosparcParticles
+from cryo_disentangle.particles.ctf import CtfOverrides
+from cryo_disentangle.particles.ctf_columns import ctf_from_cryosparc, ctf_from_star
+from cryo_disentangle.particles.pose_columns import poses_from_cryosparc, poses_from_star
 from tests.helpers import shared
 
 _FLAGS = {

@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 
-from cryo_disentangle.files import MrcsWriter
+from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.particles import HartleyPreprocessing, ParticleData, RealPreprocessing
 from cryo_disentangle.types import ParticleBatch
 from tests.particles.conftest import BOX_SIZE, Files, flat

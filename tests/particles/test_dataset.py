@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from cryo_disentangle.imaging import contrast_transfer, lattice_frequencies, shift_hartley
-from cryo_disentangle.particles import (
-    HartleyPreprocessing,
-    ParticleDataset,
-    ParticleStack,
-    RealPreprocessing,
-    collated,
-)
+from cryo_disentangle.imaging import contrast_transfer, shift_hartley
+from cryo_disentangle.imaging.lattice import lattice_frequencies
+from cryo_disentangle.particles import HartleyPreprocessing, ParticleStack, RealPreprocessing
+from cryo_disentangle.particles.dataset import ParticleDataset, collated
 from tests.helpers import shared
 from tests.particles.conftest import Files
 

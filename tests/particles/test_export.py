@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import starfile
 
-from cryo_disentangle.particles import ParticleStack, write_particles_star
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.export import write_particles_star
 from tests.particles.conftest import BOX_SIZE, Files
 
 

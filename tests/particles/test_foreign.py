@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryo_disentangle.files import write_star
+from cryo_disentangle.files.star import write_star
 from cryo_disentangle.particles import ParticleStack
 from tests.particles import formats
 from tests.particles.formats import COUNT, save_cs, write_stack

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryo_disentangle.particles import ParticleDataset, ParticleStack
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.particles.labels import read_labels
 from tests.particles.conftest import N_IMAGES, Files
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryo_disentangle.files import write_star
+from cryo_disentangle.files.star import write_star
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.locating import Folders, locate, plain_name, without_uid
 from tests.particles.formats import write_stack

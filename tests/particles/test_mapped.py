@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cryo_disentangle.files import MrcsWriter, read_mrc_header
+from cryo_disentangle.files.mrc import read_mrc_header
+from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.particles.mapped import _MAX_OPEN, MappedImages
 
 

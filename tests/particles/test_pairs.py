@@ -13,20 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.particles import (
-    BatchesInOrder,
-    ParticleData,
-    ParticleDataset,
-    ParticleLoader,
-    ParticleStack,
-    ShuffledEpochs,
-)
+from cryo_disentangle.particles import ParticleData, ParticleStack
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.particles.pairs import (
     PairedDataset,
     earlier_frames,
     next_frames,
     split_trajectories,
 )
+from cryo_disentangle.particles.sampling import BatchesInOrder, ParticleLoader, ShuffledEpochs
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 from tests.particles.conftest import N_IMAGES, Files
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryo_disentangle.files import load_pickles
-from cryo_disentangle.particles import (
+from cryo_disentangle.files.pickles import load_pickles
+from cryo_disentangle.particles.pickles import (
     read_ctf,
     read_indices,
     read_latents,

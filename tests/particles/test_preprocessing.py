@@ -8,14 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.imaging import hartley2, soft_window, symmetrize
-from cryo_disentangle.particles import (
-    HartleyPreprocessing,
-    ParticleStack,
-    Preprocessing,
-    RealPreprocessing,
-)
-from cryo_disentangle.particles.preprocessing import _statistics, hartley_lattice
+from cryo_disentangle.imaging.hartley import hartley2, symmetrize
+from cryo_disentangle.imaging.window import soft_window
+from cryo_disentangle.particles import HartleyPreprocessing, ParticleStack, RealPreprocessing
+from cryo_disentangle.particles.preprocessing import Preprocessing, _statistics, hartley_lattice
 from tests.helpers import shared
 
 _KINDS = [HartleyPreprocessing, RealPreprocessing]

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from cryo_disentangle.files import write_star
-from cryo_disentangle.imaging import FourierDisc, contrast_transfer, ctf_terms
-from cryo_disentangle.particles import HartleyPreprocessing, ParticleDataset, ParticleStack
+from cryo_disentangle.files.star import write_star
+from cryo_disentangle.imaging import FourierDisc, contrast_transfer
+from cryo_disentangle.imaging.ctf import ctf_terms
+from cryo_disentangle.particles import HartleyPreprocessing, ParticleStack
+from cryo_disentangle.particles.dataset import ParticleDataset
 from tests.particles import formats
 from tests.particles.formats import BOX, COUNT, PIXEL, Truth, write_stack
 

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.files import MrcsWriter
-from cryo_disentangle.particles import (
+from cryo_disentangle.files.stacks import MrcsWriter
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.dataset import ParticleDataset
+from cryo_disentangle.particles.sampling import (
     BatchesInOrder,
     InOrder,
-    ParticleDataset,
     ParticleLoader,
-    ParticleStack,
     ShuffledEpochs,
     evaluation_loader,
     split_indices,

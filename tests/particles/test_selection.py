@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryo_disentangle.particles import ParticleStack, write_ctf
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.pickles import write_ctf
 from cryo_disentangle.particles.selection import Selection
 from tests.particles.conftest import N_IMAGES, Files
 

@@ -11,8 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.files import MrcsWriter, write_star
-from cryo_disentangle.particles import ParticleStack, write_ctf, write_indices, write_poses
+from cryo_disentangle.files.stacks import MrcsWriter
+from cryo_disentangle.files.star import write_star
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.pickles import write_ctf, write_indices, write_poses
 from cryo_disentangle.types import Pose
 from tests.helpers import shared
 from tests.particles.conftest import BOX_SIZE, N_IMAGES, Files

@@ -10,11 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.priors import (
-    NormalMoments,
-    identifiability_of_moments,
-    temperature_identifiability,
-)
+from cryo_disentangle.priors import temperature_identifiability
+from cryo_disentangle.priors.identifiability import identifiability_of_moments
+from cryo_disentangle.priors.temperature_normal import NormalMoments
 
 _TWO = [280.0, 310.0]
 _FIVE = [277.0, 290.0, 300.0, 310.0, 320.0]

@@ -13,7 +13,9 @@ from scipy.stats import kstest
 from torch import Tensor
 from torch.distributions import Laplace, Normal
 
-from cryo_disentangle.priors import LaplaceTransition, kl_laplace, kl_standard_normal
+from cryo_disentangle.priors import LaplaceTransition
+from cryo_disentangle.priors.laplace_transition import kl_laplace
+from cryo_disentangle.priors.standard_normal import kl_standard_normal
 from cryo_disentangle.types import Inference, ParticleBatch
 
 Make = Callable[..., ParticleBatch]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 from torch.distributions import Normal, kl_divergence
 
-from cryo_disentangle.priors import StandardNormal, kl_standard_normal
+from cryo_disentangle.priors import StandardNormal
+from cryo_disentangle.priors.standard_normal import kl_standard_normal
 from cryo_disentangle.types import Inference, ParticleBatch
 
 _posteriors = st.lists(st.tuples(st.floats(-20, 20), st.floats(-15, 8)), min_size=1, max_size=6)

@@ -15,18 +15,13 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from cryo_disentangle.embeddings import open_embedding
-from cryo_disentangle.particles import read_indices
-from cryo_disentangle.selection import (
-    cluster_labels,
-    micrograph_shares,
-    nearest_to_path,
-    open_particle_table,
-    outlier_scores,
-    rows_in_table,
-    view_share,
-    write_lasso,
-)
+from cryo_disentangle.particles.pickles import read_indices
+from cryo_disentangle.selection.choices import cluster_labels, nearest_to_path, outlier_scores
 from cryo_disentangle.selection.command import select_command
+from cryo_disentangle.selection.description import micrograph_shares, view_share
+from cryo_disentangle.selection.joining import rows_in_table
+from cryo_disentangle.selection.lasso import write_lasso
+from cryo_disentangle.selection.particle_table import open_particle_table
 
 COUNT = 60
 HEAD = """

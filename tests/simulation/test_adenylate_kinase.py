@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cryo_disentangle.simulation import AdenylateKinase, adenylate_kinase_path
-from cryo_disentangle.structures import read_atoms, superpose
+from cryo_disentangle.structures import read_atoms
+from cryo_disentangle.structures.hinges import superpose
 from tests.helpers import shared
 
 

@@ -14,7 +14,6 @@ from cryo_disentangle.simulation import (
     LearnedMolecule,
     LinearMixing,
     Microscope,
-    Molecule,
     RigidDomains,
     ShearMixing,
     Simulation,
@@ -29,6 +28,7 @@ from cryo_disentangle.simulation.configuration import (
     to_configuration,
 )
 from cryo_disentangle.simulation.mixing import Mixing
+from cryo_disentangle.simulation.molecule import Molecule
 from tests.helpers import shared
 
 

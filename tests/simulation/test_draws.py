@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cryo_disentangle.simulation import Draws
+from cryo_disentangle.simulation.draws import Draws
 
 
 @settings(max_examples=30, deadline=None)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cryo_disentangle.simulation import Draws, LaplacePairs, LaplaceWalk
+from cryo_disentangle.simulation import LaplacePairs, LaplaceWalk
+from cryo_disentangle.simulation.draws import Draws
 
 
 @settings(max_examples=25, deadline=None)

@@ -8,11 +8,11 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from cryo_disentangle.imaging import FourierDisc, hartley2, symmetrize
+from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.imaging.gaussians import gaussian_volume, project_gaussians
-from cryo_disentangle.particles import write_latents
+from cryo_disentangle.imaging.hartley import hartley2, symmetrize
+from cryo_disentangle.particles.pickles import write_latents
 from cryo_disentangle.simulation import (
-    Draws,
     LearnedMolecule,
     Microscope,
     NormalFactors,
@@ -21,6 +21,7 @@ from cryo_disentangle.simulation import (
     UniformViews,
     measure_invertibility,
 )
+from cryo_disentangle.simulation.draws import Draws
 
 
 class Blobs(nn.Module):

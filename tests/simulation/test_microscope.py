@@ -10,7 +10,6 @@ from cryo_disentangle.imaging.noise import circular_mask, signal_variance
 from cryo_disentangle.simulation import (
     ColouredNoise,
     ContrastTransferRange,
-    Draws,
     Microscope,
     NormalShifts,
     Simulation,
@@ -19,6 +18,7 @@ from cryo_disentangle.simulation import (
     UniformViews,
     WhiteNoise,
 )
+from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.microscope import Noise
 from tests.helpers import shared
 

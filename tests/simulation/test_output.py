@@ -15,7 +15,8 @@ import pytest
 import starfile
 import torch
 
-from cryo_disentangle.particles import ParticleDataset, ParticleStack, RealPreprocessing
+from cryo_disentangle.particles import ParticleStack, RealPreprocessing
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.simulation import (
     ContrastTransferFromFile,
     ContrastTransferRange,

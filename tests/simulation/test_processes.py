@@ -9,12 +9,12 @@ from scipy import stats
 
 from cryo_disentangle.simulation import (
     CorrelatedFactors,
-    Draws,
     FactorPath,
     LaplaceFactors,
     NormalFactors,
     UniformFactors,
 )
+from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.processes import ConformationProcess
 from cryo_disentangle.simulation.quantiles import laplace_quantile, tabulated_quantile
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cryo_disentangle.geometry import rotation_to_euler_zyz
+from cryo_disentangle.geometry.rotations import rotation_to_euler_zyz
 from cryo_disentangle.simulation import (
     AdenylateKinase,
     ContrastTransferRange,
@@ -14,13 +14,13 @@ from cryo_disentangle.simulation import (
     LinearMixing,
     Microscope,
     NormalShifts,
-    Particles,
     Simulation,
     TwoArms,
     UniformFactors,
     UniformViews,
     WhiteNoise,
 )
+from cryo_disentangle.simulation.particles import Particles
 
 SIMULATION = Simulation(
     TwoArms(),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from cryo_disentangle.particles import ctf_from_star, read_ctf
-from cryo_disentangle.simulation import Draws
+from cryo_disentangle.particles.ctf_columns import ctf_from_star
+from cryo_disentangle.particles.pickles import read_ctf
+from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.tables import (
     choose_rows,
     read_array,

@@ -8,11 +8,11 @@ from scipy import stats
 from cryo_disentangle.simulation import (
     BoltzmannFactors,
     DoubleWell,
-    Draws,
     FrozenBelow,
     Harmonic,
     TemperatureNormal,
 )
+from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.energies import Energy, boltzmann_density
 
 DRAWS = Draws.consecutive((7,), 0, 40_000)

@@ -4,15 +4,11 @@ import pytest
 import torch
 from scipy import stats
 
-from cryo_disentangle.imaging import (
-    contrast_transfer,
-    desymmetrize,
-    hartley2,
-    inverse_hartley2,
-    lattice_frequencies,
-    symmetrize,
-)
-from cryo_disentangle.simulation import ContrastTransferRange, Draws
+from cryo_disentangle.imaging import contrast_transfer
+from cryo_disentangle.imaging.hartley import desymmetrize, hartley2, inverse_hartley2, symmetrize
+from cryo_disentangle.imaging.lattice import lattice_frequencies
+from cryo_disentangle.simulation import ContrastTransferRange
+from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.transfer import apply_contrast_transfer
 
 

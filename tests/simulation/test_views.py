@@ -8,12 +8,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from cryo_disentangle.geometry import euler_zyz_to_rotation, geodesic_distance
-from cryo_disentangle.particles import write_poses
+from cryo_disentangle.geometry import euler_zyz_to_rotation
+from cryo_disentangle.geometry.rotations import geodesic_distance
+from cryo_disentangle.particles.pickles import write_poses
 from cryo_disentangle.simulation import (
     ConcentratedViews,
     ContrastTransferFromFile,
-    Draws,
     InPlaneViews,
     NormalShifts,
     ShiftsFromFile,
@@ -21,6 +21,7 @@ from cryo_disentangle.simulation import (
     UniformViews,
     ViewsFromFile,
 )
+from cryo_disentangle.simulation.draws import Draws
 from tests.helpers import shared
 
 DRAWS = Draws.consecutive((11,), 0, 20_000)

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.statistics import (
-    ParticleStatistics,
-    StatisticsFolder,
-    StatisticsOrigin,
-    StatisticsWriter,
-    Subspace,
-)
+from cryo_disentangle.statistics import StatisticsFolder
+from cryo_disentangle.statistics.origin import StatisticsOrigin
+from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
+from cryo_disentangle.statistics.subspace import Subspace
+from cryo_disentangle.statistics.writing import StatisticsWriter
 
 BOX_SIZE = 16
 

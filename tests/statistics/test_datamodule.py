@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryo_disentangle.particles import split_indices
+from cryo_disentangle.particles.sampling import split_indices
 from cryo_disentangle.statistics import StatisticsData
 from tests.statistics.synthetic import statistics_of, write
 

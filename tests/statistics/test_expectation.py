@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryo_disentangle.decoders.spline import pair_nodes
-from cryo_disentangle.statistics import Nuisance
 from cryo_disentangle.statistics.expectation import Expectation, expanded, expectation, maximized
+from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.posterior import Likelihood, residuals
 from tests.statistics.test_posterior import random_subspace, random_views
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from cryo_disentangle.particles import ParticleStack
-from cryo_disentangle.statistics import StatisticsFolder, StatisticsWriter, digest_particles
+from cryo_disentangle.statistics import StatisticsFolder
+from cryo_disentangle.statistics.origin import digest_particles
+from cryo_disentangle.statistics.writing import StatisticsWriter
 from tests.statistics.synthetic import origin, statistics_of, write
 from tests.tiny import write_stack
 

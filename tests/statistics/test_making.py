@@ -12,16 +12,14 @@ from torch.multiprocessing.spawn import start_processes
 from cryo_disentangle.cli import main
 from cryo_disentangle.files import read_volume, write_volume
 from cryo_disentangle.metrics.functional.correlation import r2_linear
-from cryo_disentangle.particles import ParticleStack, write_indices
-from cryo_disentangle.statistics import (
-    Nuisance,
-    StatisticsFolder,
-    StatisticsWriter,
-    Subspace,
-    SubspaceSettings,
-    make_statistics,
-    open_images,
-)
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.pickles import write_indices
+from cryo_disentangle.statistics import StatisticsFolder, make_statistics
+from cryo_disentangle.statistics.nuisance import Nuisance
+from cryo_disentangle.statistics.settings import SubspaceSettings
+from cryo_disentangle.statistics.subspace import Subspace
+from cryo_disentangle.statistics.views import open_images
+from cryo_disentangle.statistics.writing import StatisticsWriter
 from tests.statistics.simulated import Silent, open_rows, write_stack
 
 SETTINGS = SubspaceSettings(rank=2, radius=6)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.statistics import Subspace
 from cryo_disentangle.statistics.grid import SliceGrid
 from cryo_disentangle.statistics.posterior import Likelihood, marginal_likelihood, residuals
+from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import ParticleViews
 
 BOX, RADIUS, RANK = 16, 6, 3

@@ -8,7 +8,8 @@ import torch
 
 from cryo_disentangle.decoders import BasisDecoder
 from cryo_disentangle.files import write_volume
-from cryo_disentangle.statistics import Subspace, principal_volumes
+from cryo_disentangle.statistics.adoption import principal_volumes
+from cryo_disentangle.statistics.subspace import Subspace
 from tests.statistics.test_posterior import BOX, RADIUS, RANK, random_subspace
 
 

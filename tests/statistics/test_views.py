@@ -7,8 +7,7 @@ import torch
 
 from cryo_disentangle.imaging import FourierDisc
 from cryo_disentangle.particles import ParticleStack
-from cryo_disentangle.statistics import open_images
-from cryo_disentangle.statistics.views import ParticleViews
+from cryo_disentangle.statistics.views import ParticleViews, open_images
 from cryo_disentangle.types import Pose
 from tests.statistics.simulated import write_stack
 

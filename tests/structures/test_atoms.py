@@ -9,7 +9,8 @@ import gemmi
 import numpy as np
 import pytest
 
-from cryo_disentangle.structures import Atoms, read_atoms, write_structures
+from cryo_disentangle.structures import read_atoms, write_structures
+from cryo_disentangle.structures.atoms import Atoms
 from tests.helpers import shared
 
 FILE = """\

@@ -8,14 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from cryo_disentangle.structures import (
-    Atoms,
-    find_hinge,
-    select_domains,
-    select_residues,
-    superpose,
-    taper,
-)
+from cryo_disentangle.structures.atoms import Atoms
+from cryo_disentangle.structures.domains import select_domains, select_residues, taper
+from cryo_disentangle.structures.hinges import find_hinge, superpose
 
 
 def chain(residues: int) -> Atoms:

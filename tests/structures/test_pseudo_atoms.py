@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryo_disentangle.imaging import fourier_shell_correlation
+from cryo_disentangle.imaging.fsc import fourier_shell_correlation
 from cryo_disentangle.imaging.gaussians import gaussian_volume
 from cryo_disentangle.simulation import AdenylateKinase
 from cryo_disentangle.structures import (
-    Atoms,
     fit_pseudo_atoms,
     read_atoms,
     read_pseudo_atoms,
     write_structures,
 )
 from cryo_disentangle.structures import pseudo_atoms as module
+from cryo_disentangle.structures.atoms import Atoms
 
 SIDE, PIXEL_SIZE = 64, 1.5
 

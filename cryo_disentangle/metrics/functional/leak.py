@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cryo_disentangle.geometry import rotation_to_euler_zyz
+from cryo_disentangle.geometry.rotations import rotation_to_euler_zyz
 from cryo_disentangle.metrics.functional.binning import bin_codes
 from cryo_disentangle.metrics.functional.codes import Array, check_codes, check_columns
 from cryo_disentangle.metrics.functional.gauge import check_poses

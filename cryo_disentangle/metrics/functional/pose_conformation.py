@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cryo_disentangle.geometry import geodesic_distance
+from cryo_disentangle.geometry.rotations import geodesic_distance
 from cryo_disentangle.metrics.functional.codes import Array, check_columns
 from cryo_disentangle.metrics.functional.gauge import check_poses
 

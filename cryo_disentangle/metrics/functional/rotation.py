@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.geometry import in_plane_rotation
-from cryo_disentangle.imaging import desymmetrize, hartley2, inverse_hartley2, symmetrize
+from cryo_disentangle.imaging.hartley import desymmetrize, hartley2, inverse_hartley2, symmetrize
 from cryo_disentangle.metrics.functional.codes import Array, check_columns
 from cryo_disentangle.metrics.functional.pose_conformation import conformation_pose_invariance
 from cryo_disentangle.metrics.functional.probes import Split, deal_rows, nonlinear_predictions

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.geometry import geodesic_distance, in_plane_rotation, random_rotations
+from cryo_disentangle.geometry import in_plane_rotation, random_rotations
+from cryo_disentangle.geometry.rotations import geodesic_distance
 from cryo_disentangle.metrics.functional.gauge import align_latents, align_poses, fit_pose_gauge
 
 seeds = st.integers(0, 2**31 - 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional import (
+from cryo_disentangle.metrics.functional.oracle import (
     fit_factor_mixture,
     oracle_scores,
     posterior_means,

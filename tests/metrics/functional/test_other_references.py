@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cryo_disentangle.metrics.functional import bin_codes, modularity, sap
+from cryo_disentangle.metrics.functional.binning import bin_codes
+from cryo_disentangle.metrics.functional.information import modularity
+from cryo_disentangle.metrics.functional.sap import sap
 from tests.metrics.golden import CASES, load
 
 # A value on the edge of a bin: min-max scaling moves it to the other side.

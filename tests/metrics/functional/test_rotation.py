@@ -7,15 +7,11 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.geometry import in_plane_rotation, random_rotations
-from cryo_disentangle.imaging import (
-    FourierDisc,
-    contrast_transfer,
-    hartley2,
-    lattice_frequencies,
-    soft_window,
-    symmetrize,
-)
+from cryo_disentangle.imaging import FourierDisc, contrast_transfer
 from cryo_disentangle.imaging.gaussians import project_gaussians
+from cryo_disentangle.imaging.hartley import hartley2, symmetrize
+from cryo_disentangle.imaging.lattice import lattice_frequencies
+from cryo_disentangle.imaging.window import soft_window
 from cryo_disentangle.metrics.functional.rotation import (
     rotate_images,
     rotate_particles,
