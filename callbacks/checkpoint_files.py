@@ -12,9 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from cryo_disentangle.files.checkpoints import read_tensors
 from cryo_disentangle.files.paths import replacing
 
-__all__ = ["AtomicCheckpointIO", "read_checkpoint"]
-
-_KEYS = ("state_dict", "epoch", "global_step", "pytorch-lightning_version")
+__all__ = ["AtomicCheckpointIO"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -83,29 +81,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if "://" in str(path):
             return super().load_checkpoint(path, *args, **kwargs)
         return read_tensors(path, "a checkpoint")
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint of Lightning, without running any code of it.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What was written.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, of another kind, or would run code.
-    """
-    found = read_tensors(path, "a checkpoint")
-    missing = [name for name in _KEYS if name not in found]
-    if missing:
-        raise ValueError(
-            f"{path}: refused as a checkpoint: it is none of a training run, for it has no "
-            f"{missing[0]}"
-        )
-    return found
 
 
 def _reason(error: BaseException) -> str:

@@ -208,19 +208,19 @@ class NonFiniteGuard(Callback):
             _stop(particles, steps, list(map(number, rows)))
         self._skipped_particles += len(particles)
         self._skipped_steps += len(steps)
-        what = [f"particle {row} ({keys}, step {step})" for step, row, keys in particles]
-        what += [f"step {step} (its gradient)" for step in steps]
-        _warn(what)
+        _warn(_described(particles, steps))
         for _, finite in gradients:
             self._in_a_row = 0 if finite else self._in_a_row + 1
             if self._in_a_row >= self.patience:
                 rows = _gathered(trainer, _rows_at(batches, steps[-1:]))
-                _stop(
-                    [],
-                    [steps[-1]],
-                    list(map(number, rows)),
-                    f" in each of {self.patience} steps up to there",
-                )
+                where = f" in each of {self.patience} steps up to there"
+                _stop([], [steps[-1]], list(map(number, rows)), where)
+
+
+def _described(particles: list[tuple[int, int, str]], steps: list[int]) -> list[str]:
+    """What was skipped, in words."""
+    what = [f"particle {row} ({keys}, step {step})" for step, row, keys in particles]
+    return what + [f"step {step} (its gradient)" for step in steps]
 
 
 def _finite_rows(value: Tensor) -> Tensor:

@@ -199,16 +199,10 @@ def _of_data_set(found: Findings, dataset: str) -> _Section:
     """Ranks and medians on one data set."""
     medians = found.medians(dataset)
     ranks, metrics = rank_methods(found.entries, found.cells, [dataset])
-    order = [rank.model for rank in ranks]
-    order += [method for method in medians if method not in order]
     known = {rank.model: _rank(rank) for rank in ranks}
+    order = list(dict.fromkeys([*known, *medians]))
     columns = [name for name in _COLUMNS if any(name in own for own in medians.values())]
-    head = ["method", "seeds", "rank"] + [
-        f"{_COLUMNS[name][0]} (best {_COLUMNS[name][1]})"
-        if _COLUMNS[name][1]
-        else _COLUMNS[name][0]
-        for name in columns
-    ]
+    head = ["method", "seeds", "rank", *map(_heading, columns)]
     rows = [
         [
             found.label(method),
@@ -220,13 +214,18 @@ def _of_data_set(found: Findings, dataset: str) -> _Section:
     ]
     if not rows:
         return _Section(dataset, ["Nothing is finished."], None)
-    words = [
-        _CELL_WORDS,
-        f"Ranked by {len(metrics)} metrics: {_names(metrics)}." if metrics else "",
-    ]
+    words = [_CELL_WORDS]
+    if metrics:
+        words.append(f"Ranked by {len(metrics)} metrics: {_names(metrics)}.")
     if any(_SEEN in row[0] for row in rows):
         words.append(_SEEN_WORDS)
-    return _Section(dataset, [text for text in words if text], _Table(head, rows))
+    return _Section(dataset, words, _Table(head, rows))
+
+
+def _heading(column: str) -> str:
+    """Heading of a column, with its best value where it has one."""
+    name, best = _COLUMNS[column]
+    return f"{name} (best {best})" if best else name
 
 
 def _names(metrics: Sequence[str]) -> str:

@@ -6,9 +6,9 @@ import csv
 import io
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -144,13 +144,7 @@ def rank_methods(
         is finished or no metric shared.
     """
     wanted = {(cell.dataset, cell.seed) for cell in cells if cell.dataset in datasets}
-    runs: dict[str, dict[tuple[str, int], dict[str, Any]]] = defaultdict(dict)
-    for entry in entries:
-        if entry.dataset in datasets and (
-            entry.metric.startswith(_HIGHER) or entry.metric in _LOWER
-        ):
-            run = runs[entry.method].setdefault((entry.dataset, entry.seed), {})
-            run[entry.metric] = entry.value
+    runs = _runs(entry for entry in entries if entry.dataset in datasets)
     whole = {method: found for method, found in runs.items() if found.keys() == wanted}
     kept = [set(run) for found in whole.values() for run in found.values()]
     shared = sorted(set.intersection(*kept)) if kept else []
@@ -162,3 +156,13 @@ def rank_methods(
         for key, run in found.items()
     ]
     return rank_models(table, lower_is_better=[m for m in _LOWER if m in shared]), shared
+
+
+def _runs(entries: Iterable[Entry]) -> dict[str, dict[tuple[str, int], dict[str, float]]]:
+    """Metrics to rank by, for each method and there for each data set and seed."""
+    runs: dict[str, dict[tuple[str, int], dict[str, float]]] = defaultdict(dict)
+    for entry in entries:
+        if entry.metric.startswith(_HIGHER) or entry.metric in _LOWER:
+            run = runs[entry.method].setdefault((entry.dataset, entry.seed), {})
+            run[entry.metric] = entry.value
+    return runs

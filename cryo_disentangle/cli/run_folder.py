@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryo_disentangle.callbacks.checkpoint_files import read_checkpoint
+from cryo_disentangle.files.checkpoints import read_checkpoint
 
 __all__ = ["check_checkpoint", "refuse_other_run", "trained_checkpoint"]
 

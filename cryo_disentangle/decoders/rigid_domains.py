@@ -185,11 +185,15 @@ class HingedDomains(_Domains):
         ramp_residues: int = 3,
         hidden: int = 0,
     ) -> None:
-        if hinges is not None and set(hinges) != set(domains):
+        count = len(domains)
+        if hinges is None:
+            found = [Hinge((1.0, 0.0, 0.0), (0.0, 0.0, 0.0), angle_deg)] * count
+        elif set(hinges) != set(domains):
             raise ValueError(
                 f"one hinge for each of domains {sorted(domains)} expected, found {sorted(hinges)}"
             )
-        count = len(domains)
+        else:
+            found = [hinges[name] for name in domains]
         super().__init__(positions, domains, ramp_residues)
         if not hidden and conformation_dim != count:
             raise ValueError(
@@ -198,9 +202,6 @@ class HingedDomains(_Domains):
             )
         self._given = hinges is not None
         learned = learn_hinges or not self._given
-        found = [Hinge((1.0, 0.0, 0.0), (0.0, 0.0, 0.0), angle_deg)] * count
-        if hinges is not None:
-            found = [hinges[name] for name in domains]
         for name in ("axis", "point"):
             values = torch.tensor([getattr(hinge, name) for hinge in found]).to(positions)
             self.register_parameter(name, nn.Parameter(values, requires_grad=learned))

@@ -233,19 +233,24 @@ def _contract(
             for i in range(len(wx)):
                 # A view that starts at the tap is cheaper than adding to millions of indices.
                 value = table[(k * nodes + j) * nodes + i :].index_select(0, base).view_as(wx[0])
-                row[0].addcmul_(value, wx[i])
-                if slopes:
-                    row[1].addcmul_(value, sx[i])
-            plane[0].addcmul_(row[0], wy[j])
-            if slopes:
-                plane[1].addcmul_(row[1], wy[j])
-                plane[2].addcmul_(row[0], sy[j])
-        total[0].addcmul_(plane[0], wz[k])
-        if slopes:
-            total[1].addcmul_(plane[1], wz[k])
-            total[2].addcmul_(plane[2], wz[k])
-            total[3].addcmul_(plane[0], sz[k])
+                _add_node(row, [value], wx, sx, i)
+            _add_node(plane, row, wy, sy, j)
+        _add_node(total, plane, wz, sz, k)
     return total
+
+
+def _add_node(
+    total: list[Tensor],
+    inner: list[Tensor],
+    weights: tuple[Tensor, ...],
+    slopes: tuple[Tensor, ...],
+    node: int,
+) -> None:
+    """Adds a node of an axis to a sum, to its derivatives along inner axes and along this one."""
+    for own, value in zip(total, inner, strict=False):
+        own.addcmul_(value, weights[node])
+    if len(total) > len(inner):
+        total[-1].addcmul_(inner[0], slopes[node])
 
 
 def _spread(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,34 +40,49 @@ def read_array(path: Path, key: str | None = None) -> Embedding:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    rows: Array | None = None
-    coordinates: tuple[str, ...] = ()
-    covariance: Array | None = None
     try:
-        match path.suffix.lower():
-            case ".npz":
-                latents, rows, covariance = _archive(path, key)
-            case ".npy":
-                with path.open("rb") as file:
-                    latents = np.load(file, allow_pickle=False)
-            case ".csv":
-                latents, coordinates = _comma_separated(path)
-            case ".txt":
-                latents, rows = _text(path)
-            case ".pkl":
-                latents, log_variance = read_latents(path)
-                if log_variance is not None:
-                    covariance = _diagonal(log_variance)
-            case suffix:
-                raise ValueError(f"expected one of {', '.join(ARRAYS)}, found {suffix or 'none'}")
+        found = _contents(path, key)
     except (ValueError, EOFError) as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
-    if rows is None:
-        rows = np.arange(len(latents))
     return Embedding(
-        "latents", path, latents, coordinates=coordinates, covariance=covariance, rows=rows
+        "latents",
+        path,
+        found.latents,
+        coordinates=found.coordinates,
+        covariance=found.covariance,
+        rows=np.arange(len(found.latents)) if found.rows is None else found.rows,
     )
+
+
+class _Contents(NamedTuple):
+    """What a file holds."""
+
+    latents: Array
+    rows: Array | None = None
+    covariance: Array | None = None
+    coordinates: tuple[str, ...] = ()
+
+
+def _contents(path: Path, key: str | None) -> _Contents:
+    """Reads a file by its suffix."""
+    match path.suffix.lower():
+        case ".npz":
+            return _Contents(*_archive(path, key))
+        case ".npy":
+            with path.open("rb") as file:
+                return _Contents(np.load(file, allow_pickle=False))
+        case ".csv":
+            latents, coordinates = _comma_separated(path)
+            return _Contents(latents, coordinates=coordinates)
+        case ".txt":
+            return _Contents(*_text(path))
+        case ".pkl":
+            latents, log_variance = read_latents(path)
+            covariance = None if log_variance is None else _diagonal(log_variance)
+            return _Contents(latents, covariance=covariance)
+        case suffix:
+            raise ValueError(f"expected one of {', '.join(ARRAYS)}, found {suffix or 'none'}")
 
 
 def read_cryostar(folder: Path) -> Embedding:

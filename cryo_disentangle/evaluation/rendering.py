@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 from torch import nn
@@ -18,7 +21,7 @@ from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.protocols import VolumeDecoder
 from cryo_disentangle.protocols.models import HasDecoder
-from cryo_disentangle.types import Inference
+from cryo_disentangle.types import Inference, ParticleBatch
 
 __all__ = ["RenderingPlan", "infer_by_rendering", "plan_rendering"]
 
@@ -159,13 +162,8 @@ def infer_by_rendering(
     particles = Particles(run, batch_size, target)
     rows = particles.sample(_SAMPLE)
     module.to(target)
-    infer = run.model().infer
-    known: list[Inference] = []
-    with show_progress(console) as progress, evaluating(module), torch.no_grad():
-        task = progress.add_task("Sampling conformations", total=len(rows))
-        for batch in particles.batches(rows):
-            known.append(infer(batch))
-            progress.update(task, advance=len(batch["index"]))
+    with evaluating(module):
+        known = _inferred(run.model().infer, particles, rows, "Sampling conformations", console)
     mean = torch.cat([inference.mean.float() for inference in known])
     log_variance = torch.cat([inference.log_variance.float() for inference in known])
     rendering = HeterogeneousReconstruction(
@@ -180,12 +178,27 @@ def infer_by_rendering(
     posterior = rendering.encoder
     posterior.match_prior(mean, log_variance)  # type: ignore[operator]
     posterior.train()
-    with show_progress(console) as progress, torch.no_grad():
-        task = progress.add_task("Measuring the noise by rendering", total=fitted)
-        for batch in particles.batches(particles.sample(fitted)):
-            rendering.infer(batch)
-            progress.update(task, advance=len(batch["index"]))
+    few = particles.sample(fitted)
+    _inferred(rendering.infer, particles, few, "Measuring the noise by rendering", console)
     compared = radius or module.box_size // 2
     words = "found by rendering through the decoder, without the encoder, comparing"
     facts = {**run.facts, "z": f"{words} {compared} Fourier pixels"}
     return replace(run, module=rendering.eval(), stored=None, facts=facts)
+
+
+@torch.no_grad()
+def _inferred(
+    infer: Callable[[ParticleBatch], Inference],
+    particles: Particles,
+    rows: npt.NDArray[np.int64],
+    words: str,
+    console: Console | None,
+) -> list[Inference]:
+    """Posteriors of some particles, batch by batch."""
+    found: list[Inference] = []
+    with show_progress(console) as progress:
+        task = progress.add_task(words, total=len(rows))
+        for batch in particles.batches(rows):
+            found.append(infer(batch))
+            progress.update(task, advance=len(batch["index"]))
+    return found

@@ -20,9 +20,9 @@ from cryo_disentangle import (  # noqa: F401
     priors,
     statistics,
 )
-from cryo_disentangle.callbacks.checkpoint_files import read_checkpoint
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
+from cryo_disentangle.files.checkpoints import read_checkpoint
 from cryo_disentangle.options.sentences import reason
 from cryo_disentangle.options.yaml_files import check_configurations, read_mapping
 

@@ -17,7 +17,10 @@ import torch
 
 from cryo_disentangle.files.paths import readable
 
-__all__ = ["read_tensors"]
+__all__ = ["read_checkpoint", "read_tensors"]
+
+# What Lightning writes into each.
+_KEYS = ("state_dict", "epoch", "global_step", "pytorch-lightning_version")
 
 _HARMLESS = ("torch", "numpy", "collections", "_codecs")
 
@@ -55,6 +58,29 @@ def read_tensors(path: str | Path, what: str) -> dict[str, Any]:
         found = type(content).__name__
         raise ValueError(f"{path}: refused as {what}: expected a dictionary, found {found}")
     return content
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint of Lightning, without running any code of it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, of another kind, or would run code.
+    """
+    found = read_tensors(path, "a checkpoint")
+    missing = [name for name in _KEYS if name not in found]
+    if missing:
+        raise ValueError(
+            f"{path}: refused as a checkpoint: it is none of a training run, for it has no "
+            f"{missing[0]}"
+        )
+    return found
 
 
 def _load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds

@@ -45,8 +45,7 @@ class RunFolder:
         path = Path(folder)
         if not path.is_dir():
             raise FileNotFoundError(f"{path}: no such folder")
-        matches = (_NUMBERED.fullmatch(file.name) for file in path.iterdir())
-        epochs = sorted(int(match[1]) for match in matches if match)
+        epochs = _numbered(path)
         if epoch in epochs:
             return cls(path, f".{epoch}")
         final = cls(path, "")
@@ -59,9 +58,7 @@ class RunFolder:
             epochs = sorted({*epochs, last})
         if epoch is None and epochs:
             return cls(path, f".{epochs[-1]}")
-        wanted = "weights.pkl or weights.N.pkl" if epoch is None else f"weights.{epoch}.pkl"
-        found = f"epochs {', '.join(map(str, epochs))}" if epochs else "no weights"
-        raise FileNotFoundError(f"{path}: there is no {wanted}, found {found}")
+        raise _missing(path, epoch, epochs)
 
     def file(self, kind: str) -> Path:
         """Path of a file of this epoch.
@@ -73,3 +70,15 @@ class RunFolder:
             Its path, whether or not it exists.
         """
         return self.path / f"{kind}{self.suffix}.pkl"
+
+
+def _numbered(folder: Path) -> list[int]:
+    """Epochs in the names of files of weights."""
+    matches = (_NUMBERED.fullmatch(file.name) for file in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def _missing(folder: Path, epoch: int | None, epochs: list[int]) -> FileNotFoundError:
+    wanted = "weights.pkl or weights.N.pkl" if epoch is None else f"weights.{epoch}.pkl"
+    found = f"epochs {', '.join(map(str, epochs))}" if epochs else "no weights"
+    return FileNotFoundError(f"{folder}: there is no {wanted}, found {found}")

@@ -90,12 +90,9 @@ class InferredParticles:
             )
         known = {name: _checked(name, array) for name, array in labels.items()}
         rows = None if index is None else torch.as_tensor(index, dtype=torch.int64)
-        lengths = {name: len(array) for name, array in known.items()}
-        lengths |= {} if rows is None else {"index": len(rows)}
-        lengths |= {} if image_names is None else {"image_names": len(image_names)}
-        for name, length in lengths.items():
-            if length != count:
-                raise ValueError(f"{name} of {count} particles expected, found {length}")
+        for name, each in {**known, "index": rows, "image_names": image_names}.items():
+            if each is not None and len(each) != count:
+                raise ValueError(f"{name} of {count} particles expected, found {len(each)}")
         return cls(latents, width, turned, rows, known, image_names)
 
     def __len__(self) -> int:

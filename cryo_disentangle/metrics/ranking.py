@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from scipy.stats import rankdata
@@ -55,19 +56,15 @@ def rank_models(
     runs = _runs(table)
     models = sorted({model for model, _ in runs})
     seeds = list(dict.fromkeys(seed for _, seed in runs))
-    for model in models:
-        for seed in seeds:
-            if (model, seed) not in runs:
-                raise ValueError(
-                    f"table must have every seed for every model: {model} lacks {seed}"
-                )
+    for model, seed in product(models, seeds):
+        if (model, seed) not in runs:
+            raise ValueError(f"table must have every seed for every model: {model} lacks {seed}")
     ranks: dict[tuple[str, str], list[float]] = {}
-    for metric in metrics:
+    for metric, seed in product(metrics, seeds):
         sign = 1.0 if metric in lower_is_better else -1.0
-        for seed in seeds:
-            values = [sign * _value(runs[model, seed], metric) for model in models]
-            for model, rank in zip(models, rankdata(values), strict=True):
-                ranks.setdefault((model, metric), []).append(float(rank))
+        values = [sign * _value(runs[model, seed], metric) for model in models]
+        for model, rank in zip(models, rankdata(values), strict=True):
+            ranks.setdefault((model, metric), []).append(float(rank))
     found = [
         _summary(model, {metric: ranks[model, metric] for metric in metrics}) for model in models
     ]

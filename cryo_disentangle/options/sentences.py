@@ -148,21 +148,24 @@ def _classes() -> Iterator[str]:
 
 def _best(lines: Sequence[str]) -> _Refusal:
     """Of several refusals the one that tells most; of simple types all."""
-    value = ""
-    for line in lines:
-        if match := _VALUE.match(line.strip()):
-            value = match[1] or match[2]
     refusals = [_read(item) for item in _items(lines)] or [_Refusal(_NOTHING, lines[0].strip())]
     chosen = max(refusals, key=lambda refusal: refusal.weight)
     if chosen.weight == _A_TYPE:
-        kinds = dict.fromkeys(r.text for r in refusals if r.weight == _A_TYPE)
-        text = " or ".join(kinds).replace(" or expected", " or")
+        text = _all_types(refusals)
         if not chosen.key and any(refusal.weight == _NOTHING for refusal in refusals):
             text += " or null"
         chosen = chosen._replace(text=text)
+    matches = [match for line in lines if (match := _VALUE.match(line.strip()))]
+    value = (matches[-1][1] or matches[-1][2]) if matches else ""
     if chosen.value or len(value) > _SHORT:
         return chosen
     return chosen._replace(value=value)
+
+
+def _all_types(refusals: Iterable[_Refusal]) -> str:
+    """The simple types that refusals expected."""
+    kinds = dict.fromkeys(refusal.text for refusal in refusals if refusal.weight == _A_TYPE)
+    return " or ".join(kinds).replace(" or expected", " or")
 
 
 _SHORT = 80

@@ -156,15 +156,18 @@ def _ignored_by_relion(table: StarParticles) -> Iterator[str]:
     for label, plain in _STAR_NUMBERS.items():
         if label in table and (np.abs(table.numbers(label) - plain) > 1e-6).any():
             yield label
-    for label in _STAR_VECTORS:
-        where = table.optics if table.optics is not None and label in table.optics else None
-        where = table.particles if where is None else where
-        if label in where and any(set(text) & set("123456789") for text in where.strings(label)):
-            yield label
+    yield from (label for label in _STAR_VECTORS if _is_vector_in_use(table, label))
     if _SAME_FOR_ALL in table:
         values = table.numbers(_SAME_FOR_ALL)
         if values.max() - values.min() > 1e-6:
             yield _SAME_FOR_ALL
+
+
+def _is_vector_in_use(table: StarParticles, label: str) -> bool:
+    """Whether a list of numbers is there and not all zeros."""
+    optics = table.optics
+    where = optics if optics is not None and label in optics else table.particles
+    return label in where and any(set(text) & set("123456789") for text in where.strings(label))
 
 
 def _ignored_by_cryosparc(table: CryosparcParticles) -> Iterator[str]:

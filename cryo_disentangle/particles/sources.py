@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -208,10 +208,7 @@ def _with_metadata(
     poses = ctf = None
     terms = CtfTerms()
     if wanted.poses and has_poses:
-        in_pixels = isinstance(table, CryosparcParticles) and told.pixel_size is not None
-        # The ratio of two pixels of one file is the file's, whatever takes the place of one.
-        own = Grid(grid.box_size, told.pixel_size) if in_pixels else grid
-        poses = fractions_of_the_box(table_poses(table, wanted.alignments), own, source)
+        poses = _fractions(table, wanted.alignments, told, grid)
     if wanted.ctf and has_ctf(table):
         ctf, terms = table_ctf(table, wanted.optics, grid)
     if (poses is not None or ctf is not None) and not tells:
@@ -220,18 +217,20 @@ def _with_metadata(
         _warn_of_other_header(told, images, source)
     warn_of_corrections(terms.ctf_applied, source)
     warn_of_ignored_columns(table)
-    cryosparc = table if isinstance(table, CryosparcParticles) else None
-    return ParticleSource(
-        table.path,
-        images,
-        grid,
-        tells,
-        uid=None if cryosparc is None else cryosparc.uid(),
-        poses=poses,
-        ctf=ctf,
-        terms=terms,
-        bright=None if cryosparc is None else cryosparc.bright(),
-    )
+    found = ParticleSource(table.path, images, grid, tells, poses=poses, ctf=ctf, terms=terms)
+    if isinstance(table, CryosparcParticles):
+        return replace(found, uid=table.uid(), bright=table.bright())
+    return found
+
+
+def _fractions(
+    table: StarParticles | CryosparcParticles, alignments: str, told: Grid, grid: Grid
+) -> FractionalPoses:
+    """Poses of a table, their shifts as fractions of the box."""
+    in_pixels = isinstance(table, CryosparcParticles) and told.pixel_size is not None
+    # The ratio of two pixels of one file is the file's, whatever takes the place of one.
+    own = Grid(grid.box_size, told.pixel_size) if in_pixels else grid
+    return fractions_of_the_box(table_poses(table, alignments), own, str(table.path))
 
 
 def warn_of_header(images: Images, source: str) -> None:

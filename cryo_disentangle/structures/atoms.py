@@ -118,23 +118,11 @@ def read_atoms(file: Path) -> Atoms:
         ValueError: If the file holds no atoms, or one whose element is neither given nor told by
             its name.
     """
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"{file}: no such file")
-    try:
-        structure = gemmi.read_structure(str(file))
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{file}: not a readable structure: {error}") from error
-    structure.remove_hydrogens()
-    structure.remove_waters()
+    structure = _heavy_atoms(file)
     found = _likeliest(list(structure[0].all())) if len(structure) else []
     if not found:
         raise ValueError(f"{file}: a structure with heavy atoms expected, found none")
-    for cra in found:
-        if cra.atom.element.atomic_number == 0 and cra.residue.name != _PSEUDO_ATOM:
-            raise ValueError(
-                f"{file}: atom {cra.atom.name} of residue {cra.chain.name}:{cra.residue.seqid} has "
-                "no element, and its name tells none (pseudo-atoms are atoms X of residues DUM)"
-            )
+    _check_elements(found, file)
     elements = np.array([cra.atom.element.atomic_number for cra in found])
     occupancy = np.array([cra.atom.occ for cra in found])
     return Atoms(
@@ -149,6 +137,28 @@ def read_atoms(file: Path) -> Atoms:
         np.where(elements == 0, occupancy, elements).astype(float),
         np.array([cra.atom.b_iso for cra in found]),
     )
+
+
+def _heavy_atoms(file: Path) -> gemmi.Structure:
+    """A structure without hydrogens and water."""
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{file}: no such file")
+    try:
+        structure = gemmi.read_structure(str(file))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{file}: not a readable structure: {error}") from error
+    structure.remove_hydrogens()
+    structure.remove_waters()
+    return structure
+
+
+def _check_elements(found: list[gemmi.CRA], file: Path) -> None:
+    for cra in found:
+        if cra.atom.element.atomic_number == 0 and cra.residue.name != _PSEUDO_ATOM:
+            raise ValueError(
+                f"{file}: atom {cra.atom.name} of residue {cra.chain.name}:{cra.residue.seqid} has "
+                "no element, and its name tells none (pseudo-atoms are atoms X of residues DUM)"
+            )
 
 
 def _likeliest(found: list[gemmi.CRA]) -> list[gemmi.CRA]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryo_disentangle.particles import CtfOverrides, ParticleStack
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.ctf import CtfOverrides
 from tests.particles import formats
 from tests.particles.formats import BOX, PIXEL, save_cs, write_stack
 
