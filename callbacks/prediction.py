@@ -59,15 +59,20 @@ class PredictionWriter(Callback):
         self._parts: list[dict[str, Tensor]] = []
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuses a folder or latents that can't serve, before the work is done."""
+        """Refuses a folder, latents or a box that can't serve, before the work is done."""
         self._parts = []
+        dim = getattr(pl_module, "conformation_dim", None)
+        if self.latents is not None:
+            _read_latents(self.latents, dim)
+        if self.volume_box_size is not None and dim and isinstance(pl_module, EvaluatesVolumes):
+            # Which boxes there are, the decoder knows, which may be anybody's.
+            latent = torch.zeros(dim, device=pl_module.device)
+            pl_module.volume(latent, self.volume_box_size)
         if trainer.is_global_zero:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OSError(f"cannot write predictions to {self.folder}: {error}") from error
-        if self.latents is not None:
-            _read_latents(self.latents, getattr(pl_module, "conformation_dim", None))
 
     def on_predict_batch_end(
         self,

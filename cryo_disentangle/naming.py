@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,12 @@ from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.options.commands import axes_parser
 from cryo_disentangle.particles.labels import ParticleLabels, read_labels
 from cryo_disentangle.particles.pairs import next_frames
 
 __all__ = ["axes_command"]
 
-_WAYS = ("time", "evidence", "temperature", "independent", "principal")
 # Of the picture; more are black.
 _MOST_DRAWN = 20_000
 
@@ -48,7 +48,7 @@ def axes_command(words: Sequence[str]) -> None:
         OSError: If a file is missing or cannot be written.
         SystemExit: If words are no options, or help was asked for.
     """
-    options = _parser().parse_args(words)
+    options = axes_parser().parse_args(words)
     embedding = open_embedding(options.latents, options.z)
     labels = _labels(options.labels, embedding)
     way = options.by or _way(labels)
@@ -57,24 +57,6 @@ def axes_command(words: Sequence[str]) -> None:
     console = Console()
     for text in (axes.verdict_, f"Written to {options.out}."):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _parser() -> ArgumentParser:
-    """Options of the command."""
-    parser = ArgumentParser(
-        "cryo-disentangle axes",
-        description="Finds the axes of a latent space along which a molecule moves, by the times "
-        "or temperatures of its particles, and says whether they are determined.",
-        formatter_class=ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("latents", type=Path, metavar="RUN", help="finished run of any program, or its latents")
-    add("--z", metavar="KEY", help="which of several latents the run has")
-    add("--labels", type=Path, metavar="FILE", help=".npz with time and trajectory, or temperature")
-    add("--by", choices=_WAYS, help="what finds the axes; by default what the labels are of")
-    add("--errors", action="store_true", help="covariances are of errors, not of posteriors")
-    add("--out", type=Path, default=Path("axes"), help="folder to write")
-    return parser
 
 
 def _labels(path: Path | None, embedding: Embedding) -> ParticleLabels:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from argparse import ArgumentDefaultsHelpFormatter, Namespace
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,7 +25,7 @@ from cryo_disentangle.benchmark.tables import collect, write_results
 from cryo_disentangle.evaluation.streaming import show_progress
 from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.options.parsers import CommandParser
+from cryo_disentangle.options.commands import benchmark_parser
 
 __all__ = ["benchmark_command"]
 
@@ -43,7 +42,7 @@ def benchmark_command(words: Sequence[str]) -> None:
         OSError: If a file is missing, or the folder can't be written to.
         SystemExit: If a cell failed, or help was asked for.
     """
-    options = _parser().parse_args(words)
+    options = benchmark_parser().parse_args(words)
     benchmark = read_benchmark(options.config, options.set)
     console = Console(stderr=True)
     executor = _executor(options)
@@ -67,44 +66,6 @@ def benchmark_command(words: Sequence[str]) -> None:
         soft_wrap=True,
     )
     _leave(failures, len(chosen.cells))
-
-
-def _parser() -> CommandParser:
-    """Options of the command."""
-    parser = CommandParser(
-        "cryo-disentangle benchmark",
-        description="Trains methods on simulated particles, scores them against the truth, and "
-        "ranks them. What is finished is not run again, so the same command goes on after a break.",
-        formatter_class=ArgumentDefaultsHelpFormatter,
-    )
-    for what in ("datasets", "methods"):
-        parser.add_argument(
-            f"--{what}", nargs="+", metavar="NAME", help=f"run these {what} alone, and tell of all"
-        )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the benchmark")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder to run in")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a key of the file, such as seeds=[0] or defaults.trainer.max_steps=100",
-    )
-    parser.add_argument("--processes", type=int, default=cores, help="cells at once")
-    parser.add_argument("--threads", type=int, default=1, help="threads, or cores, of a cell")
-    parser.add_argument(
-        "--slurm",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="run as a SLURM array, with submitit's parameters, such as timeout_min=60 "
-        "slurm_partition=gpu slurm_array_parallelism=20",
-    )
-    parser.add_argument(
-        "--rerun", action="store_true", help="run finished cells again whose settings have changed"
-    )
-    parser.add_argument("--data-only", action="store_true", help="simulate the particles and stop")
-    return parser
 
 
 def _executor(options: Namespace) -> Executor:

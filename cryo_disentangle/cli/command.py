@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cryo_disentangle.cli.errors import leave
+from cryo_disentangle.options import commands
 
 __all__ = ["main"]
 
@@ -21,11 +22,14 @@ class _Command(NamedTuple):
         module: Where its function is.
         function: Takes the words after the command's name.
         purpose: What it does, in a line.
+        parser: Makes the parser of its words, in `options.commands`; "" where that takes as long to
+            load as the command.
     """
 
     module: str
     function: str
     purpose: str
+    parser: str = ""
 
 
 _LIGHTNING = "cryo_disentangle.cli.training"
@@ -36,22 +40,37 @@ _COMMANDS = {
     "test": _Command(_LIGHTNING, "test", "the same, after training"),
     "predict": _Command(_LIGHTNING, "predict", "write latents and volumes of a trained model"),
     "evaluate": _Command(
-        _EVALUATION, "evaluate_command", "find whether a finished run's latents encode pose"
+        _EVALUATION,
+        "evaluate_command",
+        "find whether a finished run's latents encode pose",
+        "evaluate_parser",
     ),
-    "report": _Command(_EVALUATION, "report_command", "draw a page of a finished run"),
-    "export": _Command(_EVALUATION, "export_command", "write a finished run for cryoDRGN's tools"),
+    "report": _Command(
+        _EVALUATION, "report_command", "draw a page of a finished run", "report_parser"
+    ),
+    "export": _Command(
+        _EVALUATION,
+        "export_command",
+        "write a finished run for cryoDRGN's tools",
+        "export_parser",
+    ),
     "select": _Command(
         "cryo_disentangle.selection.command",
         "select_command",
         "write particles chosen in any program's latent space",
+        "select_parser",
     ),
     "axes": _Command(
-        "cryo_disentangle.naming", "axes_command", "name latent axes by time or temperature"
+        "cryo_disentangle.naming",
+        "axes_command",
+        "name latent axes by time or temperature",
+        "axes_parser",
     ),
     "compare": _Command(
         "cryo_disentangle.comparison.command",
         "compare_command",
         "find which axes another run reproduces",
+        "compare_parser",
     ),
     "statistics": _Command(
         "cryo_disentangle.statistics.command",
@@ -70,6 +89,7 @@ _COMMANDS = {
         "cryo_disentangle.benchmark.command",
         "benchmark_command",
         "train and rank methods on simulated particles",
+        "benchmark_parser",
     ),
 }
 
@@ -112,6 +132,9 @@ def _run(words: Sequence[str]) -> None:
         command = _COMMANDS.get(name)
         if command is None:
             raise ArgumentError(None, _unknown(name))
+        if command.parser:
+            # Help, and words that are refused, need nothing of the command.
+            getattr(commands, command.parser)().parse_args(rest)
         # Classes in the current folder can be named by class_path.
         if "" not in sys.path:
             sys.path.append("")

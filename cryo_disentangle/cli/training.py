@@ -43,7 +43,7 @@ from cryo_disentangle.cli.run_folder import (
 from cryo_disentangle.evaluation.linking import link_data_to_model
 from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.options.yaml_files import check_configurations
+from cryo_disentangle.options.yaml_files import check_configurations, check_files
 
 __all__ = ["fit", "predict", "test", "validate"]
 
@@ -53,8 +53,12 @@ _DEFAULT_RUN = "runs/default"
 class _SaveConfig(SaveConfigCallback):
     """Keeps the whole configuration of a training run as ``config.yaml`` in its folder."""
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:  # noqa: ARG002
-        if stage == "fit" and trainer.is_global_zero:
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Writes nothing yet: a checkpoint to resume from may still be refused."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Writes the configuration."""
+        if trainer.is_global_zero:
             folder = Path(trainer.default_root_dir)
             folder.mkdir(parents=True, exist_ok=True)
             with replacing(folder / self.config_filename) as temporary:
@@ -62,11 +66,23 @@ class _SaveConfig(SaveConfigCallback):
 
 
 class _CLI(LightningCLI):
-    """LightningCLI with a run folder, ``--trainer.default_root_dir``: all that a run writes."""
+    """LightningCLI with a run folder, ``--trainer.default_root_dir``: all that a run writes.
+
+    Args:
+        command: The one command that it parses words of; parsers of the others take as long.
+    """
+
+    def __init__(self, command: str, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's
+        self._command = command
+        super().__init__(L.LightningModule, L.LightningDataModule, **kwargs)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # static in Lightning
+        """Returns the command, and arguments of the trainer's method that are no options."""
+        return {self._command: LightningCLI.subcommands()[self._command]}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401 - jsonargparse's
         """Makes a parser that raises errors, for `main` to say them."""
-        return super().init_parser(exit_on_error=False, **kwargs)
+        return super().init_parser(exit_on_error=False, allow_abbrev=False, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
@@ -149,11 +165,11 @@ def _run(command: str, words: list[str]) -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
     check_configurations()
+    check_files(words)
     # Given through sys.argv, for LightningCLI distrusts words that come another way.
     sys.argv[1:] = [command, *words]
     _CLI(
-        L.LightningModule,
-        L.LightningDataModule,
+        command,
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=_SaveConfig,

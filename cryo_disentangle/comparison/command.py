@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -22,6 +21,7 @@ from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.metrics.functional.correlation import pearson_matrix
+from cryo_disentangle.options.commands import compare_parser
 from cryo_disentangle.selection.joining import rows_in_table
 from cryo_disentangle.selection.particle_table import open_particle_table
 
@@ -39,7 +39,7 @@ def compare_command(words: Sequence[str]) -> None:
         OSError: If a file is missing or cannot be written.
         SystemExit: If words are no options, or help was asked for.
     """
-    options = _parser().parse_args(words)
+    options = compare_parser().parse_args(words)
     if len(options.runs) < 2:
         raise ValueError("a comparison takes two runs at least, found one")
     keys = options.z or [None]
@@ -67,23 +67,6 @@ def compare_command(words: Sequence[str]) -> None:
     _write(options.out, agreements)
     with replacing(options.out / "comparison.png") as temporary:
         figure.savefig(temporary, format="png", dpi=150)
-
-
-def _parser() -> ArgumentParser:
-    """Options of the command."""
-    parser = ArgumentParser(
-        "cryo-disentangle compare",
-        description="Compares the latent spaces of runs, seeds, halves or methods on the same "
-        "particles: which axes are reproduced, and up to what maps the spaces agree.",
-        formatter_class=ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("runs", type=Path, nargs="+", metavar="RUN", help="finished runs of any program")
-    add("--z", nargs="+", metavar="KEY", help="which of several latents, one for all or for each")
-    add("--particles", type=Path, help="particle file that joins runs of different programs")
-    add("--out", type=Path, default=Path("comparison"), help="folder to write to")
-    add("--seed", type=int, default=0, help="of resamples")
-    return parser
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentDefaultsHelpFormatter, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -15,7 +14,7 @@ from cryo_disentangle.evaluation.html_page import is_evaluated, write_page
 from cryo_disentangle.evaluation.opening import open_run
 from cryo_disentangle.evaluation.rendering import infer_by_rendering, plan_rendering
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
-from cryo_disentangle.options.parsers import CommandParser
+from cryo_disentangle.options.commands import evaluate_parser, export_parser, report_parser
 
 __all__ = ["evaluate_command", "export_command", "report_command"]
 
@@ -34,27 +33,7 @@ def evaluate_command(words: Sequence[str]) -> None:
         TypeError: If the run's model can't be looked at.
         SystemExit: If help was asked for.
     """
-    parser = _parser(
-        "evaluate",
-        "Judges the latent space of a finished run, ours or cryoDRGN's: does z encode "
-        "conformation, the viewing direction, anything? Writes metrics.json, pictures and "
-        "report.html.",
-    )
-    parser.add_argument("--truth", type=Path, help="truth.npz of a simulated stack")
-    _add_out(parser)
-    parser.add_argument(
-        "--sample", type=int, default=4000, help="particles that are turned and permute poses"
-    )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        help="how long rendering may take: it compares fewer Fourier pixels, then looks at fewer "
-        "particles; else 4",
-    )
-    parser.add_argument(
-        "--resamples", type=int, default=40, help="halves that intervals are made of; 0 for none"
-    )
-    options = parser.parse_args(words)
+    options = evaluate_parser().parse_args(words)
     console = Console()
     run = open_run(options.run, options.epoch, _files(vars(options)))
     if options.inference == "rendering":
@@ -88,15 +67,7 @@ def report_command(words: Sequence[str]) -> None:
         TypeError: If the run's model can't be looked at.
         SystemExit: If help was asked for.
     """
-    parser = _parser(
-        "report",
-        "Draws one HTML page of a finished run from what `evaluate` has found; evaluates first, as "
-        "`evaluate` does by default, where it has not looked at this epoch, or not with the "
-        "inference that is asked for.",
-    )
-    _add_out(parser)
-    parser.set_defaults(inference=None)  # what has been looked at, however
-    options = parser.parse_args(words)
+    options = report_parser().parse_args(words)
     folder = options.out or options.run / "evaluation"
     run = open_run(options.run, options.epoch, _files(vars(options)))
     asked = {None: None, "run": run.renders, "rendering": True}[options.inference]
@@ -118,13 +89,7 @@ def export_command(words: Sequence[str]) -> None:
         TypeError: If the format has no such model.
         SystemExit: If help was asked for.
     """
-    parser = _parser(
-        "export",
-        "Writes a finished run as another program would have: cryodrgn train_vae's folder.",
-    )
-    parser.add_argument("--format", choices=["cryodrgn"], default="cryodrgn", help="of the folder")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    options = parser.parse_args(words)
+    options = export_parser().parse_args(words)
     console = Console()
     run = open_run(options.run, options.epoch, _files(vars(options)))
     export_cryodrgn(
@@ -140,38 +105,6 @@ def export_command(words: Sequence[str]) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-def _parser(name: str, description: str) -> CommandParser:
-    """Options that all commands on finished runs share."""
-    parser = CommandParser(
-        f"cryo-disentangle {name}",
-        description=description,
-        formatter_class=ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.add_argument("--epoch", type=int, help="weights after so many epochs; else the newest")
-    for option, what in (
-        ("particles", "particle file"),
-        ("poses", "poses.pkl"),
-        ("ctf", "ctf.pkl"),
-        ("datadir", "folder of the stacks"),
-    ):
-        parser.add_argument(
-            f"--{option}", type=Path, help=f"{what}, in place of the run's configuration"
-        )
-    parser.add_argument(
-        "--inference",
-        choices=["run", "rendering"],
-        default="run",
-        help="z as the run infers it, or found by rendering through its decoder",
-    )
-    parser.add_argument(
-        "--radius", type=int, help="Fourier pixels that rendering compares; else half the box"
-    )
-    parser.add_argument("--batch-size", type=int, default=64, help="particles a batch")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto")
-    return parser
 
 
 def _plan(run: FinishedRun, options: Namespace, console: Console) -> None:
@@ -209,11 +142,6 @@ def _inferring(run: FinishedRun, options: Namespace, console: Console) -> Finish
         device=_device(options.device),
         console=console,
     )
-
-
-def _add_out(parser: CommandParser) -> None:
-    """Where an evaluation lies."""
-    parser.add_argument("--out", type=Path, help="folder to write to; by default RUN/evaluation")
 
 
 def _files(options: dict[str, object]) -> DataFiles:

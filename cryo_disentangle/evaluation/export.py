@@ -43,12 +43,15 @@ def export_cryodrgn(
         console: Where progress is shown; None shows none.
 
     Raises:
-        FileExistsError: If the folder has a configuration already.
+        FileExistsError: If there is anything in the folder.
         TypeError: If cryoDRGN has no such model, or doesn't prepare images so.
         ValueError: If the run has no encoder.
     """
-    if (folder / "config.yaml").exists():
-        raise FileExistsError(f"{folder} already holds a run: choose another folder (--out)")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"{folder} is not empty, and what it holds is not overwritten: choose another folder "
+            "(--out)"
+        )
     if run.stored is not None:
         raise ValueError(
             f"{run.folder}: {run.kind} has no encoder, and train_vae's folder needs one"

@@ -38,7 +38,7 @@ class LinearSchedule(Schedule):
         first_step: Optimiser step at which the value starts to change.
 
     Raises:
-        ValueError: If not 0 <= first_step < last_step.
+        ValueError: If not 0 <= first_step < last_step, or a value is not finite.
     """
 
     first: float
@@ -47,6 +47,7 @@ class LinearSchedule(Schedule):
     first_step: int = 0
 
     def __post_init__(self) -> None:
+        _check_finite(self.first, self.last)
         if not 0 <= self.first_step < self.last_step:
             raise ValueError(
                 "a linear schedule needs 0 <= first_step < last_step, found "
@@ -81,7 +82,8 @@ class CyclicSchedule(Schedule):
         rising: Share of a cycle in which the value changes, in (0, 1].
 
     Raises:
-        ValueError: If period or cycles is not positive, or ``rising`` not in (0, 1].
+        ValueError: If period or cycles is not positive, ``rising`` not in (0, 1], or a value not
+            finite.
 
     References:
         Fu et al. 2019, Cyclical annealing schedule, Eqs. 6 and 7: 4 cycles, R = 0.5.
@@ -94,6 +96,7 @@ class CyclicSchedule(Schedule):
     rising: float = 0.5
 
     def __post_init__(self) -> None:
+        _check_finite(self.first, self.last)
         if self.period < 1 or self.cycles < 1 or not 0 < self.rising <= 1:
             raise ValueError(
                 "a cyclic schedule needs period >= 1, cycles >= 1 and 0 < rising <= 1, found "
@@ -113,6 +116,14 @@ class CyclicSchedule(Schedule):
             return self.last
         done = step % self.period / (self.period * self.rising)
         return self.first + (self.last - self.first) * min(done, 1.0)
+
+
+def _check_finite(first: float, last: float) -> None:
+    """Refuses a schedule whose steps would have no value."""
+    if not (math.isfinite(first) and math.isfinite(last)):
+        raise ValueError(
+            f"a schedule runs between finite values, found first={first} and last={last}"
+        )
 
 
 def check_weight(weight: float) -> None:

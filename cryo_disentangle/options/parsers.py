@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentError, ArgumentParser
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentError, ArgumentParser
 from typing import NoReturn
 
 __all__ = ["CommandParser"]
 
 
 class CommandParser(ArgumentParser):
-    """An argument parser that raises what it would print after its usage."""
+    """An argument parser that raises what it would print after its usage, and takes whole names.
+
+    Args:
+        command: Name of the command.
+        description: What it does.
+    """
+
+    def __init__(self, command: str, description: str) -> None:
+        super().__init__(
+            f"cryo-disentangle {command}",
+            description=description,
+            formatter_class=ArgumentDefaultsHelpFormatter,
+            # An abbreviation would mean something else once another option begins alike.
+            allow_abbrev=False,
+        )
 
     def error(self, message: str) -> NoReturn:
         """Refuses the words.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import jsonargparse
 import yaml
 
-__all__ = ["check_configurations", "check_document", "parse_yaml", "read_mapping"]
+__all__ = ["check_configurations", "check_document", "check_files", "parse_yaml", "read_mapping"]
+
+_CONFIG = ("--config", "-c")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -68,6 +71,22 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path}: a mapping expected, found {type(found).__name__}")
     return found
+
+
+def check_files(words: Sequence[str]) -> None:
+    """Refuses configuration files of a command line that jsonargparse would refuse without a name.
+
+    Args:
+        words: Command line; files follow ``--config`` or ``-c``.
+
+    Raises:
+        ValueError: If one is no YAML, no mapping, has a key twice, or contains itself.
+    """
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        path = Path(value if equals else following)
+        if option in _CONFIG and path.is_file():
+            read_mapping(path)
 
 
 @lru_cache(maxsize=1)

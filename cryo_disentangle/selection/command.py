@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from argparse import ArgumentDefaultsHelpFormatter, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,7 +14,7 @@ from rich.console import Console
 from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.options.parsers import CommandParser
+from cryo_disentangle.options.commands import select_parser
 from cryo_disentangle.particles.pickles import read_indices, write_indices
 from cryo_disentangle.selection.choices import (
     cluster_labels,
@@ -48,7 +47,7 @@ def select_command(words: Sequence[str]) -> None:
         OSError: If a file is missing or cannot be written.
         SystemExit: If help was asked for.
     """
-    options = _parser().parse_args(words)
+    options = select_parser().parse_args(words)
     asked = [way for way in _WAYS if getattr(options, way) is not None]
     if len(asked) != 1:
         names = ", ".join(f"--{way}" for way in _WAYS)
@@ -62,37 +61,6 @@ def select_command(words: Sequence[str]) -> None:
             chosen = combine(chosen, _other_rows(getattr(options, name), table))
     _write(options.out, chosen, table)
     _describe(Console(), options.out, chosen, rows, table)
-
-
-def _parser() -> CommandParser:
-    """Options of the command."""
-    parser = CommandParser(
-        "cryo-disentangle select",
-        description="Writes a set of particles, chosen in a latent space, from the particle file "
-        "that the run was given: its rows and columns byte for byte, in its order.",
-        formatter_class=ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("latents", type=Path, metavar="RUN", help="finished run of any program, or its latents")
-    add("--particles", type=Path, required=True, help="particle file, .star or .cs")
-    add("--z", metavar="KEY", help="which of several latents the run has")
-    add("--out", type=Path, required=True, help="file to write: as the particle file, or indices")
-    add("--kmeans", type=int, metavar="K", help="divide into K clusters, take --clusters")
-    add("--mixture", type=int, metavar="K", help="the same by a mixture of normal distributions")
-    add("--clusters", type=int, nargs="+", metavar="N", help="clusters taken, 0 is the largest")
-    add("--axis", type=int, metavar="N", help="coordinate of z, from 1, between --min and --max")
-    add("--min", type=float, default=-math.inf, help="smallest value along --axis")
-    add("--max", type=float, default=math.inf, help="largest value along --axis")
-    add("--near", nargs="+", metavar="X,Y", help="nearest to a point, or to a path of points")
-    add("--count", type=int, help="number of particles taken by --near")
-    add("--outliers", type=float, metavar="S", help="more than S times as far from others as most")
-    add("--lasso", type=Path, metavar="FILE", help="drawn on a page of evaluate")
-    add("--rows", type=Path, metavar="FILE", help="of another file: .star, .cs, .pkl, .npy, .txt")
-    add("--complement", action="store_true", help="the other particles that have latents instead")
-    add("--keep-in", type=Path, metavar="FILE", help="only what is also in this file")
-    add("--add", type=Path, metavar="FILE", help="what is in this file besides")
-    add("--seed", type=int, default=0, help="of clustering")
-    return parser
 
 
 def _rows_chosen(

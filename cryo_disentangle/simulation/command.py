@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import jsonargparse
 
 from cryo_disentangle.options.sentences import reason
-from cryo_disentangle.options.yaml_files import check_configurations
+from cryo_disentangle.options.yaml_files import check_configurations, check_files
 from cryo_disentangle.simulation.simulation import Simulation
 
 __all__ = ["main", "make_simulation"]
@@ -21,6 +22,7 @@ def _build_parser() -> jsonargparse.ArgumentParser:
         prog="cryo-disentangle simulate",
         description="Simulates a particle stack whose true factors are known.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options.")
     parser.add_argument("--out", type=Path, required=True, help="Folder to write to.")
@@ -65,8 +67,10 @@ def main(args: Sequence[str] | None = None) -> None:
         OSError: If a file is missing, or the folder can't be written to.
     """
     check_configurations()
+    words = sys.argv[1:] if args is None else list(args)
+    check_files(words)
     parser = _build_parser()
-    parsed = parser.parse_args(None if args is None else list(args))
+    parsed = parser.parse_args(words)
     try:
         settings = parser.instantiate(parsed).as_dict()
         out, overwrite = settings.pop("out"), settings.pop("overwrite")

@@ -23,7 +23,7 @@ from rich.progress import (
 from torch import Tensor
 
 from cryo_disentangle.options.sentences import reason
-from cryo_disentangle.options.yaml_files import check_configurations
+from cryo_disentangle.options.yaml_files import check_configurations, check_files
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.pickles import read_indices
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
@@ -49,6 +49,7 @@ def statistics_command(words: Sequence[str]) -> None:
         SystemExit: If help was asked for.
     """
     check_configurations()
+    check_files(words)
     parser = _parser()
     try:
         options = parser.instantiate(parser.parse_args(list(words))).as_dict()
@@ -82,6 +83,7 @@ def _parser() -> jsonargparse.ArgumentParser:
         description="Finds a mean and a few volumes that particles vary along, and writes what "
         "each image tells of them, read once: all that learning needs of images with known poses.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options.")
     parser.add_argument(

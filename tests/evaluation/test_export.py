@@ -68,7 +68,7 @@ def test_exported_run_is_evaluated_and_exported_again(exported: Path, tmp_path: 
 
 
 def test_refused(finished: Path, exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError, match="already holds a run"):
+    with pytest.raises(FileExistsError, match="workdir is not empty, and what it holds is"):
         export_cryodrgn(open_run(finished / "run"), exported)
     with pytest.raises(FileNotFoundError, match=r"no weights\.9\.pkl, found epochs 2"):
         open_run(exported, 9)

@@ -1,0 +1,189 @@
+"""Options of the commands that take words alone; here, so that their help loads nothing else."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from cryo_disentangle.options.parsers import CommandParser
+
+__all__ = [
+    "axes_parser",
+    "benchmark_parser",
+    "compare_parser",
+    "evaluate_parser",
+    "export_parser",
+    "report_parser",
+    "select_parser",
+]
+
+_AXES_BY = ("time", "evidence", "temperature", "independent", "principal")
+
+
+def evaluate_parser() -> CommandParser:
+    """Returns the options of ``evaluate``."""
+    parser = _of_finished_run(
+        "evaluate",
+        "Judges the latent space of a finished run, ours or cryoDRGN's: does z encode "
+        "conformation, the viewing direction, anything? Writes metrics.json, pictures and "
+        "report.html.",
+    )
+    add = parser.add_argument
+    add("--truth", type=Path, help="truth.npz of a simulated stack")
+    add("--out", type=Path, help="folder to write to; by default RUN/evaluation")
+    add("--sample", type=int, default=4000, help="particles that are turned and permute poses")
+    add(
+        "--minutes",
+        type=float,
+        help="how long rendering may take: it compares fewer Fourier pixels, then looks at fewer "
+        "particles; else 4",
+    )
+    add("--resamples", type=int, default=40, help="halves that intervals are made of; 0 for none")
+    return parser
+
+
+def report_parser() -> CommandParser:
+    """Returns the options of ``report``."""
+    parser = _of_finished_run(
+        "report",
+        "Draws one HTML page of a finished run from what `evaluate` has found; evaluates first, as "
+        "`evaluate` does by default, where it has not looked at this epoch, or not with the "
+        "inference that is asked for.",
+    )
+    parser.add_argument("--out", type=Path, help="folder to write to; by default RUN/evaluation")
+    parser.set_defaults(inference=None)  # what has been looked at, however
+    return parser
+
+
+def export_parser() -> CommandParser:
+    """Returns the options of ``export``."""
+    parser = _of_finished_run(
+        "export",
+        "Writes a finished run as another program would have: cryodrgn train_vae's folder.",
+    )
+    parser.add_argument("--format", choices=["cryodrgn"], default="cryodrgn", help="of the folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    return parser
+
+
+def _of_finished_run(name: str, description: str) -> CommandParser:
+    """Options that commands on finished runs share."""
+    parser = CommandParser(name, description)
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="folder of a finished run")
+    add("--epoch", type=int, help="weights after so many epochs; else the newest")
+    for option, what in (
+        ("particles", "particle file"),
+        ("poses", "poses.pkl"),
+        ("ctf", "ctf.pkl"),
+        ("datadir", "folder of the stacks"),
+    ):
+        add(f"--{option}", type=Path, help=f"{what}, in place of the run's configuration")
+    add(
+        "--inference",
+        choices=["run", "rendering"],
+        default="run",
+        help="z as the run infers it, or found by rendering through its decoder",
+    )
+    add("--radius", type=int, help="Fourier pixels that rendering compares; else half the box")
+    add("--batch-size", type=int, default=64, help="particles a batch")
+    add("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto")
+    return parser
+
+
+def select_parser() -> CommandParser:
+    """Returns the options of ``select``."""
+    parser = CommandParser(
+        "select",
+        "Writes a set of particles, chosen in a latent space, from the particle file that the run "
+        "was given: its rows and columns byte for byte, in its order.",
+    )
+    add = parser.add_argument
+    add("latents", type=Path, metavar="RUN", help="finished run of any program, or its latents")
+    add("--particles", type=Path, required=True, help="particle file, .star or .cs")
+    add("--z", metavar="KEY", help="which of several latents the run has")
+    add("--out", type=Path, required=True, help="file to write: as the particle file, or indices")
+    add("--kmeans", type=int, metavar="K", help="divide into K clusters, take --clusters")
+    add("--mixture", type=int, metavar="K", help="the same by a mixture of normal distributions")
+    add("--clusters", type=int, nargs="+", metavar="N", help="clusters taken, 0 is the largest")
+    add("--axis", type=int, metavar="N", help="coordinate of z, from 1, between --min and --max")
+    add("--min", type=float, default=-math.inf, help="smallest value along --axis")
+    add("--max", type=float, default=math.inf, help="largest value along --axis")
+    add("--near", nargs="+", metavar="X,Y", help="nearest to a point, or to a path of points")
+    add("--count", type=int, help="number of particles taken by --near")
+    add("--outliers", type=float, metavar="S", help="more than S times as far from others as most")
+    add("--lasso", type=Path, metavar="FILE", help="drawn on a page of evaluate")
+    add("--rows", type=Path, metavar="FILE", help="of another file: .star, .cs, .pkl, .npy, .txt")
+    add("--complement", action="store_true", help="the other particles that have latents instead")
+    add("--keep-in", type=Path, metavar="FILE", help="only what is also in this file")
+    add("--add", type=Path, metavar="FILE", help="what is in this file besides")
+    add("--seed", type=int, default=0, help="of clustering")
+    return parser
+
+
+def compare_parser() -> CommandParser:
+    """Returns the options of ``compare``."""
+    parser = CommandParser(
+        "compare",
+        "Compares the latent spaces of runs, seeds, halves or methods on the same particles: which "
+        "axes are reproduced, and up to what maps the spaces agree.",
+    )
+    add = parser.add_argument
+    add("runs", type=Path, nargs="+", metavar="RUN", help="finished runs of any program")
+    add("--z", nargs="+", metavar="KEY", help="which of several latents, one for all or for each")
+    add("--particles", type=Path, help="particle file that joins runs of different programs")
+    add("--out", type=Path, default=Path("comparison"), help="folder to write to")
+    add("--seed", type=int, default=0, help="of resamples")
+    return parser
+
+
+def axes_parser() -> CommandParser:
+    """Returns the options of ``axes``."""
+    parser = CommandParser(
+        "axes",
+        "Finds the axes of a latent space along which a molecule moves, by the times or "
+        "temperatures of its particles, and says whether they are determined.",
+    )
+    add = parser.add_argument
+    add("latents", type=Path, metavar="RUN", help="finished run of any program, or its latents")
+    add("--z", metavar="KEY", help="which of several latents the run has")
+    add("--labels", type=Path, metavar="FILE", help=".npz with time and trajectory, or temperature")
+    add("--by", choices=_AXES_BY, help="what finds the axes; by default what the labels are of")
+    add("--errors", action="store_true", help="covariances are of errors, not of posteriors")
+    add("--out", type=Path, default=Path("axes"), help="folder to write to")
+    return parser
+
+
+def benchmark_parser() -> CommandParser:
+    """Returns the options of ``benchmark``."""
+    parser = CommandParser(
+        "benchmark",
+        "Trains methods on simulated particles, scores them against the truth, and ranks them. "
+        "What is finished is not run again, so the same command goes on after a break.",
+    )
+    add = parser.add_argument
+    for what in ("datasets", "methods"):
+        add(f"--{what}", nargs="+", metavar="NAME", help=f"run these {what} alone, and tell of all")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    add("--config", type=Path, required=True, help="YAML file of the benchmark")
+    add("--out", type=Path, default=Path("runs/benchmark"), help="folder to run in")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the file, such as seeds=[0] or defaults.trainer.max_steps=100",
+    )
+    add("--processes", type=int, default=cores, help="cells at once")
+    add("--threads", type=int, default=1, help="threads, or cores, of a cell")
+    add(
+        "--slurm",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="run as a SLURM array, with submitit's parameters, such as timeout_min=60 "
+        "slurm_partition=gpu slurm_array_parallelism=20",
+    )
+    add("--rerun", action="store_true", help="run finished cells again whose settings have changed")
+    add("--data-only", action="store_true", help="simulate the particles and stop")
+    return parser
