@@ -72,7 +72,9 @@ class PredictionWriter(Callback):
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise OSError(f"cannot write predictions to {self.folder}: {error}") from error
+                raise OSError(
+                    f"cannot write predictions to {self.folder}: {error.strerror}"
+                ) from error
 
     def on_predict_batch_end(
         self,

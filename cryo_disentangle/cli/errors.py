@@ -32,6 +32,17 @@ _OF_INPUT = {
 _OF_PROGRAM = (NotImplementedError, RecursionError)
 _ROOMS = ("cryo_disentangle", "lightning", "jsonargparse")
 
+# What to do about what the system refuses.
+_ADVICE = {
+    errno.EEXIST: "a file is in the way of this folder: choose another folder, or move the file",
+    errno.ENOTDIR: "a file is in the way of this folder: choose another folder, or move the file",
+    errno.EACCES: "no permission: choose another folder, or ask who owns this one",
+    errno.EROFS: "the file system can't be written to: choose another folder",
+    errno.ENOSPC: "the disk is full: make room, then run the same command again",
+    errno.EDQUOT: "the quota is used up: make room, then run the same command again",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n), or lower num_workers",
+}
+
 # What libraries say in words that do not help, and what is said instead.
 _KNOWN = (
     (
@@ -52,6 +63,10 @@ _KNOWN = (
     (
         r"No supported gpu backend found!",
         "trainer.accelerator: found gpu, and this machine has none that torch can use: give cpu",
+    ),
+    (
+        r"Invalid learning rate: (.*)",
+        r"model.optimizer: expected a learning rate (lr) from 0 on, found \1",
     ),
     (
         r"(-?\d+) is not in bounds, numpy accepts from 0 to (\d+)",
@@ -125,7 +140,8 @@ def _said(error: BaseException, room: int) -> str:
     if isinstance(error, MemoryError):
         return f"this machine has too little memory: {one_sentence(error, room)}"
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+        advice = _ADVICE.get(error.errno or 0, error.strerror)
+        return f"{os.fsdecode(error.filename)}: {advice}"
     whole = one_sentence(error, 10**6)
     for pattern, said in _KNOWN:
         if match := re.fullmatch(pattern, whole):

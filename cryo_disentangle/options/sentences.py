@@ -25,6 +25,9 @@ _TYPE = re.compile(r"Expected a (?:<class '([^']*)'>|(\S.*?))(?:\. Got value: (.
 _VALUE = re.compile(r"Given value: (?:NestedArg\(key='[^']*', val=(.*)\)|(.*))$")
 _OPTION = re.compile(r"Option '([^']*)' is not accepted")
 _PART = re.compile(r"Import path (\S+) does not correspond to a subclass of (\w+)")
+_CALLED = re.compile(r"Type typing\.Callable\[.*\] expects a function or a callable class: (.*)")
+_GIVEN_CLASS = re.compile(r"\.? ?Got value: Namespace\(class_path='([^']*)'.*")
+_SUBCLASS = re.compile(r"Expected '(\S+)' to be a subclass of <class '(?:\w+\.)*(\w+)'>\.*")
 _NAME = re.compile(r"Expected a (?:dot import path string|path but|valid import path)")
 
 
@@ -93,12 +96,17 @@ class _Refusal(NamedTuple):
     value: str = ""
 
     def __str__(self) -> str:
-        text = self.text
-        if self.value and self.weight <= _A_NAME:
-            text += f", found {self.value}"
+        text = _with_value(self)
         if self.owner:
             text = f"{self.owner}: {text}"
         return f"{self.key}: {text}" if self.key else text
+
+
+def _with_value(refusal: _Refusal) -> str:
+    """The words, and what was given where the words do not say it."""
+    if refusal.value and refusal.weight <= _A_NAME:
+        return f"{refusal.text}, found {refusal.value}"
+    return refusal.text
 
 
 # Weights: the value is not null or none of a simple type; it names no class; anything in words.
@@ -116,6 +124,8 @@ def _read(lines: Sequence[str]) -> _Refusal:
         return inner._replace(key=".".join(part for part in (match[1], inner.key) if part))
     if match := _CLASS.fullmatch(first):
         return _of_class(match[1], _read([match[2], *lines[1:]]))
+    if match := _CALLED.fullmatch(first):
+        return _called([match[1], *lines[1:]])
     if any(line.lstrip().startswith(("- ", _UNION)) for line in lines):
         return _best(lines)
     return _simple(" ".join(line.strip() for line in lines))
@@ -194,8 +204,21 @@ def _goes_on(item: Sequence[str], line: str) -> bool:
     return item[0].strip() == _UNION and not line.strip().startswith("- Expected a path but")
 
 
+def _called(lines: Sequence[str]) -> _Refusal:
+    """Why a function or class that makes a part, such as an optimiser, was refused."""
+    *others, last = lines
+    match = _GIVEN_CLASS.search(last)
+    if match is None:
+        inner = _read([*others, last.partition(". Got value: ")[0]])
+    else:
+        inner = _of_class(match[1], _read([*others, last[: match.start()]]))
+    return inner._replace(weight=_WORDS, value="", text=_with_value(inner))
+
+
 def _simple(text: str) -> _Refusal:
     """A refusal without parts."""
+    if match := _SUBCLASS.fullmatch(text):
+        return _Refusal(_WORDS, f"expected a class of kind {match[2]}, found {match[1]}")
     if _NAME.match(text):
         value = text.split(": ", 1)[-1].removeprefix("Expected a path but ").split(" either")[0]
         told = "expected a class that is imported, or its path package.module.Class"

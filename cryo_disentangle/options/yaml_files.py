@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def check_files(words: Sequence[str]) -> None:
     Raises:
         ValueError: If one is no YAML, no mapping, has a key twice, or contains itself.
     """
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         option, equals, value = word.partition("=")
         path = Path(value if equals else following)
         if option in _CONFIG and path.is_file():

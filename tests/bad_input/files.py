@@ -204,19 +204,19 @@ FILES = (
     _spoilt("no selection", "absent.pkl: no such file", None, "--data.indices=absent.pkl"),
     _spoilt(
         "a selection beyond the file",
-        "",
+        "ind.pkl, entry 2: index 99 is out of range, data/stack.mrcs has",
         write("ind.pkl", pickle.dumps(np.array([1, 99]))),
         "--data.indices=ind.pkl",
     ),
     _spoilt(
         "a selection of fractions",
-        "",
+        "ind.pkl: indices must be integers in one dimension, found shape",
         write("ind.pkl", pickle.dumps(np.array([1.5, 2]))),
         "--data.indices=ind.pkl",
     ),
     _spoilt(
         "a selection of nothing",
-        "",
+        "ind.pkl: no image is selected",
         write("ind.pkl", pickle.dumps(np.array([], int))),
         "--data.indices=ind.pkl",
     ),
@@ -260,11 +260,19 @@ FILES = (
         "data/bad.star: no column _rlnAngleTilt in tab",
         _COLUMNS + "1@stack.mrcs \udcff\n".replace("\udcff", "é"),
     ),
-    _spoilt("a folder to run in that is a file", "new: File exists", write("new", "in the way")),
+    _spoilt(
+        "a folder to run in that is a file",
+        "new: a file is in the way of this folder: choose another folder,",
+        write("new", "in the way"),
+    ),
     _spoilt(
         "a folder that holds a run",
         "new already holds a run: resume it with --ckp",
         write("new/checkpoints/last.ckpt", "x"),
     ),
-    _spoilt("a folder that another process trains in", "", _locked),
+    _spoilt(
+        "a folder that another process trains in",
+        "new: another process trains here: wait for it, or choose another",
+        _locked,
+    ),
 )

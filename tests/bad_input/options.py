@@ -8,7 +8,6 @@ _LINEAR = "--model.kl_weight.class_path=LinearSchedule"
 _FIRST = "--model.kl_weight.init_args.first"
 _LAST = "--model.kl_weight.init_args.last"
 _STEP = "--model.kl_weight.init_args.last_step"
-_TWICE = "[{class_path: SlownessPenalty}, {class_path: SlownessPenalty}]"
 
 
 def _fit(name: str, said: str, *words: str) -> Kind:
@@ -22,7 +21,12 @@ def _yaml(name: str, said: str, content: str | bytes) -> Kind:
 OPTIONS = (
     Kind("no such command", "fitt", "did you mean 'fit'"),
     Kind("an option for a command", "--config", "no command '--config'"),
-    Kind("no options at all", "fit", "", ("!",)),
+    Kind(
+        "no options at all",
+        "fit",
+        "the following arguments are required: fit.data, fit.model",
+        ("!",),
+    ),
     _fit("an unknown option", "unrecognized arguments: --nothing=1", "--nothing=1"),
     _fit("a stray word", "unrecognized arguments: stray", "stray"),
     _fit(
@@ -80,7 +84,7 @@ OPTIONS = (
     ),
     _fit(
         "a schedule of no number",
-        "the weight of a penalty must be finite and >=",
+        "a schedule runs between finite values, found first=nan and",
         _LINEAR,
         f"{_FIRST}=.nan",
         f"{_LAST}=1",
@@ -88,7 +92,7 @@ OPTIONS = (
     ),
     _fit(
         "a schedule without end",
-        "the weight of a penalty must be finite and >=",
+        "a schedule runs between finite values, found first=0.0 and",
         _LINEAR,
         f"{_FIRST}=0",
         f"{_LAST}=.inf",
@@ -125,17 +129,17 @@ OPTIONS = (
     ),
     _fit(
         "an unknown optimiser",
-        "model.optimizer: Type typing.Callable[[collec",
+        "model.optimizer: module 'torch.optim' has no attribute 'Adamm'",
         "--model.optimizer=torch.optim.Adamm",
     ),
     _fit(
         "an unknown option of the optimiser",
-        "model.optimizer: Type typing.Callable[[collec",
+        "model.optimizer: Adam: there is no option 'lrate'",
         "--model.optimizer.lrate=1",
     ),
     _fit(
         "a learning rate of a word",
-        "model.optimizer: expected a class that is imp",
+        "model.optimizer.lr: expected a class that is imported, or its",
         "--model.optimizer.lr=fast",
     ),
     _fit(
@@ -169,6 +173,60 @@ OPTIONS = (
         "data: expected a class that is imported, or i",
         "--data=ParticleDatas",
     ),
+    _fit(
+        "a learning rate below 0",
+        "model.optimizer: expected a learning rate (lr) from 0 on, found",
+        "--model.optimizer.lr=-1",
+    ),
+    _fit(
+        "a layer for an optimiser",
+        "model.optimizer: Linear: expected a class of kind Optimizer,",
+        "--model.optimizer=torch.nn.Linear",
+    ),
+    _fit(
+        "an optimiser of three betas",
+        "model.optimizer.betas: expected tuple with 2 elements, found '[1,",
+        "--model.optimizer=Adam",
+        "--model.optimizer.betas=[1, 2, 3]",
+    ),
+    _fit(
+        "a scheduler that lacks a value",
+        "model.lr_scheduler: the following arguments are required:",
+        "--model.lr_scheduler=torch.optim.lr_scheduler.StepLR",
+    ),
+    _fit(
+        "a cyclic schedule of no number",
+        "a schedule runs between finite values, found first=0.0 and",
+        "--model.kl_weight.class_path=CyclicSchedule",
+        f"{_FIRST}=0",
+        f"{_LAST}=.nan",
+        "--model.kl_weight.init_args.period=5",
+    ),
+    _fit(
+        "an option cut short",
+        "unrecognized arguments: --trainer.max_epoch=3",
+        "--trainer.max_epoch=3",
+    ),
+    _fit(
+        "gradients of no batch",
+        "trainer.accumulate_grad_batches must be at least 1, found 0",
+        "--trainer.accumulate_grad_batches=0",
+    ),
+    _fit(
+        "validation every 0 epochs",
+        "trainer.check_val_every_n_epoch must be at least 1, found 0",
+        "--trainer.check_val_every_n_epoch=0",
+    ),
+    _fit(
+        "validation every 0 batches",
+        "trainer.val_check_interval must be above 0, found 0",
+        "--trainer.val_check_interval=0",
+    ),
+    _fit(
+        "a clipping of no number",
+        "trainer.gradient_clip_val must be at least 0, found nan",
+        "--trainer.gradient_clip_val=.nan",
+    ),
     _fit("a batch of none", "batch_size must be at least 1, found 0", "--data.batch_size=0"),
     _fit(
         "a held-out share above 1",
@@ -178,142 +236,21 @@ OPTIONS = (
     _fit(
         "workers below 0", "num_workers option should be non-negative; us", "--data.num_workers=-1"
     ),
-    _fit("no devices", "trainer.devices: expected a number of devices", "--trainer.devices=0"),
-    _fit(
-        "devices of a word",
-        "`devices` selected with `CPUAccelerator` shou",
-        "--trainer.devices=many",
-    ),
-    _fit(
-        "an accelerator that is not there",
-        "trainer.accelerator: found gpu, and this mach",
-        "--trainer.accelerator=gpu",
-    ),
-    _fit(
-        "an unknown accelerator",
-        "You selected an invalid accelerator name: `ac",
-        "--trainer.accelerator=abacus",
-    ),
-    _fit(
-        "an unknown strategy",
-        "You selected an invalid strategy name: `strat",
-        "--trainer.strategy=nope",
-    ),
-    _fit(
-        "an unknown precision",
-        "trainer.precision: expected int or Literal['t",
-        "--trainer.precision=half",
-    ),
-    _fit(
-        "a precision that would round poses",
-        "precision 16-true would round poses and CTFs ",
-        "--trainer.precision=16-true",
-    ),
-    _fit(
-        "epochs of a word",
-        "trainer.max_epochs: expected int or null, fou",
-        "--trainer.max_epochs=x",
-    ),
-    _fit(
-        "epochs below -1",
-        "`max_epochs` must be a non-negative integer o",
-        "--trainer.max_epochs=-3",
-    ),
-    _fit(
-        "a time of a word",
-        "`Timer(duration='abc')` is not a valid durati",
-        "--trainer.max_time=abc",
-    ),
-    _fit(
-        "validation rarer than batches",
-        "`val_check_interval` (1000) must be less than",
-        "--trainer.val_check_interval=1000",
-    ),
-    _fit(
-        "an unknown profiler",
-        "When passing string value for the `profiler` ",
-        "--trainer.profiler=nope",
-    ),
-    _fit(
-        "an unknown logger",
-        "trainer.logger: expected a class that is impo",
-        "--trainer.logger=Nope",
-    ),
-    _fit(
-        "an unknown callback",
-        "trainer.callbacks: expected a class that is i",
-        "--trainer.callbacks+=Nope",
-    ),
-    _fit(
-        "a clipping of a word",
-        "trainer.gradient_clip_val: expected int or fl",
-        "--trainer.gradient_clip_val=x",
-    ),
-    _fit(
-        "an unknown monitor",
-        "checkpoint.monitor: expected one of ['train/l",
-        "--checkpoint.monitor=val/nothing",
-    ),
-    _fit(
-        "an unknown mode",
-        "`mode` can be min, max but got up",
-        "--checkpoint.monitor=val/loss",
-        "--checkpoint.mode=up",
-    ),
-    _fit(
-        "checkpoints of -5",
-        "Invalid value for save_top_k=-5. Must be >= -",
-        "--checkpoint.save_top_k=-5",
-    ),
-    _fit(
-        "checkpoints every -1 steps",
-        "Invalid value for every_n_train_steps=-1. Mus",
-        "--checkpoint.every_n_train_steps=-1",
-    ),
-    _fit(
-        "no checkpoints",
-        "Trainer was configured with `enable_checkpoin",
-        "--trainer.enable_checkpointing=false",
-    ),
-    _fit(
-        "a guard that never looks",
-        "every_n_steps must be at least 1, found 0",
-        "--guard.every_n_steps=0",
-    ),
-    _fit(
-        "signals never looked for",
-        "every_n_steps must be at least 1, found 0",
-        "--signals.every_n_steps=0",
-    ),
-    _fit(
-        "fewer volumes than none", "kmeans must not be negative, found -1", "--prediction.kmeans=-1"
-    ),
-    _fit(
-        "a negative seed", "seed_everything: expected a whole number from", "--seed_everything=-4"
-    ),
-    _fit(
-        "a seed of a word", "seed_everything: expected bool or int, found ", "--seed_everything=x"
-    ),
-    _fit(
-        "a penalty given twice",
-        "trainer.callbacks: SlownessPenalty: the follo",
-        f"--trainer.callbacks={_TWICE}",
-    ),
     _fit(
         "a configuration that is not there", "config: File does not exist:", "--config=absent.yaml"
     ),
     _fit("a folder for a configuration", "config: Path is not a file:", "--config=data"),
-    _yaml("an empty configuration", "Unexpected config:", ""),
-    _yaml("a configuration of a list", "Unexpected config: - a - b", "- a\n- b\n"),
-    _yaml("a configuration of a word", "Unexpected config: hello", "hello\n"),
+    _yaml("an empty configuration", "run.yaml: a mapping expected, found NoneType", ""),
+    _yaml("a configuration of a list", "run.yaml: a mapping expected, found list", "- a\n- b\n"),
+    _yaml("a configuration of a word", "run.yaml: a mapping expected, found str", "hello\n"),
     _yaml(
         "a configuration cut off",
-        "Problems parsing config: while parsing a flow",
+        "run.yaml, line 2: did not find expected node content",
         "model: {class_path: [\n",
     ),
     _yaml(
         "tabs in a configuration",
-        "Problems parsing config: while scanning for t",
+        "run.yaml, line 2: found character that cannot start any token",
         "model:\n\tclass_path: x\n",
     ),
     _yaml(
@@ -323,20 +260,18 @@ OPTIONS = (
     ),
     _yaml(
         "a configuration that contains itself",
-        "Problems parsing config: an anchor (&name) co",
+        "run.yaml, line 1: an anchor (&name) contains its own alias (*name)",
         "model: &m\n  init_args: *m\n",
     ),
     _yaml(
         "a list that contains itself",
-        "Problems parsing config: an anchor (&name) co",
+        "run.yaml, line 1: an anchor (&name) contains its own alias (*name)",
         "trainer: {callbacks: &c [*c]}\n",
     ),
-    _yaml(
-        "an alias of nothing", "Problems parsing config: found undefined alia", "model: *nothing\n"
-    ),
+    _yaml("an alias of nothing", "run.yaml, line 1: found undefined alias", "model: *nothing\n"),
     _yaml(
         "a configuration that builds objects",
-        "Problems parsing config: could not determine ",
+        "run.yaml, line 1: could not determine a constructor for the tag",
         "model: !!python/name:os.system\n",
     ),
     _yaml(
@@ -347,13 +282,13 @@ OPTIONS = (
     Kind(
         "a key that is there twice",
         "fit",
-        "",
+        "run.yaml, line 13: 'model' is there twice",
         spoil=replace("run.yaml", "model:", "model: {}\nmodel:"),
     ),
     Kind(
         "a penalty that is there twice",
         "fit",
-        "",
+        "run.yaml, line 15: 'a' is there twice",
         spoil=replace("run.yaml", "conformation_dim: 2", "penalties: {a: DIPVAE, a: DIPVAE}"),
     ),
 )

@@ -1,6 +1,6 @@
 """Every kind of bad input ends a command with one sentence, and leaves nothing half-written.
 
-The kinds are tables in `options`, `files`, `runs` and `others`; each names a part of the sentence.
+The kinds are tables in the modules beside this one; each names a part of the sentence.
 """
 
 from __future__ import annotations
@@ -14,12 +14,24 @@ import pytest
 
 from cryo_disentangle.cli import main
 from tests.bad_input.files import FILES
+from tests.bad_input.latents import AXES, COMPARE, SELECT, STATISTICS
 from tests.bad_input.options import OPTIONS
-from tests.bad_input.others import BENCHMARK, SELECT, SIMULATE
+from tests.bad_input.others import BENCHMARK, SIMULATE
 from tests.bad_input.runs import CHECKPOINTS, RUNS
 from tests.bad_input.workspace import Kind, listing, make, words
 
-KINDS = (*OPTIONS, *FILES, *CHECKPOINTS, *RUNS, *SIMULATE, *BENCHMARK, *SELECT)
+KINDS = (
+    *OPTIONS,
+    *FILES,
+    *CHECKPOINTS,
+    *RUNS,
+    *SIMULATE,
+    *BENCHMARK,
+    *SELECT,
+    *COMPARE,
+    *AXES,
+    *STATISTICS,
+)
 LONGEST = 400
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -90,4 +102,5 @@ def test_the_catalogue_is_as_large_as_it_is_said_to_be() -> None:
     assert len(KINDS) >= 120
     names = Counter((kind.command, kind.name) for kind in KINDS)
     assert max(names.values()) == 1
+    assert all(kind.said for kind in KINDS)
     assert {kind.command for kind in KINDS} >= {"fit", "validate", "test", "predict", "evaluate"}

@@ -46,6 +46,9 @@ def make(folder: Path) -> None:
         enable_progress_bar=False,
         logger=False,
     )
+    table = "data_particles\nloop_\n_rlnImageName\n"
+    rows = "".join(f"{number + 1}@stack.mrcs\n" for number in range(20))
+    (folder / "data/stack.star").write_text(table + rows)
     text = config.read_text().replace(f"{folder}/", "")
     config.write_text(text)
     truth = {"factors": np.zeros((20, 1)), "factor_names": np.array(["bend"])}
@@ -53,6 +56,7 @@ def make(folder: Path) -> None:
     benchmark = {
         "seeds": [0],
         "held_out": 60,
+        "defaults": {"data": {"class_path": "ParticleData"}},
         "datasets": {"arms": {"config": str(SIMULATION), "simulate": {"n_images": 200}}},
         "methods": {"plain": yaml.safe_load(text)["model"] and {"model": _model(text)}},
     }
@@ -78,9 +82,30 @@ def words(kind: Kind) -> Sequence[str]:
         "export": ("run", "--out", "new"),
         "simulate": ("--config", str(SIMULATION), "--n_images", "20", "--out", "new"),
         "benchmark": ("--config", "benchmark.yaml", "--out", "new"),
-        "select": ("run", "--particles", "data/stack.star", "--out", "new.star"),
+        "compare": ("z.npz", "other.npz", "--out", "new"),
+        "axes": ("z.npz", "--out", "new"),
+        "statistics": (
+            "data/stack.mrcs",
+            "--poses",
+            "data/poses.pkl",
+            "--ctf",
+            "data/ctf.pkl",
+            "--out",
+            "new",
+        ),
+        "select": ("z.npz", "--particles", "data/stack.star", "--out", "new.star"),
     }
     return (kind.command, *good.get(kind.command, ()), *kind.words)
+
+
+def both(*spoils: Spoil) -> Spoil:
+    """Does several damages."""
+
+    def spoil(folder: Path) -> None:
+        for damage in spoils:
+            damage(folder)
+
+    return spoil
 
 
 def write(name: str, content: str | bytes) -> Spoil:

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from cryo_disentangle.cli import main
 from cryo_disentangle.cli.errors import leave
+from tests import tiny
+
+_TWO_ARMS = Path(__file__).parents[2] / "configs/simulate/two_arm.yaml"
 
 
 def test_help_names_all_commands_and_loads_nothing_else() -> None:
-    program = (
-        "import sys; from cryo_disentangle.cli import main; main(['--help']); "
-        "sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
-    )
+    program = """
+import sys
+from cryo_disentangle.cli import main
+
+main(["--help"])
+main(["--version"])
+for name in ("evaluate", "report", "export", "select", "axes", "compare", "benchmark"):
+    try:
+        main([name, "--help"])
+    except SystemExit as stop:
+        assert stop.code == 0
+sys.exit(bool({"torch", "lightning", "numpy"} & sys.modules.keys()))
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
+    assert "usage: cryo-disentangle select" in done.stdout
     for name in ("fit", "validate", "test", "predict", "evaluate", "report", "export"):
         assert f"\n  {name} " in done.stdout
 
@@ -63,5 +78,52 @@ def test_an_interrupt_ends_with_the_status_of_one(
 
 
 def test_what_the_system_says_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    error = OSError(13, "Permission denied", "some/file")
-    assert ended(error, monkeypatch) == "cryo-disentangle: error: some/file: Permission denied"
+    error = OSError(errno.EIO, "Input/output error", "some/file")
+    assert ended(error, monkeypatch) == "cryo-disentangle: error: some/file: Input/output error"
+    error = OSError(errno.ENOSPC, "No space left on device", "some/file")
+    assert str(ended(error, monkeypatch)).endswith(
+        "some/file: the disk is full: make room, then run the same command again"
+    )
+
+
+_INTERRUPTED = """
+import os
+import signal
+
+from lightning.pytorch.callbacks import Callback
+
+from cryo_disentangle.simulation import TwoArms
+
+
+class Stop(Callback):
+    def on_train_batch_start(self, *_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+class Arms(TwoArms):
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_ctrl_c_ends_a_training_and_a_simulation_in_a_sentence(tmp_path: Path) -> None:
+    """By classes of the current folder, which class_path finds."""
+    (tmp_path / "stopping.py").write_text(_INTERRUPTED)
+    config = tiny.write_config(tmp_path, tiny.write_stack(tmp_path / "data", count=20))
+    for words in (
+        ("fit", "--config", config, "--trainer.callbacks+=stopping.Stop"),
+        ("simulate", "--config", _TWO_ARMS, "--molecule=stopping.Arms", "--out", "new"),
+    ):
+        # Of the command's entry point, which does not put the current folder first.
+        program = "from cryo_disentangle.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program, *map(str, words)],
+            env=tiny.environment(),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 130, done.stderr[-2000:]
+        assert "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1] == "cryo-disentangle: interrupted"
+    assert not (tmp_path / "new").exists()

@@ -35,6 +35,14 @@ def test_every_step_changes_it_by_as_much(start: int, length: int) -> None:
     assert values == pytest.approx([k / length for k in range(length + 1)])
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_are_finite(value: float) -> None:
+    with pytest.raises(ValueError, match=r"a schedule runs between finite values, found first="):
+        LinearSchedule(value, 1.0, last_step=4)
+    with pytest.raises(ValueError, match=r"a schedule runs between finite values, .*last="):
+        CyclicSchedule(0.0, value, period=4)
+
+
 def test_starts_at_step_zero_unless_told() -> None:
     schedule = LinearSchedule(1.0, 3.0, last_step=4)
     assert [schedule.value(step) for step in range(6)] == [1.0, 1.5, 2.0, 2.5, 3.0, 3.0]
@@ -79,6 +87,10 @@ def test_weights_are_numbers_or_schedules() -> None:
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
 def test_a_weight_below_zero_or_not_finite_is_refused(weight: float) -> None:
-    for given_weight in (weight, LinearSchedule(weight, weight, 1)):
+    class Given:
+        def value(self, step: int) -> float:  # noqa: ARG002
+            return weight
+
+    for given_weight in (weight, Given()):
         with pytest.raises(ValueError, match="weight of a penalty must be finite and >= 0, found"):
             weight_at(given_weight, 0)
