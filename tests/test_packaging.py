@@ -50,5 +50,8 @@ def test_a_wheel_holds_callbacks_configurations_and_data(tmp_path: Path) -> None
         names = set(wheel.namelist())
     for path in [*ROOT.glob("callbacks/*.py"), *ROOT.glob("configs/**/*.yaml")]:
         assert f"cryo_disentangle/{path.relative_to(ROOT)}" in names
+    templates = [*ROOT.glob("cryo_disentangle/drawing/templates/*")]
+    assert len(templates) > 3
+    assert {str(path.relative_to(ROOT)) for path in templates} <= names
     for name in ["py.typed", "simulation/data/adk.npz", "simulation/data/ATTRIBUTION.txt"]:
         assert f"cryo_disentangle/{name}" in names

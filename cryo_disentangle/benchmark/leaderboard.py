@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from cryo_disentangle.benchmark.cells import Cell
 from cryo_disentangle.benchmark.tables import Entry, Median, median_interval, rank_methods
-from cryo_disentangle.evaluation.html_parts import PagePicture, html_facts, html_figure, html_page
+from cryo_disentangle.drawing.pages import PagePicture, draw_page
 from cryo_disentangle.metrics.ranking import ModelRank
 
 __all__ = ["Findings", "draw_leaderboard", "write_summary"]
@@ -105,25 +104,6 @@ class _Table(NamedTuple):
         lines = [self.head, ["---"] * len(self.head), *self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
-    def html(self) -> str:
-        """For the page."""
-        head = "".join(
-            f"<th{_number(place)}>{escape(name)}</th>" for place, name in enumerate(self.head)
-        )
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td{_number(k)}>{escape(text)}</td>" for k, text in enumerate(row))
-            + "</tr>"
-            for row in self.rows
-        )
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return f'<div class="scroll">{table}</div>'
-
-
-def _number(place: int) -> str:
-    """Class of all columns but the first."""
-    return ' class="n"' if place else ""
-
 
 class _Section(NamedTuple):
     """A heading, what it says, and a table."""
@@ -160,17 +140,14 @@ def draw_leaderboard(found: Findings) -> str:
     Returns:
         HTML with its style and pictures inside.
     """
-    parts = [f"<h1>{escape(found.title)}</h1>", html_facts(found.facts)]
-    sections = _sections(found)
-    for number, section in enumerate(sections):
-        parts.append(f"<h2>{escape(section.heading)}</h2>")
-        if section.table is not None:
-            parts.append(section.table.html())
-        parts += [f"<p>{escape(words)}</p>" for words in section.words]
-        if number == 0 and found.entries:
-            parts.append(html_figure(_draw_points(found)))
-    parts.append(_everything(found))
-    return html_page(found.title, parts)
+    return draw_page(
+        "leaderboard.html",
+        title=found.title,
+        facts=found.facts,
+        sections=_sections(found),
+        points=_draw_points(found) if found.entries else None,
+        everything=_everything(found),
+    )
 
 
 def _sections(found: Findings) -> list[_Section]:
@@ -275,13 +252,12 @@ def _draw_points(found: Findings) -> PagePicture:
     )
 
 
-def _everything(found: Findings) -> str:
-    """Medians of all metrics, folded away."""
+def _everything(found: Findings) -> _Table:
+    """Medians of all metrics."""
     rows = [
         [dataset, found.label(method), metric, _median(median)]
         for dataset in found.datasets
         for method, own in found.medians(dataset).items()
         for metric, median in own.items()
     ]
-    table = _Table(["data set", "method", "metric", "median"], rows)
-    return f"<details><summary>All metrics</summary>{table.html()}</details>"
+    return _Table(["data set", "method", "metric", "median"], rows)

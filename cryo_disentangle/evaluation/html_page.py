@@ -7,13 +7,15 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from cryo_disentangle.drawing.pages import PagePicture, draw_page
 from cryo_disentangle.evaluation.figures import CAPTIONS
-from cryo_disentangle.evaluation.html_parts import PageContent, PagePicture, draw_page
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.judgement.advice import next_steps
+from cryo_disentangle.judgement.score_names import group_reasons, headlines
 from cryo_disentangle.judgement.scores import Score
 from cryo_disentangle.judgement.verdict import judge
 
@@ -72,25 +74,30 @@ def write_page(folder: Path) -> Path:
     steps += next_steps(
         judgement, run["folder"], cryodrgn=run["cryodrgn"], rendered=run["rendered"]
     )
-    content = PageContent(
+    text = draw_page(
+        "run.html",
         title=f"What does z encode? {Path(run['folder']).name}, epoch {run['epoch']}",
         facts={name: text for name, text in run.items() if name not in (*_FLAGS, "sample")},
         judgement=judgement,
         verdicts=found["identifiability"],
         scores=scores,
+        headlines=[
+            (group, list(rows))
+            for group, rows in groupby(headlines(scores), key=lambda row: row.group)
+        ],
         pictures=[
             PagePicture(title, caption, (folder / f"{name}.png").read_bytes())
             for name, (title, caption) in CAPTIONS.items()
             if (folder / f"{name}.png").is_file()
         ],
-        missing=found["not_measured"],
+        missing=group_reasons(found["not_measured"]),
         steps=steps,
         footer=f"cryo-disentangle {version('cryo-disentangle')}, {datetime.now():%Y-%m-%d %H:%M}. "
         "Intervals hold 95 % and come from halves of the particles (half-sample bootstrap).",
     )
     page = folder / "report.html"
     with replacing(page) as temporary:
-        temporary.write_text(draw_page(content), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return page
 
 
