@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding
+from cryo_disentangle.embeddings.selected_rows import with_rows
 from cryo_disentangle.particles.pickles import read_latents
 
 __all__ = ["ARRAYS", "read_array", "read_cryostar", "read_eman2"]
@@ -45,14 +46,15 @@ def read_array(path: Path, key: str | None = None) -> Embedding:
     except (ValueError, EOFError) as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
-    return Embedding(
+    embedding = Embedding(
         "latents",
         path,
         found.latents,
         coordinates=found.coordinates,
         covariance=found.covariance,
-        rows=np.arange(len(found.latents)) if found.rows is None else found.rows,
+        rows=found.rows,
     )
+    return embedding if found.rows is not None else _numbered(embedding)
 
 
 class _Contents(NamedTuple):
@@ -123,6 +125,16 @@ def read_eman2(folder: Path, key: str | None = None) -> Embedding:
         names = ", ".join(path.name for path in files)
         raise ValueError(f"{folder}: several files of latents, name one by --z: {names}")
     return replace(read_array(files[0]), tool="EMAN2 e2gmm")
+
+
+def _numbered(embedding: Embedding) -> Embedding:
+    """The same with rows: those of the run where its configuration lies beside, or counted."""
+    path = embedding.source
+    if path.suffix.lower() == ".pkl":
+        embedding = with_rows(embedding, path.parent / "config.yaml")
+    if embedding.rows is None and embedding.particles is None:
+        return replace(embedding, rows=np.arange(len(embedding)), counted=True)
+    return embedding
 
 
 def _archive(path: Path, key: str | None) -> tuple[Array, Array | None, Array | None]:

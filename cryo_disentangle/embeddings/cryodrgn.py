@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, ParticlePoses
+from cryo_disentangle.embeddings.selected_rows import with_rows
 from cryo_disentangle.files.checkpoints import read_tensors
 from cryo_disentangle.files.pickles import load_pickles
 from cryo_disentangle.particles.pickles import read_latents
@@ -67,7 +68,7 @@ def read_cryodrgn(folder: Path, epoch: int | None = None) -> Embedding:
         epoch: The epoch; None is the last.
 
     Returns:
-        The embedding; rows are those of the stack after ``--ind``.
+        The embedding; ``rows`` count in the particle file before ``--ind``.
 
     Raises:
         FileNotFoundError: If there are no latents of that epoch.
@@ -75,13 +76,14 @@ def read_cryodrgn(folder: Path, epoch: int | None = None) -> Embedding:
     """
     path, suffix = _newest(folder, "z", epoch)
     mean, log_variance = read_latents(path)
-    return Embedding(
+    found = Embedding(
         "cryoDRGN",
         path,
         mean,
         covariance=_diagonal(log_variance),
         poses=_poses(folder / f"pose{suffix}.pkl", "box"),
     )
+    return with_rows(found, folder / "config.yaml")
 
 
 def read_drgnai(folder: Path, epoch: int | None = None) -> Embedding:
@@ -100,8 +102,9 @@ def read_drgnai(folder: Path, epoch: int | None = None) -> Embedding:
     """
     path, suffix = _newest(folder / "out", "conf", epoch)
     mean, _ = read_latents(path)
-    return Embedding(
-        "DRGN-AI", path, mean, poses=_poses(folder / "out" / f"pose{suffix}.pkl", "px")
+    poses = _poses(folder / "out" / f"pose{suffix}.pkl", "px")
+    return with_rows(
+        Embedding("DRGN-AI", path, mean, poses=poses), folder / "out" / "drgnai-configs.yaml"
     )
 
 
@@ -133,10 +136,11 @@ def read_opus(folder: Path, epoch: int | None = None, key: str | None = None) ->
         if wanted not in stored:
             raise ValueError(f"{path}: no {wanted}, found {', '.join(sorted(stored))}")
         mean, covariance = np.asarray(stored[wanted]), None
-    return Embedding(
+    found = Embedding(
         "OPUS-DSD",
         path,
         mean,
         covariance=covariance,
         poses=_poses(folder / f"pose{suffix}.pkl", "box"),
     )
+    return with_rows(found, folder / "config.pkl")

@@ -58,6 +58,7 @@ class Embedding:
         coordinates: Name of each coordinate, Z of them.
         covariance: Posterior covariance of each particle's latents, shape (n, Z, Z), or None.
         rows: Row of each in the particle file that the run was given, shape (n,), int64, or None.
+        counted: Whether ``rows`` only count from 0, because the file names no particle.
         uids: cryoSPARC's identifiers, shape (n,), uint64, or None.
         image_names: RELION's image names, shape (n,), or None.
         left_out: Number of particles of the run that have no latents.
@@ -76,6 +77,7 @@ class Embedding:
     coordinates: tuple[str, ...] = ()
     covariance: Array | None = None
     rows: Array | None = None
+    counted: bool = False
     uids: Array | None = None
     image_names: Array | None = None
     left_out: int = 0

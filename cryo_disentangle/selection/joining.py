@@ -40,8 +40,14 @@ def rows_in_table(embedding: Embedding, table: ParticleTable) -> npt.NDArray[np.
             return _joined(ours, theirs, what, embedding, table)
     if embedding.rows is None:
         raise ValueError(
-            f"{embedding.source} names its particles by {_key(embedding)}, {table.path} has none; "
-            "give the particle file that the run was given"
+            f"{embedding.source} {_key(embedding)}, and {table.path} has none that fits; give the "
+            "particle file that the run was given"
+        )
+    if embedding.counted and len(embedding) != len(table):
+        raise ValueError(
+            f"{embedding.source}: {len(embedding)} latents without a word on which of the "
+            f"{len(table)} rows of {table.path} they belong to; save them as .npz with an array "
+            "`row`"
         )
     rows = embedding.rows.astype(np.int64)
     outside = np.flatnonzero((rows < 0) | (rows >= len(table)))
@@ -56,8 +62,12 @@ def rows_in_table(embedding: Embedding, table: ParticleTable) -> npt.NDArray[np.
 
 
 def _key(embedding: Embedding) -> str:
-    """What an embedding names its particles by."""
-    return "uid" if embedding.uids is not None else "image name"
+    """What an embedding names its particles by, in words."""
+    if embedding.uids is not None:
+        return "names its particles by uid"
+    if embedding.image_names is not None:
+        return "names its particles by image name"
+    return "does not say which particles its latents are of (the run's configuration or ind file)"
 
 
 def _joined(

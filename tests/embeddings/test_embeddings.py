@@ -269,3 +269,43 @@ def test_layouts_of_an_independent_writer(name: str, layouts: Path) -> None:
         np.testing.assert_allclose(found.latents[:, :3], latents, atol=1e-5)
         if found.poses is not None:
             np.testing.assert_allclose(found.poses.rotation, written_from["rot"], atol=1e-5)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_rows_of_a_cryodrgn_run_are_those_that_ind_selected(moved: bool, tmp_path: Path) -> None:
+    folder = write("cryodrgn", tmp_path / "run")
+    chosen = np.random.default_rng(0).permutation(100)[:COUNT]
+    written.pickled(folder / "ind.pkl", chosen)
+    place = "elsewhere/ind.pkl" if moved else str(folder / "ind.pkl")
+    arguments = f"dataset_args:\n  particles: p.star\n  ind: {place}\n"
+    (folder / "config.yaml").write_text(arguments)
+    for path in (folder, folder / "z.19.pkl"):
+        found = open_embedding(path)
+        np.testing.assert_array_equal(found.rows, chosen)
+        assert not found.counted
+    assert open_embedding(folder).particles == "p.star"
+
+
+def test_rows_of_a_cryodrgn_run_whose_ind_is_lost_are_not_made_up(tmp_path: Path) -> None:
+    folder = write("cryodrgn", tmp_path / "run")
+    (folder / "config.yaml").write_text("dataset_args: {particles: p.star, ind: lost.pkl}\n")
+    assert open_embedding(folder).rows is None
+    assert open_embedding(folder / "z.19.pkl").rows is None
+    (folder / "config.yaml").write_text("dataset_args: {particles: p.star, ind: null}\n")
+    np.testing.assert_array_equal(open_embedding(folder).rows, np.arange(COUNT))
+
+
+def test_a_selection_of_another_number_of_images(tmp_path: Path) -> None:
+    folder = write("cryodrgn", tmp_path / "run")
+    written.pickled(folder / "ind.pkl", np.arange(7))
+    (folder / "config.yaml").write_text("dataset_args: {ind: ind.pkl}\n")
+    with pytest.raises(ValueError, match=r"selects 7 images, but .*z\.19\.pkl has 40 latents"):
+        open_embedding(folder)
+    written.pickled(tmp_path / "opus/config.pkl", [1])
+    with pytest.raises(ValueError, match="expected a mapping, found list"):
+        open_embedding(_opus_with(tmp_path / "opus"))
+
+
+def _opus_with(folder: Path) -> Path:
+    written.pickled(folder / "z.19.pkl", TRUTH.latents)
+    return folder

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from cryo_disentangle.embeddings import open_embedding
+from cryo_disentangle.embeddings import Embedding, open_embedding
 from cryo_disentangle.particles.pickles import read_indices
 from cryo_disentangle.selection.choices import cluster_labels, nearest_to_path, outlier_scores
 from cryo_disentangle.selection.command import select_command
@@ -327,3 +327,14 @@ def test_commands_of_the_documentation_run(
         assert words[:2] == ["cryo-disentangle", "select"]
         select_command(words[2:])
         assert Path(words[-1]).exists()
+
+
+def test_latents_without_rows_are_not_joined_by_count(
+    tmp_path: Path, star: Path, latents: npt.NDArray[Any]
+) -> None:
+    np.save(tmp_path / "fewer.npy", latents[:-1])
+    with pytest.raises(ValueError, match="without a word on which of the 60 rows"):
+        rows_in_table(open_embedding(tmp_path / "fewer.npy"), open_particle_table(star))
+    unnamed = Embedding("cryoDRGN", tmp_path / "z.pkl", latents)
+    with pytest.raises(ValueError, match="does not say which particles its latents are of"):
+        rows_in_table(unnamed, open_particle_table(star))
