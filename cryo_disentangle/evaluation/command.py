@@ -8,6 +8,11 @@ from collections.abc import Sequence
 import torch
 from rich.console import Console
 
+from cryo_disentangle.evaluation.embedded_command import (
+    evaluate_latents,
+    latents_folder,
+    reads_latents,
+)
 from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.html_page import is_evaluated, write_page
@@ -35,6 +40,9 @@ def evaluate_command(words: Sequence[str]) -> None:
     """
     options = evaluate_parser().parse_args(words)
     console = Console()
+    if reads_latents(options.run, options.z):
+        evaluate_latents(options, _files(vars(options)), console)
+        return
     run = open_run(options.run, options.epoch, _files(vars(options)))
     if options.inference == "rendering":
         _plan(run, options, console)
@@ -68,6 +76,13 @@ def report_command(words: Sequence[str]) -> None:
         SystemExit: If help was asked for.
     """
     options = report_parser().parse_args(words)
+    if reads_latents(options.run, options.z):
+        folder = options.out or latents_folder(options.run)
+        if is_evaluated(folder, None):
+            Console().print(f"Report: {write_page(folder)}", markup=False, soft_wrap=True)
+        else:
+            evaluate_command(words)
+        return
     folder = options.out or options.run / "evaluation"
     run = open_run(options.run, options.epoch, _files(vars(options)))
     asked = {None: None, "run": run.renders, "rendering": True}[options.inference]

@@ -18,7 +18,7 @@ from rich.table import Table
 from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.html_page import write_page
 from cryo_disentangle.evaluation.measuring import Sample, choose_sample, measure
-from cryo_disentangle.evaluation.runs import FinishedRun
+from cryo_disentangle.evaluation.runs import EmbeddedRun, FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
 from cryo_disentangle.files.paths import replacing
@@ -48,16 +48,16 @@ class Evaluation:
         judgement: The verdict.
         pictures: In the order of the report.
         volumes: Along principal axes of z; None where the model has none.
-        sample: Whether training has seen the particles that were scored.
+        sample: Whether training has seen the particles that were scored; None where it is unknown.
     """
 
-    run: FinishedRun
+    run: FinishedRun | EmbeddedRun
     facts: Mapping[str, str]
     measured: Measurement
     judgement: Verdict
     pictures: list[Picture]
     volumes: PrincipalVolumes | None
-    sample: Literal["held-out", "training"] = "training"
+    sample: Literal["held-out", "training"] | None = "training"
 
     def write(self, folder: Path) -> None:
         """Writes ``metrics.json``, ``report.html``, the pictures and ``volumes``.
@@ -74,7 +74,7 @@ class Evaluation:
         for picture in self.pictures:
             with replacing(folder / f"{picture.name}.png") as temporary:
                 picture.figure.savefig(temporary, format="png", dpi=130)
-        if self.volumes is not None:
+        if self.volumes is not None and isinstance(self.run, FinishedRun):
             self.volumes.write(folder / "volumes", self.run)
         write_page(folder)
 
@@ -87,6 +87,7 @@ class Evaluation:
                 "epoch": self.run.epoch,
                 "cryodrgn": self.run.is_cryodrgn,
                 "rendered": self.run.renders,
+                "embedded": isinstance(self.run, EmbeddedRun),
                 "sample": self.sample,
                 **self.facts,
             },
@@ -107,7 +108,8 @@ class Evaluation:
         Args:
             console: Where to.
         """
-        table = Table(title=f"{self.run.folder}, epoch {self.run.epoch}", title_justify="left")
+        epoch = "" if self.run.epoch is None else f", epoch {self.run.epoch}"
+        table = Table(title=f"{self.run.folder}{epoch}", title_justify="left")
         for name in ("", "value", "95 % interval", "best"):
             table.add_column(name, justify="left" if not name else "right")
         group = ""

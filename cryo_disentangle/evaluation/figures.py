@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,9 @@ from cryo_disentangle.judgement.scores import Measurement, Score
 from cryo_disentangle.networks import LinearReadout
 from cryo_disentangle.protocols.volumes import SizedInAngstrom
 
-__all__ = ["CAPTIONS", "Picture", "draw_all"]
+__all__ = ["CAPTIONS", "Picture", "draw_all", "draw_each", "embedding_drawings"]
+
+Drawings: TypeAlias = Mapping[str, Callable[[], Figure | None]]
 
 # Okabe and Ito 2008: told apart with any colour vision.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
@@ -120,22 +122,55 @@ def draw_all(
         progress: Where to tell how far it is.
 
     Yields:
-        Pictures, in the order of a report.
+        Pictures, in any order.
     """
     some = rows.take(evenly(len(rows), _DRAWN))
     model = run.model()
-    drawings: dict[str, Callable[[], Figure | None]] = {
-        "leaks": lambda: _draw_leaks(measured.scores.get("pose_leak", {})),
-        "poses": lambda: draw_by_pose(some),
+    drawings: Drawings = {
+        **embedding_drawings(rows, measured),
         "turning": lambda: _draw_turning(run, particles, some) if run.reads_images else None,
         "factors": lambda: draw_by_factor(some),
         "matching": lambda: draw_matching(some),
-        "coordinates": lambda: _draw_coordinates(measured.coordinates),
-        "components": lambda: _draw_components(some),
         "reconstructions": lambda: _draw_images(run, model, particles),
         "volumes": lambda: None if volumes is None else volumes.draw(),
         "history": lambda: draw_history(run.folder),
     }
+    for name, figure in draw_each(drawings, measured, progress):
+        yield Picture(name, figure)
+
+
+def embedding_drawings(rows: InferredParticles, measured: Measurement) -> Drawings:
+    """Pictures that need latents alone.
+
+    Args:
+        rows: What is inferred of all particles.
+        measured: What was measured.
+
+    Returns:
+        Functions that draw them, by name.
+    """
+    some = rows.take(evenly(len(rows), _DRAWN))
+    return {
+        "leaks": lambda: _draw_leaks(measured.scores.get("pose_leak", {})),
+        "poses": lambda: draw_by_pose(some),
+        "coordinates": lambda: _draw_coordinates(measured.coordinates),
+        "components": lambda: _draw_components(some),
+    }
+
+
+def draw_each(
+    drawings: Drawings, measured: Measurement, progress: Progress
+) -> Iterator[tuple[str, Figure]]:
+    """Draws pictures, one after the other.
+
+    Args:
+        drawings: Functions that draw them, by name.
+        measured: Gets the reason of each picture that fails.
+        progress: Where to tell how far it is.
+
+    Yields:
+        Names and pictures.
+    """
     task = progress.add_task("Drawing", total=len(drawings))
     for name, draw in drawings.items():
         try:
@@ -146,7 +181,7 @@ def draw_all(
             figure = None
         progress.update(task, advance=1)
         if figure is not None:
-            yield Picture(name, figure)
+            yield name, figure
 
 
 def _draw_leaks(scores: Mapping[str, Score]) -> Figure | None:

@@ -14,7 +14,7 @@ from typing import Any
 from cryo_disentangle.drawing.pages import PagePicture, draw_page
 from cryo_disentangle.evaluation.figures import CAPTIONS
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.judgement.advice import next_steps
+from cryo_disentangle.judgement.advice import embedding_steps, next_steps
 from cryo_disentangle.judgement.score_names import group_reasons, headlines
 from cryo_disentangle.judgement.scores import Score
 from cryo_disentangle.judgement.verdict import judge
@@ -22,14 +22,15 @@ from cryo_disentangle.judgement.verdict import judge
 __all__ = ["is_evaluated", "write_page"]
 
 _FLAGS = ("folder", "epoch", "cryodrgn", "rendered")
+_NO_FACTS = (*_FLAGS, "sample", "embedded")
 
 
-def is_evaluated(folder: Path, epoch: int, *, rendered: bool | None = None) -> bool:
+def is_evaluated(folder: Path, epoch: int | None, *, rendered: bool | None = None) -> bool:
     """Tells whether an evaluation of this epoch is there.
 
     Args:
         folder: Where ``cryo-disentangle evaluate`` may have written.
-        epoch: The epoch.
+        epoch: The epoch; None of runs of which only latents are read.
         rendered: Whether its latents are to have been found by rendering; None is either way.
 
     Returns:
@@ -71,13 +72,17 @@ def write_page(folder: Path) -> Path:
         ("Watch the molecule move along a principal axis of z, in ChimeraX.", f"chimerax {script}")
         for script in scripts[:1]
     ]
-    steps += next_steps(
-        judgement, run["folder"], cryodrgn=run["cryodrgn"], rendered=run["rendered"]
-    )
+    if run.get("embedded"):
+        steps += embedding_steps(judgement, run["folder"])
+    else:
+        steps += next_steps(
+            judgement, run["folder"], cryodrgn=run["cryodrgn"], rendered=run["rendered"]
+        )
+    epoch = "" if run["epoch"] is None else f", epoch {run['epoch']}"
     text = draw_page(
         "run.html",
-        title=f"What does z encode? {Path(run['folder']).name}, epoch {run['epoch']}",
-        facts={name: text for name, text in run.items() if name not in (*_FLAGS, "sample")},
+        title=f"What does z encode? {Path(run['folder']).name}{epoch}",
+        facts={name: text for name, text in run.items() if name not in _NO_FACTS},
         judgement=judgement,
         verdicts=found["identifiability"],
         scores=scores,

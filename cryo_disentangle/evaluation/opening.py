@@ -8,7 +8,19 @@ from cryo_disentangle.evaluation.cryodrgn_runs import is_cryodrgn_run, open_cryo
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.evaluation.training_runs import is_training_run, open_training_run
 
-__all__ = ["open_run"]
+__all__ = ["has_model", "open_run"]
+
+
+def has_model(folder: Path) -> bool:
+    """Whether a folder holds a run that is opened with its model.
+
+    Args:
+        folder: Any folder or file.
+
+    Returns:
+        True of runs of ours and of cryoDRGN.
+    """
+    return folder.is_dir() and (is_cryodrgn_run(folder) or is_training_run(folder))
 
 
 def open_run(folder: Path, epoch: int | None = None, files: DataFiles | None = None) -> FinishedRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import lightning as L
 import numpy as np
@@ -20,7 +20,7 @@ from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.protocols.models import HasEncoder
 from cryo_disentangle.types import Inference, ParticleBatch
 
-__all__ = ["DataFiles", "FinishedRun"]
+__all__ = ["DataFiles", "EmbeddedRun", "FinishedRun"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,22 @@ class DataFiles:
         return {
             name: str(value.absolute()) for name, value in vars(self).items() if value is not None
         }
+
+
+@dataclass(frozen=True)
+class EmbeddedRun:
+    """A run of which only the latents are read.
+
+    Attributes:
+        folder: The run, or the file of its latents.
+        kind: What made it.
+    """
+
+    folder: Path
+    kind: str
+    epoch: ClassVar[None] = None
+    is_cryodrgn: ClassVar[bool] = False
+    renders: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cryo_disentangle.judgement.verdict import Verdict
 
-__all__ = ["next_steps"]
+__all__ = ["embedding_steps", "next_steps"]
 
 
 def next_steps(
@@ -60,5 +60,38 @@ def next_steps(
                 "Hand the run to cryoDRGN's tools.",
                 f"cryo-disentangle export {folder} --format cryodrgn --out cryodrgn_run",
             )
+        )
+    return steps
+
+
+def embedding_steps(verdict: Verdict, run: str) -> list[tuple[str, str]]:
+    """Advises how to go on with latents of another program.
+
+    Args:
+        verdict: The verdict.
+        run: The run's folder, or the file of its latents.
+
+    Returns:
+        What to do, and its command.
+    """
+    steps = [
+        (
+            "Take particles back: a cluster, a range of an axis, or what is drawn on this page.",
+            f"cryo-disentangle select {run} --particles particles.star --kmeans 5 --clusters 0 "
+            "--out chosen.star",
+        ),
+        (
+            "See which axes another run reproduces.",
+            f"cryo-disentangle compare {run} OTHER_RUN --out comparison",
+        ),
+    ]
+    if verdict.verdict in ("partly viewing direction", "viewing direction"):
+        steps.insert(
+            0,
+            (
+                "See whether axes remain once particles are compared within views: statistics of "
+                "the same particles are read with their poses known.",
+                "cryo-disentangle statistics --help",
+            ),
         )
     return steps

@@ -36,6 +36,8 @@ _GROUPS = {
     "decoding": "Does z say anything of its particle?",
     "truth": "Does z tell the true factors?",
     "spread_leak": "Does the spread of z follow what it should not know?",
+    "group_leak": "Does z differ between groups of particles?",
+    "shape": "What z looks like",
     "conformations": "Use of the latent space",
     "disentanglement": "Against the true factors",
     "identifiability": "Do labels tell the coordinates apart?",
@@ -77,6 +79,19 @@ _SPREADS = {
         ("p_value", "p-value of equal spreads", ""),
     )
 }
+_BETWEEN = {
+    f"{key}_{name}": (f"{what} {words}", best)
+    for key, words in (
+        ("view", "views"),
+        ("in_plane", "angles in the plane"),
+        ("optics_group", "optics groups"),
+        ("micrograph", "micrographs"),
+    )
+    for name, what, best in (
+        ("share", "share of variance between", "0"),
+        ("p_value", "p-value of equal means of", ""),
+    )
+}
 _NOISE = {"noise_normalized": ("share of z that is noise of images", "0")}
 _WORDS = {
     "decoding": {
@@ -90,6 +105,13 @@ _WORDS = {
     "redrawn_noise": _NOISE,
     "true_redrawn_noise": _NOISE,
     "spread_leak": _SPREADS,
+    "group_leak": _BETWEEN,
+    "shape": {
+        "participation_ratio": ("dimensions that z fills (participation ratio)", ""),
+        "peaks_p_value": ("p-value of one peak (dip test)", ""),
+        "clusters_view_share": ("share of two clusters that views decide", "0"),
+        "outlier_share": ("share of outliers", "0"),
+    },
     "pose_leak": _LEAKS,
     "rotation": {
         "rotation_raw": ("movement of z, raw", "0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
+from cryo_disentangle.judgement.alarms import alarms, mean_follows_view
 from cryo_disentangle.judgement.scores import Score
 
 __all__ = ["Verdict", "judge"]
@@ -65,8 +66,9 @@ def judge(scores: Groups, sample: str | None = None) -> Verdict:
     nothing else, the R² of z from the pose; how far z moves when an image is turned; and how far
     when the molecule is rendered from another direction, the last two without what the noise of
     images moves z by. Up to 0.05 is no encoding of the view, up to 0.25 is one in part, and so is a
-    spread of z that follows the view. Without the first finding it is not known whether z encodes
-    anything; where the first fails, z does not encode the particle.
+    spread of z that follows the view, or 2 % of a coordinate that do so beyond doubt
+    (`mean_follows_view`). Without the first finding it is not known whether z encodes anything;
+    where the first fails, z does not encode the particle.
 
     Args:
         scores: As `Measurement.scores`.
@@ -82,8 +84,10 @@ def judge(scores: Groups, sample: str | None = None) -> Verdict:
     leak = _leak(scores)
     shares = [share for share in (leak, _turning(scores), _trading(scores)) if share is not None]
     spread = _spread(scores)
-    kind = _decide(encodes.holds, leak, shares, wider=spread.holds is True)
+    slightly = spread.holds is True or mean_follows_view(scores)
+    kind = _decide(encodes.holds, leak, shares, slightly=slightly)
     reasons = [encodes.reason, *(reason for _, reason in shares), spread.reason, _noise(scores)]
+    reasons += alarms(scores)
     reasons.append({None: "", "held-out": _HELD_OUT, "training": _TRAINING}.get(sample, ""))
     headline = _HEADLINES[kind]
     if encodes.holds is None and kind == "partly viewing direction":
@@ -102,7 +106,7 @@ def _decide(
     leak: tuple[float, str] | None,
     shares: list[tuple[float, str]],
     *,
-    wider: bool,
+    slightly: bool,
 ) -> Kind:
     """The verdict of both findings."""
     if encodes is False:
@@ -112,7 +116,7 @@ def _decide(
     worst = max((share for share, _ in shares), default=None)
     if worst is not None and worst > _STRONG:
         return "viewing direction"
-    if wider or (worst is not None and worst > _SLIGHT):
+    if slightly or (worst is not None and worst > _SLIGHT):
         return "partly viewing direction"
     return "conformation" if encodes and worst is not None else "unknown"
 

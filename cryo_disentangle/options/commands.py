@@ -19,17 +19,18 @@ __all__ = [
 ]
 
 _AXES_BY = ("time", "evidence", "temperature", "independent", "principal")
+_KEY = "which of several latents a run of another program has"
 
 
 def evaluate_parser() -> CommandParser:
     """Returns the options of ``evaluate``."""
     parser = _of_finished_run(
         "evaluate",
-        "Judges the latent space of a finished run, ours or cryoDRGN's: does z encode "
-        "conformation, the viewing direction, anything? Writes metrics.json, pictures and "
-        "report.html.",
+        "Judges the latent space of a finished run of any program: does z encode conformation, the "
+        "viewing direction, anything? Writes metrics.json, pictures and report.html.",
     )
     add = parser.add_argument
+    add("--z", metavar="KEY", help=_KEY)
     add("--truth", type=Path, help="truth.npz of a simulated stack")
     add("--out", type=Path, help="folder to write to; by default RUN/evaluation")
     add("--sample", type=int, default=4000, help="particles that are turned and permute poses")
@@ -52,6 +53,7 @@ def report_parser() -> CommandParser:
         "inference that is asked for.",
     )
     parser.add_argument("--out", type=Path, help="folder to write to; by default RUN/evaluation")
+    parser.add_argument("--z", metavar="KEY", help=_KEY)
     parser.set_defaults(inference=None)  # what has been looked at, however
     return parser
 
@@ -71,7 +73,7 @@ def _of_finished_run(name: str, description: str) -> CommandParser:
     """Options that commands on finished runs share."""
     parser = CommandParser(name, description)
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="folder of a finished run")
+    add("run", type=Path, metavar="RUN", help="finished run, or its latents")
     add("--epoch", type=int, help="weights after so many epochs; else the newest")
     for option, what in (
         ("particles", "particle file"),

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import NearestNeighbors
+
+from cryo_disentangle.judgement.particle_groups import neighbour_distances
 
 __all__ = ["cluster_labels", "in_range", "nearest_to_path", "outlier_scores"]
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
-
-_NEIGHBOURS = 10
 
 
 def cluster_labels(
@@ -119,13 +118,6 @@ def outlier_scores(latents: Array) -> Array:
     Raises:
         ValueError: If there are fewer than three particles.
     """
-    if len(latents) < 3:
-        raise ValueError(f"outliers need at least three particles, found {len(latents)}")
     spread = latents.std(0)
     scaled = (latents - latents.mean(0)) / np.where(spread > 0, spread, 1)
-    count = min(_NEIGHBOURS, len(latents) - 1)
-    distance, _ = NearestNeighbors(n_neighbors=count + 1).fit(scaled).kneighbors(scaled)
-    furthest = distance[:, -1]
-    middle = float(np.median(furthest))
-    scores: Array = furthest / (middle if middle > 0 else 1.0)
-    return scores
+    return neighbour_distances(scaled, scaled, own=True)

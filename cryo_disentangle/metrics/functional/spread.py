@@ -12,7 +12,7 @@ from cryo_disentangle.geometry.rotations import rotation_to_euler_zyz
 from cryo_disentangle.metrics.functional.codes import Array, check_codes, check_columns, standardize
 from cryo_disentangle.metrics.functional.gauge import check_poses
 
-__all__ = ["SpreadLeakScores", "nuisance_spread_leak", "view_spread_leak"]
+__all__ = ["SpreadLeakScores", "equal_cells", "nuisance_spread_leak", "view_spread_leak"]
 
 _FEWEST = 12
 # Medians of smaller cells make their residuals too small for the null of permuted ones.
@@ -149,7 +149,7 @@ def _spread_leak(
     if len(z) > _MOST_ROWS:
         rows = torch.randperm(len(z), generator=generator)[:_MOST_ROWS].to(z.device)
         z, nuisance, widths = z[rows], nuisance[rows], widths[rows]
-    cells = _cells(nuisance, max(2, min(bins, len(z) // _ROWS_PER_CELL)))
+    cells = equal_cells(nuisance, max(2, min(bins, len(z) // _ROWS_PER_CELL)))
     distance = _distances(z, cells, widths)
     observed, log_spread = _between(distance, cells)
     null = torch.stack(
@@ -184,8 +184,12 @@ def _check_width(width: Array | None, z: Tensor) -> Tensor:
     return widths.expand_as(z)
 
 
-def _cells(x: Tensor, bins: int) -> Tensor:
-    """Cuts rows (N, C) at the median of the direction in which they vary most, again and again.
+def equal_cells(x: Tensor, bins: int) -> Tensor:
+    """Cuts rows at the median of the direction in which they vary most, again and again.
+
+    Args:
+        x: Shape (N, C).
+        bins: Number of cells, rounded down to a power of 2.
 
     Returns:
         Numbers of the cells, shape (N,), int64: at most ``bins``, with equally many rows each as

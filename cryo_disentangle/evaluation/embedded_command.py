@@ -1,0 +1,103 @@
+"""``evaluate`` and ``report`` of runs of which only latents are read."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from rich.console import Console
+
+from cryo_disentangle.embeddings import open_embedding
+from cryo_disentangle.embeddings.embedding import Embedding
+from cryo_disentangle.evaluation.embedded import evaluate_embedding
+from cryo_disentangle.evaluation.opening import has_model
+from cryo_disentangle.evaluation.runs import DataFiles
+
+__all__ = ["evaluate_latents", "latents_folder", "reads_latents"]
+
+_OF_MODELS = ("truth", "epoch", "radius", "minutes", "datadir")
+
+
+def reads_latents(run: Path, key: str | None) -> bool:
+    """Whether a run is judged by its latents alone, rather than opened with its model.
+
+    Args:
+        run: The run, or a file of latents.
+        key: Which of several latents was asked for.
+
+    Returns:
+        False for runs of ours and those of cryoDRGN, unless a key was given.
+    """
+    return key is not None or not has_model(run)
+
+
+def latents_folder(run: Path) -> Path:
+    """Where the evaluation of latents goes by default.
+
+    Args:
+        run: The run, or a file of latents.
+
+    Returns:
+        ``evaluation`` in the run's folder, or beside the file under its name.
+    """
+    return run / "evaluation" if run.is_dir() else run.with_name(f"{run.stem}_evaluation")
+
+
+def evaluate_latents(options: Namespace, files: DataFiles, console: Console) -> None:
+    """Judges latents, writes what was found and shows it.
+
+    Rotations and translations of RELION's bodies are judged apart.
+
+    Args:
+        options: Of ``evaluate``.
+        files: Where particles lie.
+        console: Where to show it.
+
+    Raises:
+        FileNotFoundError: If a file is missing, or the run is of no known program.
+        ValueError: If an option does not go with such a run, or a file is damaged.
+    """
+    for name in _OF_MODELS:
+        if getattr(options, name, None) is not None:
+            raise ValueError(
+                f"--{name} goes with runs whose model is read, and of {options.run} only latents "
+                "are"
+            )
+    if options.inference == "rendering":
+        raise ValueError(f"--inference rendering needs a decoder; of {options.run} only z is read")
+    folder = options.out or latents_folder(options.run)
+    embedding = _open(options.run, options.z)
+    _judge(options, embedding, files, folder, console)
+    if options.z is None and embedding.tool == "RELION multi-body":
+        moved = open_embedding(options.run, "translations")
+        console.print("Translations of the bodies:", style="bold")
+        _judge(options, moved, files, folder / "translations", console)
+
+
+def _open(run: Path, key: str | None) -> Embedding:
+    """Reads latents; of an unknown folder our own marks are told, too."""
+    try:
+        return open_embedding(run, key)
+    except FileNotFoundError as error:
+        if not run.is_dir():
+            raise
+        raise FileNotFoundError(
+            f"{error}; nor is it a run of `cryo-disentangle fit` (config.yaml and checkpoints)"
+        ) from error
+
+
+def _judge(
+    options: Namespace, embedding: Embedding, files: DataFiles, folder: Path, console: Console
+) -> None:
+    """Judges one set of latents."""
+    found = evaluate_embedding(
+        options.run,
+        embedding,
+        files,
+        sample=options.sample,
+        resamples=options.resamples,
+        console=console,
+    )
+    found.show(console)
+    found.write(folder)
+    console.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
