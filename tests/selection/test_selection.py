@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from cryo_disentangle.embeddings import Embedding, open_embedding
+from cryo_disentangle.embeddings import open_embedding
+from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.particles.pickles import read_indices
 from cryo_disentangle.selection.choices import cluster_labels, nearest_to_path, outlier_scores
 from cryo_disentangle.selection.command import select_command
