@@ -48,7 +48,7 @@ class EpochCallback(Callback, abc.ABC):
     def _look(
         self, trainer: L.Trainer, pl_module: L.LightningModule, model: AdaptedModel, epoch: int
     ) -> None:
-        """Looks at the model, on every process, after a number of epochs."""
+        """Evaluates the model, on every process, after a number of epochs."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Refuses modules and strategies that can't be looked at, before any work is done."""
@@ -63,17 +63,17 @@ class EpochCallback(Callback, abc.ABC):
             )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks at the model where it is time to."""
+        """Evaluates the model where it is due."""
         self._unseen = trainer.current_epoch + 1
         if self._unseen % self.every_n_epochs == 0:
             self._catch_up(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks at the last epoch, whatever has ended the run."""
+        """Evaluates the last epoch, whatever has ended the run."""
         self._catch_up(trainer, pl_module)
 
     def _catch_up(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks at the last epoch unless it is seen already."""
+        """Evaluates the last epoch unless that is done already."""
         epoch, self._unseen = self._unseen, 0
         if not epoch or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return

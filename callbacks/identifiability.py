@@ -19,7 +19,7 @@ __all__ = ["IdentifiabilityCheck"]
 
 
 class IdentifiabilityCheck(EpochCallback):
-    """Tells while a model is trained whether single coordinates of its latents can mean anything.
+    """Checks during training whether single coordinates of the latents are identifiable.
 
     For particles at several temperatures, and for pairs of frames; with others it does nothing.
     Logs ``identifiability/temperature/identifiable`` (1 or 0), ``.../rank`` of

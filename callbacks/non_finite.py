@@ -100,7 +100,7 @@ class NonFiniteGuard(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,  # noqa: ARG002
     ) -> None:
-        """Looks at the particles."""
+        """Checks the particles."""
         self._batches += self._examined(trainer, batch)
 
     def on_validation_batch_start(
@@ -111,12 +111,12 @@ class NonFiniteGuard(Callback):
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
-        """Looks at held-out particles that may be skipped."""
+        """Checks held-out particles that may be skipped."""
         if self.skip:
             self._held_out += self._examined(trainer, batch)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Tells which held-out particles were replaced."""
+        """Warns of the held-out particles that were replaced."""
         bad, self._held_out = _bad_particles(self._held_out), []
         if self.skip and trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
             number = _row_in_file(trainer)
@@ -124,7 +124,7 @@ class NonFiniteGuard(Callback):
             _warn([f"held-out particle {number(row)} ({keys})" for _, row, keys in found])
 
     def _examined(self, trainer: L.Trainer, batch: object) -> list[_Batch]:
-        """Looks at a batch of particles, and replaces bad ones if they are to be skipped."""
+        """Checks a batch of particles, and replaces bad ones if they are to be skipped."""
         if not isinstance(batch, Mapping) or "index" not in batch:
             return []
         index = batch["index"]
@@ -148,7 +148,7 @@ class NonFiniteGuard(Callback):
         pl_module: L.LightningModule,  # noqa: ARG002
         optimizer: Optimizer,
     ) -> None:
-        """Looks at the gradient, and sets one that is not finite to 0."""
+        """Checks the gradient, and sets one that is not finite to 0."""
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
             return
         gradients = [
@@ -172,7 +172,7 @@ class NonFiniteGuard(Callback):
         batch: Any,  # noqa: ANN401, ARG002
         batch_idx: int,
     ) -> None:
-        """Learns what happened, every so many batches and at the end of an epoch."""
+        """Reads the flags of the device, every so many batches and at the end of an epoch."""
         alone = trainer.world_size == 1 and pl_module.device.type == "cpu"
         period = 1 if alone else self.every_n_steps
         due = (batch_idx + 1) % period == 0 or trainer.is_last_batch
@@ -283,7 +283,7 @@ def _listed(items: Iterable[object]) -> str:
 
 
 def _warn(what: Iterable[str]) -> None:
-    """Tells what was left out."""
+    """Warns of what was left out."""
     warnings.warn(f"left out, for values that are not finite: {_listed(what)}", stacklevel=3)
 
 

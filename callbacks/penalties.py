@@ -87,11 +87,11 @@ class PenaltyCallback(Callback):
 
     @property
     def state_key(self) -> str:
-        """Tells the states of several penalties in a checkpoint apart."""
+        """Distinguishes the states of several penalties in a checkpoint."""
         return self._generate_state_key(name=self.name)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the penalty's parameters, estimates and count of steps."""
+        """Returns the penalty's parameters, estimates and count of steps for a checkpoint."""
         return {"penalty": self.penalty.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ class PenaltyCallback(Callback):
             self._model.renderer()
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Puts the penalty where the module is, and its parameters into the optimiser."""
+        """Moves the penalty to the module's device and adds its parameters to the optimiser."""
         # Here and no later, for the optimiser's state is restored next; and no earlier, for the
         # optimiser and its schedules are made just before.
         self.penalty.to(pl_module.device)

@@ -155,13 +155,13 @@ class ScoreCallback(Callback):
 
     @property
     def state_key(self) -> str:
-        """Tells the states of callbacks of one class apart."""
+        """Distinguishes the states of callbacks of one class."""
         if type(self) is ScoreCallback:
             return self._generate_state_key(prefix=self.prefix, name=self.table)
         return self._generate_state_key(prefix=self.prefix)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the scores so far."""
+        """Returns what a checkpoint keeps: the scores so far."""
         return self._table.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -199,7 +199,7 @@ class ScoreCallback(Callback):
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
-        """Looks at a validation batch, where there are no held-out particles."""
+        """Scores a validation batch, where there are no held-out particles."""
         if self.held_out is not None or not (self._metric or trainer.sanity_checking):
             return
         particles = flatten_particles(self._adapter.batch(batch))

@@ -123,7 +123,7 @@ def adapt(
 
 
 class ModelAdapter:
-    """What a callback is told of a training loop.
+    """Functions through which a callback reaches a model of any training loop.
 
     Args:
         infer: As for `adapt`.

@@ -33,7 +33,7 @@ def exact(x: Tensor) -> Tensor:
 
 
 def may_look(device: torch.device) -> bool:
-    """Says whether code may branch on numbers, in checks of values for instance.
+    """Returns whether code may branch on values, in checks for instance.
 
     Args:
         device: Where the numbers lie.

@@ -130,7 +130,7 @@ def write_series(
 def structure_writer(
     module: nn.Module,
 ) -> Callable[[Path, npt.NDArray[np.float32]], None] | None:
-    """Tells how a module writes moved structures.
+    """Returns how a module writes moved structures.
 
     Args:
         module: A model.

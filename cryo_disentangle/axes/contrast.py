@@ -44,7 +44,7 @@ class Orientation(NamedTuple):
     standard_error: Tensor
 
     def distinct(self, smallest_effect: float) -> Tensor:
-        """Says which contrasts are clear.
+        """Returns which contrasts are clear.
 
         Args:
             smallest_effect: Contrasts up to this are taken for none, beyond the sampling error.

@@ -171,7 +171,7 @@ def _cosines(found: Tensor, reference: Tensor, covariance: Tensor) -> Tensor:
 
 
 def bootstrap_weights(count: int, seed: int = 0) -> Iterator[Tensor]:
-    """How often each of some particles is in each resample.
+    """Counts each particle in each bootstrap resample.
 
     Args:
         count: Number N of particles, or of blocks of them.
@@ -187,7 +187,7 @@ def bootstrap_weights(count: int, seed: int = 0) -> Iterator[Tensor]:
 
 
 def in_words(angle: FloatArray) -> str:
-    """Says how well axes are known.
+    """Describes in words how well axes are known.
 
     Args:
         angle: Degrees, shape (Z,).

@@ -42,7 +42,7 @@ class Stack:
 
     @property
     def name(self) -> str:
-        """What it is called on the screen."""
+        """Name on the screen."""
         return f"data {self.dataset}, seed {self.seed}"
 
     @property
@@ -52,7 +52,7 @@ class Stack:
 
     @property
     def log(self) -> Path:
-        """What was printed when it was made."""
+        """File of what was printed when it was made."""
         return self.folder.with_suffix(".log")
 
     @property
@@ -106,7 +106,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What it is called on the screen."""
+        """Name on the screen."""
         return f"{self.method} on {self.dataset}, seed {self.seed}"
 
     @property
@@ -138,7 +138,7 @@ class Cell:
 
     @property
     def log(self) -> Path:
-        """What was printed."""
+        """File of what was printed."""
         return self.folder / "log.txt"
 
     @cached_property
@@ -150,7 +150,7 @@ class Cell:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What was found; None where it is not finished."""
+        """Results; None where it is not finished."""
         path = self.folder / _RESULT
         if not path.is_file():
             return None

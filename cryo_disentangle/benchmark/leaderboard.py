@@ -41,7 +41,7 @@ _CELL_WORDS = (
 
 
 class Findings(NamedTuple):
-    """What tables and page are made of.
+    """Results that tables and page are made of.
 
     Attributes:
         title: Name of the benchmark.

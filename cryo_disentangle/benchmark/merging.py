@@ -73,7 +73,7 @@ def _same_class(below: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
 
 
 def fill_in(value: _Value, places: Mapping[str, str]) -> _Value:
-    """Puts names in the place of ``{data}`` and the like in all texts of a configuration.
+    """Replaces ``{data}`` and the like in all texts of a configuration.
 
     Args:
         value: Plain data.

@@ -18,7 +18,7 @@ __all__ = ["Plan", "choose_cells", "make_plan", "make_stacks"]
 
 
 class Plan(NamedTuple):
-    """What there is to do.
+    """Work that a benchmark has still to do.
 
     Attributes:
         stacks: Particles of every data set and seed.

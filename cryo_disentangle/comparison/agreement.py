@@ -34,7 +34,7 @@ _SAME_DEGREES = 5.0
 
 
 class AxisAgreement(NamedTuple):
-    """What became of one axis of the first latent space in the second.
+    """Agreement of one axis of the first latent space with the second space.
 
     Attributes:
         axis: Its name.
@@ -78,7 +78,7 @@ class Level(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """How far two latent spaces agree.
+    """Agreement of two latent spaces.
 
     Attributes:
         particles: Number of particles compared.

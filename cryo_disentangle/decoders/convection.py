@@ -35,7 +35,7 @@ def interpolate(values: Tensor, along_x: Tensor, along_y: Tensor, along_z: Tenso
 def project_lattice(
     lattice: Tensor, matrix: Tensor, chosen: Tensor, mass: Tensor, side: int
 ) -> Tensor:
-    """Puts the mass of carried voxels down on images.
+    """Projects the mass of carried voxels onto images.
 
     Where a voxel has gone is interpolated between the points of a coarser lattice; it is found
     again for the gradient rather than kept, so that memory does not grow with batch times volume.

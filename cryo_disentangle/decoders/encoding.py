@@ -20,7 +20,7 @@ __all__ = ["AxisEncoding", "GaussianEncoding", "PositionalEncoding"]
 
 @part
 class PositionalEncoding(Protocol):
-    """What `ImplicitDecoder` needs of an encoding.
+    """Interface of the encodings of `ImplicitDecoder`.
 
     Attributes:
         blocks: Features are read block by block, in each first all sines, then all cosines.

@@ -30,7 +30,7 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def is_cryosparc_job(folder: Path) -> bool:
-    """Whether a folder holds a cryoSPARC job that embeds particles.
+    """Returns whether a folder holds a cryoSPARC job that embeds particles.
 
     Args:
         folder: Any folder.

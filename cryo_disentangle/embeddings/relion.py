@@ -24,7 +24,7 @@ _BODY = "images_body_"
 
 
 def is_multi_body(folder: Path) -> bool:
-    """Whether a folder holds a multi-body refinement.
+    """Returns whether a folder holds a multi-body refinement.
 
     Args:
         folder: Any folder.

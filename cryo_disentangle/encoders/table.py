@@ -15,7 +15,7 @@ _INITIAL_STD = 0.1
 
 
 class LatentTable(nn.Module):
-    """Looks up posteriors by particle number instead of inferring them from images.
+    """Table of posteriors by particle number, in place of inference from images.
 
     An auto-decoder: means and log-variances are free parameters, so there is no amortisation gap,
     but:
@@ -82,7 +82,7 @@ class LatentTable(nn.Module):
         self._lay_out(setting.n_particles, self.mean.shape[1])
 
     def posterior(self, evidence: Evidence) -> Inference:
-        """Looks up the posteriors of B particles by their index.
+        """Returns the posteriors of B particles by their index.
 
         Args:
             evidence: What is known of the particles.
@@ -96,7 +96,7 @@ class LatentTable(nn.Module):
         return Inference(*self(evidence.batch["index"]))
 
     def forward(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Looks up posteriors.
+        """Returns posteriors.
 
         Args:
             index: Rows of the particles in the stack, shape (B,), integers.

@@ -17,7 +17,7 @@ __all__ = ["is_cryodrgn_run", "open_cryodrgn_run"]
 
 
 def is_cryodrgn_run(folder: Path) -> bool:
-    """Whether a folder looks like what cryoDRGN leaves.
+    """Returns whether a folder looks like what cryoDRGN leaves.
 
     Args:
         folder: Any folder.

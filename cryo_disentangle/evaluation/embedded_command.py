@@ -19,7 +19,7 @@ _OF_MODELS = ("truth", "epoch", "radius", "minutes", "datadir")
 
 
 def reads_latents(run: Path, key: str | None) -> bool:
-    """Whether a run is judged by its latents alone, rather than opened with its model.
+    """Returns whether a run is judged by its latents alone, rather than opened with its model.
 
     Args:
         run: The run, or a file of latents.

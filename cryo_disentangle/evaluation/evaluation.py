@@ -1,4 +1,4 @@
-"""Looks at a finished run and writes down what its latent space is about."""
+"""Evaluates a finished run: measures, judges and draws its latent space."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = ["Evaluation", "evaluate"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found of a run.
+    """Results of the evaluation of a run.
 
     Attributes:
         run: The run.
@@ -79,7 +79,7 @@ class Evaluation:
         write_page(folder)
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``metrics.json`` has; numbers that are not finite are null."""
+        """Returns the content of ``metrics.json``; numbers that are not finite are null."""
         found = self.measured
         return {
             "run": {
@@ -142,7 +142,7 @@ def evaluate(
     resamples: int = 40,
     console: Console | None = None,
 ) -> Evaluation:
-    """Looks at a finished run.
+    """Evaluates a finished run.
 
     All particles are read once, a batch at a time, and their conformations kept; a sample of them
     is read again to be turned and imaged from other directions.

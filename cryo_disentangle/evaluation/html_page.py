@@ -26,7 +26,7 @@ _NO_FACTS = (*_FLAGS, "sample", "embedded")
 
 
 def is_evaluated(folder: Path, epoch: int | None, *, rendered: bool | None = None) -> bool:
-    """Tells whether an evaluation of this epoch is there.
+    """Returns whether an evaluation of this epoch is there.
 
     Args:
         folder: Where ``cryo-disentangle evaluate`` may have written.

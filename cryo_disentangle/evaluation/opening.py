@@ -12,7 +12,7 @@ __all__ = ["has_model", "open_run"]
 
 
 def has_model(folder: Path) -> bool:
-    """Whether a folder holds a run that is opened with its model.
+    """Returns whether a folder holds a run that is opened with its model.
 
     Args:
         folder: Any folder or file.

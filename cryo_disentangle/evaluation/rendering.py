@@ -36,7 +36,7 @@ _TRIED = 4
 
 
 class RenderingPlan(NamedTuple):
-    """How much an evaluation by rendering looks at.
+    """Amount of work of an evaluation by rendering.
 
     Attributes:
         radius: Fourier pixels that are compared with images.

@@ -32,7 +32,7 @@ _LAST = "last.ckpt"
 
 
 def is_training_run(folder: Path) -> bool:
-    """Whether a folder looks like what ``cryo-disentangle fit`` leaves.
+    """Returns whether a folder looks like what ``cryo-disentangle fit`` leaves.
 
     Args:
         folder: Any folder.

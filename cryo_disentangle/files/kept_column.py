@@ -42,9 +42,9 @@ class KeptColumn:
         self._texts.append(text)
 
     def numbers(self) -> npt.NDArray[np.float64] | None:
-        """All values as numbers, shape (N,); None where they are texts or not kept."""
+        """Returns all values as numbers, shape (N,); None where they are texts or not kept."""
         return np.concatenate(self._numbers) if self._numbers else None
 
     def texts(self) -> list[bytes] | None:
-        """All values as texts, line by line in pieces; None where they are numbers or not kept."""
+        """Returns all values as texts, in pieces; None where they are numbers or not kept."""
         return self._texts or None

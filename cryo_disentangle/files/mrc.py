@@ -32,7 +32,7 @@ _Order = Literal["<", ">"]
 
 
 class MrcHeader(NamedTuple):
-    """What is needed to map the values of an MRC file.
+    """Header fields that map the values of an MRC file.
 
     Attributes:
         path: The file.

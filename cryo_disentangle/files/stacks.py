@@ -103,7 +103,7 @@ class MrcsWriter:
         self.n_written += len(values)
 
     def flush(self) -> None:
-        """Hands what was written to the operating system, so that a killed process loses nothing.
+        """Flushes to the operating system, so that a killed process loses nothing.
 
         Raises:
             RuntimeError: If the writer is not open.

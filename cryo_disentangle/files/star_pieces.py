@@ -77,7 +77,7 @@ def pieces(file: ByteStream, offset: int, end: float = inf) -> Iterator[tuple[in
 
 
 def holds_values_only(piece: bytes) -> bool:
-    """Whether there are only values that need no unquoting, as in all but the first piece.
+    """Returns whether there are only values that need no unquoting, as in all but the first piece.
 
     Args:
         piece: Whole lines.

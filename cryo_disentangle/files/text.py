@@ -15,7 +15,7 @@ _SAMPLE = 2**16
 
 
 class ByteStream(Protocol):
-    """What is needed of an open file."""
+    """Interface of an open binary file."""
 
     def read(self, size: int, /) -> bytes:
         """Reads some bytes.

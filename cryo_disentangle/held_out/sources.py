@@ -123,7 +123,7 @@ class SimulatedFolder:
         return ParticleDataset(self.stack, preprocessing)
 
     def molecule(self) -> tuple[Molecule, Mixing | None]:
-        """What molecule.yaml describes."""
+        """Returns the molecule that molecule.yaml describes."""
         return load_molecule(Path(self.name))
 
 

@@ -126,7 +126,7 @@ class FourierDisc(nn.Module):
         return images.flatten(-2).index_select(-1, self.index)
 
     def scatter(self, coefficients: Tensor) -> Tensor:
-        """Puts the disc's coefficients back on the lattice, zero elsewhere.
+        """Scatters the disc's coefficients to the lattice, zero elsewhere.
 
         Args:
             coefficients: Shape (B, M).

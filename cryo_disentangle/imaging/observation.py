@@ -15,7 +15,7 @@ __all__ = ["Observation"]
 
 
 class Observation(NamedTuple):
-    """What is compared with rendered slices.
+    """Images that are compared with rendered slices.
 
     Attributes:
         coefficients: Hartley coefficients of the centred images, shape (B, M).

@@ -108,7 +108,7 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What is known of a run before its weights are read.
+    """Settings of a run, known before its weights are read.
 
     Attributes:
         path: The configuration file.

@@ -34,7 +34,7 @@ class Section:
         return key in self.values
 
     def get(self, key: str, kind: type[_T], default: _T = _REQUIRED) -> _T:
-        """Looks a value up.
+        """Returns a value.
 
         Args:
             key: Its key.
@@ -59,7 +59,7 @@ class Section:
         return value
 
     def get_or_none(self, key: str, kind: type[_T]) -> _T | None:
-        """Looks a value up that may be null or missing.
+        """Returns a value that may be null or missing.
 
         Args:
             key: Its key.
@@ -74,7 +74,7 @@ class Section:
         return None if self.values.get(key) is None else self.get(key, kind)
 
     def choose(self, key: str, choices: Mapping[str, _T], default: str = _REQUIRED) -> _T:
-        """Looks a value up by its name.
+        """Returns a value by its name.
 
         Args:
             key: The key of the name.

@@ -36,7 +36,7 @@ def mean_follows_view(scores: Groups) -> bool:
 
 
 def alarms(scores: Groups) -> list[str]:
-    """Puts into words what speaks against latents without an image being looked at.
+    """Describes what speaks against latents, found without images.
 
     Args:
         scores: As `Measurement.scores`.

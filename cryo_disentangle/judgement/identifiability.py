@@ -20,7 +20,7 @@ __all__ = ["LabelJudgement", "following_frames", "judge_identifiability"]
 
 
 class LabelJudgement(NamedTuple):
-    """What a diagnostic found of the latents.
+    """Result of an identifiability diagnostic.
 
     Attributes:
         words: The finding in words, or why there is none.

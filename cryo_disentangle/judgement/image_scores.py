@@ -81,7 +81,7 @@ def measure_images(
 
 
 def reads_images(module: object) -> bool:
-    """Whether a model infers latents from images, rather than looks them up in a table.
+    """Returns whether a model infers latents from images, rather than looks them up in a table.
 
     Args:
         module: The model.

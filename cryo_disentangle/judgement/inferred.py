@@ -23,7 +23,7 @@ _KNOWN = ("translation", "ctf", "time", "trajectory", "temperature", "factors")
 
 @dataclass(frozen=True)
 class InferredParticles:
-    """What is inferred, and known, of N particles, a row each; on the host.
+    """Latents and labels of N particles, a row each; on the host.
 
     A model fills it from images (`infer_particles`), and arrays of any program do (`of`). Only the
     latents must be there.
@@ -136,7 +136,7 @@ class InferredParticles:
         return replace(self, labels={**self.labels, **labels})
 
     def as_batch(self) -> ParticleBatch:
-        """What is known of the particles as metrics take it, without images.
+        """Returns the particles as a batch for metrics, without images.
 
         Returns:
             A batch; ``index`` counts from 0 where rows of a particle file are not known.

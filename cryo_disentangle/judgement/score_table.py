@@ -84,7 +84,7 @@ class MetricTable:
             temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the rows."""
+        """Returns what a checkpoint keeps: the rows."""
         return {"rows": [dict(row) for row in self._rows]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ _HEADLINES: dict[Kind, str] = {
 
 
 class Verdict(NamedTuple):
-    """What a latent space encodes.
+    """Verdict on what a latent space encodes.
 
     Attributes:
         verdict: ``conformation``, ``partly viewing direction``, ``viewing direction``, ``nothing``

@@ -59,7 +59,7 @@ class StepDraws(nn.Module):
             self._evaluations += 1
 
     def get_extra_state(self) -> dict[str, int]:
-        """What the state dict keeps.
+        """Returns what the state dict keeps.
 
         Returns:
             The number of training steps.

@@ -70,7 +70,7 @@ class EstimatedNoise(nn.Module):
         return self._second_moment.sqrt()
 
     def get_extra_state(self) -> _State:
-        """What the state dict keeps.
+        """Returns what the state dict keeps.
 
         Returns:
             The estimate and the number of updates.

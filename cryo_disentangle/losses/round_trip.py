@@ -32,7 +32,7 @@ _Generate = Callable[[Tensor, Pose, ParticleBatch], Tensor]
 
 
 class InterventionTerms(NamedTuple):
-    """What an intervention found, all scalars.
+    """Terms of an intervention, all scalars.
 
     Attributes:
         loss: Eq. 2 with gradient.

@@ -72,7 +72,7 @@ class ScheduledPenalty(nn.Module, Penalty, ABC):
         return loss
 
     def is_due(self) -> bool:
-        """Tells whether the coming call will evaluate anything.
+        """Returns whether the coming call will evaluate anything.
 
         A loop that infers for the penalty alone can `skip` the calls that won't.
 

@@ -16,7 +16,7 @@ class Schedule(Protocol):
     """A number for every training step."""
 
     def value(self, step: int) -> float:
-        """Tells the number at a step.
+        """Returns the number at a step.
 
         Args:
             step: Optimiser step, counted from 0.

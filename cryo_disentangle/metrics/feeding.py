@@ -93,7 +93,7 @@ class FedMetric:
         return [name for name in self.asked if name not in known | self._optional]
 
     def gathers(self) -> bool:
-        """Tells whether scores are of the particles of all processes."""
+        """Returns whether scores are of the particles of all processes."""
         return self._rows is not None or isinstance(self.metric, Metric | MetricCollection)
 
     def update(self, model: LatentImageModel, batch: ParticleBatch) -> None:

@@ -18,7 +18,7 @@ __all__ = ["RotationTest"]
 
 
 class RotationTest(ParticleRowsMetric):
-    """How far the inferred conformation moves when a particle image is turned in its plane.
+    """Distance that latents move when a particle image is rotated in its plane.
 
     Works on real data: image, pose and astigmatism are turned together, which changes nothing
     about the molecule, and no truth is needed.

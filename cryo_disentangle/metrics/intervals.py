@@ -38,7 +38,7 @@ class Interval(NamedTuple):
 
 
 class Null(NamedTuple):
-    """What a metric says of factors that have nothing to do with the latents, all scalars.
+    """Null distribution of a metric under permuted factors, all scalars.
 
     Attributes:
         mean: Mean over permutations: the metric's true zero.

@@ -106,7 +106,7 @@ class Intervention:
         self._cycle = torch.randperm(count, generator=self._generator, device=device)
 
     def trade(self, values: Tensor, steps: int) -> Tensor:
-        """Hands rows on to the particle that many steps further along the cycle.
+        """Permutes rows by a number of steps along the cycle.
 
         Args:
             values: Shape (B, ...).
@@ -120,7 +120,7 @@ class Intervention:
         return traded
 
     def trade_pose(self, pose: Pose, steps: int) -> Pose:
-        """Hands poses on.
+        """Permutes poses.
 
         Args:
             pose: Of the B particles.

@@ -44,7 +44,7 @@ def rows_of_nuisances(
 
 
 class PoseLeak(ParticleRowsMetric):
-    """How much inferred conformations know of the pose, and of defocus, shift, time, temperature.
+    """Leak of pose, defocus, shift, time and temperature into the latents.
 
     All are 0 for independent ones, and all are told of what the batches hold. Time and temperature
     may rightly move a conformation; pose, defocus and shift may not.

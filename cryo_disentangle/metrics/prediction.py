@@ -104,7 +104,7 @@ class SAP(CodesMetric):
 
 
 class Explicitness(CodesMetric):
-    """How well a linear map of all latents predicts each factor; see `explicitness`.
+    """Explicitness: how well a linear map of all latents predicts each factor.
 
     Args:
         seed: Draws the test rows.

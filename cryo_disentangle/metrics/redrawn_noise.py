@@ -20,7 +20,7 @@ __all__ = ["RedrawnNoise"]
 
 
 class RedrawnNoise(ParticleRowsMetric):
-    """How far inferred conformations move when only the noise of images is drawn anew.
+    """Distance that latents move when only the noise of images is drawn anew.
 
     Each particle is rendered from its own pose, twice with noise of its own, and inferred from
     both: what a posterior says of its width is not asked.

@@ -25,7 +25,7 @@ __all__ = [
 
 
 class LatentsMetric(ScoreMetric):
-    """How far latents depend on each other: 0 where they do not.
+    """Base of metrics of latents alone: 0 where they are independent.
 
     In one MetricCollection with metrics of factors, update by name: ``update(z=z,
     factors=factors)`` hands each metric what it takes.

@@ -20,7 +20,7 @@ __all__ = ["LatentTraining", "TrainingSettings"]
 
 
 class TrainingSettings(NamedTuple):
-    """How a model is trained; each is a key of the configuration file.
+    """Settings of training; each is a key of the configuration file.
 
     Attributes:
         optimizer: Makes the optimiser from the trained parameters.

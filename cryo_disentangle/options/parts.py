@@ -34,7 +34,7 @@ def part(protocol: _Protocol) -> _Protocol:
 
 
 def shortcoming(kind: type, name: str) -> str | None:
-    """Says why a class is no such part.
+    """Returns why a class is no such part.
 
     Args:
         kind: The class.

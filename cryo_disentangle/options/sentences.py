@@ -32,7 +32,7 @@ _NAME = re.compile(r"Expected a (?:dot import path string|path but|valid import 
 
 
 def one_sentence(error: BaseException, room: int = LONGEST) -> str:
-    """Says what an error says, in one line.
+    """Returns the message of an error in one line.
 
     Args:
         error: The error.

@@ -119,7 +119,7 @@ def check_document(text: str) -> None:
 
 
 def _descend(node: yaml.Node, way: tuple[int, ...], finished: set[int]) -> None:
-    """Looks for a node among the nodes that lead to it, and for keys that are there twice."""
+    """Searches for a node among the nodes that lead to it, and for keys that are there twice."""
     if isinstance(node, yaml.ScalarNode) or id(node) in finished:
         return
     if id(node) in way:

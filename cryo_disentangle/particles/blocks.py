@@ -88,6 +88,6 @@ class BlockShuffledEpochs(ShuffledEpochs):
         return rows[offset : offset + len(self)]
 
     def _announce(self, window: list[npt.NDArray[np.int64]]) -> None:
-        """Tells what will be read soon."""
+        """Announces what will be read soon."""
         if self._prefetch is not None and window:
             self._prefetch(self.indices[np.sort(window[0])])

@@ -67,7 +67,7 @@ class CtfOverrides:
 
 @dataclass(frozen=True, eq=False)
 class CtfTerms:
-    """What is known of transfer functions beside the nine columns; what is not known is None.
+    """Terms of transfer functions beside the nine columns; None where not known.
 
     Args:
         ctf_scale: Scale factors, shape (N,), float32.
@@ -98,7 +98,7 @@ class CtfTerms:
 
 
 def overridden(ctf: npt.NDArray[np.float32], overrides: CtfOverrides) -> npt.NDArray[np.float32]:
-    """Puts given values into CTF rows.
+    """Returns CTF rows with given values in place of the file's.
 
     Args:
         ctf: Shape (N, 9), columns as in `ParticleBatch`.

@@ -49,7 +49,7 @@ _NO_OVERRIDES = CtfOverrides()
 
 
 def has_ctf(table: StarParticles | CryosparcParticles) -> bool:
-    """Tells whether a table has CTF parameters.
+    """Returns whether a table has CTF parameters.
 
     Args:
         table: Particles.

@@ -140,7 +140,7 @@ class ParticleData(SplitData, PreparedData):
         return len(self.stack)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the normalisation, the sign and the validation indices."""
+        """Returns normalisation, sign and validation indices for a checkpoint."""
         return {
             "norm": list(self.norm),
             "invert": self.preprocessing.invert,

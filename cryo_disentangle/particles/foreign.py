@@ -119,7 +119,7 @@ def _is_single_tilts(table: StarTable) -> bool:
 
 
 def warn_of_ignored_columns(table: StarParticles | CryosparcParticles) -> None:
-    """Tells once, by name, which columns say something of images that no model here follows.
+    """Warns once, by name, which columns say something of images that no model here follows.
 
     Args:
         table: Particles.
@@ -134,7 +134,7 @@ def warn_of_ignored_columns(table: StarParticles | CryosparcParticles) -> None:
 
 
 def warn_of_corrections(applied: npt.NDArray[np.int64] | None, source: str) -> None:
-    """Tells once that images were corrected for their CTF, and what is done about it.
+    """Warns once that images were corrected for their CTF, and what is done about it.
 
     Args:
         applied: What was done to each image, shape (N,), as in `ParticleBatch`; None for nothing.

@@ -59,7 +59,7 @@ class _Names:
 
 
 def is_table(path: object) -> bool:
-    """Tells whether a file is a table that names its particles.
+    """Returns whether a file is a table that names its particles.
 
     Args:
         path: A path, or anything else.

@@ -85,7 +85,7 @@ class MappedImages:
         return images
 
     def prefetch(self, file: npt.NDArray[np.integer], slot: npt.NDArray[np.integer]) -> None:
-        """Asks the operating system to read images into its cache, front to back, in background.
+        """Prefetches images into the operating system's cache, front to back, in background.
 
         Args:
             file: Which header, shape (B,).

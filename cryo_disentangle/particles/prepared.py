@@ -25,7 +25,7 @@ class PreparedData(SharedData):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What is done to images, fitted at first use."""
+        """Preprocessing of images, fitted at first use."""
         self._preprocessing = self._preprocessing.fit(self.image_source())
         return self._preprocessing
 

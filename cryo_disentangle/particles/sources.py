@@ -39,7 +39,7 @@ _AGREEMENT = 0.02
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of a particle table.
+    """Options of reading a particle table.
 
     Attributes:
         poses: Whether its poses are.
@@ -234,7 +234,7 @@ def _fractions(
 
 
 def warn_of_header(images: Images, source: str) -> None:
-    """Tells that the pixel size is the headers'.
+    """Warns that the pixel size is the headers'.
 
     Args:
         images: The images.
@@ -250,7 +250,7 @@ def warn_of_header(images: Images, source: str) -> None:
 
 
 def _warn_of_other_header(told: Grid, images: Images, source: str) -> None:
-    """Tells that headers contradict a pixel size of which no box says how many pixels it is of."""
+    """Warns that headers contradict a pixel size of which no box says how many pixels it is of."""
     header = images.mapped.headers[0].pixel_size
     # One is what many programs write that know no pixel size.
     if told.pixel_size is None or header in (None, 1.0):
@@ -265,7 +265,7 @@ def _warn_of_other_header(told: Grid, images: Images, source: str) -> None:
 
 
 def _warn_of_other_poses(table: CryosparcParticles, group: str) -> None:
-    """Tells that there are poses under other names; refuses a name that was asked for."""
+    """Warns of poses under other names; refuses a name that was asked for."""
     groups = ", ".join(table.pose_groups())
     if group != Wanted.alignments:
         raise ValueError(f"{table.path}: no field {group}/pose, found poses of {groups or 'none'}")

@@ -49,7 +49,7 @@ class SharedData(L.LightningDataModule):
 
 
 class SplitSettings(NamedTuple):
-    """How particles are split and loaded; each is a key of the configuration file.
+    """Settings of splitting and loading; each is a key of the configuration file.
 
     Attributes:
         pairs: Whether samples are pairs of frames, by the labels time and trajectory.
@@ -138,12 +138,12 @@ class SplitData(SharedData):
         return self.val_dataloader()
 
     def predict_dataloader(self) -> DataLoader[ParticleBatch]:
-        """All particles in order, one by one."""
+        """Returns a loader of all particles in order."""
         order = InOrder(np.arange(self.n_particles), *self._process())
         return evaluation_loader(self._dataset(), order, self.batch_size, self.num_workers)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the number of particles and the validation indices."""
+        """Returns what a checkpoint keeps: the number of particles and the validation indices."""
         return {"n_particles": self.n_particles, "validation": torch.from_numpy(self.split[1])}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -263,7 +263,7 @@ class ParticleStack:
         self.translation = None if translation_px is None else translation_px.astype(np.float32)
 
     def _warn_about_pixel_sizes(self) -> None:
-        """Tells once that volumes will have the pixel size of the first particle."""
+        """Warns once that volumes will have the pixel size of the first particle."""
         if self.ctf is None:
             return
         sizes = self.ctf[:, 0] * self.ctf[:, 1] / self.box_size

@@ -22,7 +22,7 @@ _FEWEST_PARTICLES = 50
 
 
 class TemperatureIdentifiability(NamedTuple):
-    """What temperatures tell of Z coordinates, each normal at each of T temperatures.
+    """Identifiability of Z coordinates, each normal at each of T temperatures.
 
     Two coordinates can be told apart where the ratio of their variances changes with the
     temperature. If every two can, nearly linear mixtures of the coordinates are resolved; and any

@@ -24,7 +24,7 @@ _LARGEST_SHAPE = 1.8
 
 
 class SlownessIdentifiability(NamedTuple):
-    """What steps between frames tell of Z coordinates.
+    """Identifiability of Z coordinates from their steps between frames.
 
     Steps tell coordinates apart if they are sparse, most of them small and a few large, and
     independent of each other. Steps that are normally distributed look the same in any mixture.

@@ -42,7 +42,7 @@ class NormalMoments(NamedTuple):
 
 @part
 class TemperatureLaw(Protocol):
-    """How mean and spread of each coordinate depend on the temperature."""
+    """Mean and spread of each coordinate as functions of temperature."""
 
     conformation_dim: int
 
@@ -103,7 +103,7 @@ class LevelTable(nn.Module, TemperatureLaw):
         self._moments = ScaledParameter(start, learning_rate_scale)
 
     def forward(self, temperature: Tensor) -> NormalMoments:
-        """Looks moments up.
+        """Returns moments.
 
         Args:
             temperature: In kelvin, shape (...,).

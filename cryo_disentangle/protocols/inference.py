@@ -18,7 +18,7 @@ __all__ = [
 
 
 class Evidence(Protocol):
-    """What a model shows its encoder of B single particles."""
+    """Evidence of B single particles that a model gives its encoder."""
 
     @property
     def batch(self) -> ParticleBatch:
@@ -51,7 +51,7 @@ class Evidence(Protocol):
 
 
 class EncoderSetting(NamedTuple):
-    """What an encoder may have to know of the model that it is made for.
+    """Setting of the model that an encoder is made for.
 
     Attributes:
         n_particles: Number of particles of the stack; None where new ones may come.

@@ -105,7 +105,7 @@ def nearest_to_path(latents: Array, path: Array, count: int) -> BoolArray:
 
 
 def outlier_scores(latents: Array) -> Array:
-    """How far each particle lies from others.
+    """Computes how far each particle lies from others.
 
     The distance to the tenth neighbour, of latents in units of their spread, over its median.
 

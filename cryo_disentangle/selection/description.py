@@ -19,7 +19,7 @@ _IS_VIEW, _PARTLY_VIEW = 0.25, 0.02
 
 
 class ViewShare(NamedTuple):
-    """How far the viewing direction decides who is in a set.
+    """Share of membership in a set that the viewing direction explains.
 
     Attributes:
         share: Share of the variance of membership that bins of views explain beyond chance, 0 where

@@ -28,7 +28,7 @@ _TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Invertibility:
-    """How well latents can be told from their volumes.
+    """Invertibility of the map from latents to volumes.
 
     The ratio of a pair of latents is the distance of their volumes over their own distance.
 

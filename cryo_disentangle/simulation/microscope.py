@@ -122,7 +122,7 @@ class ColouredNoise:
 
 @dataclass(frozen=True)
 class Microscope:
-    """How molecules become images.
+    """Forward model from molecules to images.
 
     Args:
         views: Distribution of rotations.

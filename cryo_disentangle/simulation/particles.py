@@ -10,7 +10,7 @@ __all__ = ["Particles"]
 
 
 class Particles(NamedTuple):
-    """What is true of some simulated particles.
+    """True factors, poses and CTFs of simulated particles.
 
     Attributes:
         factors: True factors of variation, before mixing, shape (B, K), float32.

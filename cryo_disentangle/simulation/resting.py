@@ -71,7 +71,7 @@ def resting_atoms(molecule: GaussianMolecule) -> Atoms:
 def _number_residues(
     elements: npt.NDArray[np.int64], position: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.int64]:
-    """Tells residues by the bonds of the backbone.
+    """Finds residues by the bonds of the backbone.
 
     Atoms come as N, CA, side chain, C, O: a nitrogen bound to the atom two before it and to the
     next begins a residue, which that at the end of asparagine's side chain is not.

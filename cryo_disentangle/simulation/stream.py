@@ -244,7 +244,7 @@ class SimulatedParticles(PreparedData):
         return evaluation_loader(self._dataset(_VALIDATION), order, self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the normalisation."""
+        """Returns what a checkpoint keeps: the normalisation."""
         return {"norm": list(self.norm)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ _WORTHWHILE = 2e-3
 
 
 class HeldOutGains(NamedTuple):
-    """What volumes are worth to particles that did not make them.
+    """Held-out gains of volumes, on particles that did not make them.
 
     Attributes:
         gain: Mean gain in log likelihood of the first 1, 2, ... volumes over the mean alone, in
@@ -32,11 +32,11 @@ class HeldOutGains(NamedTuple):
     deviation: Tensor
 
     def supported(self) -> int:
-        """How many volumes the data support: up to the last that adds to the gain, clearly."""
+        """Number of volumes that the data support: up to the last with a clear gain."""
         return self._last(0.0)
 
     def worthwhile(self) -> int:
-        """How many of them are worth keeping: up to the last that adds 0.2 % of the whole gain."""
+        """Number of volumes worth keeping: up to the last with 0.2 % of the whole gain."""
         return self._last(_WORTHWHILE * float(self.gain.max()))
 
     def _last(self, least: float) -> int:

@@ -26,7 +26,7 @@ _RIDGE = 1e-6
 
 @dataclass
 class Expectation:
-    """What the expectation step adds up over particles.
+    """Sums of the expectation step over particles.
 
     Attributes:
         gradient: Of the expected log likelihood in the nodes, for `fold_nodes`,
@@ -70,7 +70,7 @@ class Expectation:
             mine += theirs
 
     def sums(self) -> tuple[Tensor, ...]:
-        """All that is added up."""
+        """Returns all sums."""
         return (self.gradient, self.weight, self.moments, self.power, self.gain, self.count)
 
 

@@ -37,7 +37,7 @@ class Gathered(NamedTuple):
 
 @dataclass(frozen=True)
 class Gathering:
-    """How particles' statistics are made: each half set from the other half's subspace.
+    """Computes statistics of particles: each half set from the other half's subspace.
 
     So no particle meets volumes that saw its noise.
 

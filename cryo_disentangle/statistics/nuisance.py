@@ -50,7 +50,7 @@ class Nuisance:
 
     @property
     def pose_count(self) -> int:
-        """How many of them, the first ones, are of the pose."""
+        """Number of those, the first ones, that are of the pose."""
         return 2 * (self.shift > 0) + 3 * (self.rotation > 0)
 
     def columns(

@@ -19,7 +19,7 @@ _LOOKED_AT = 16
 
 @dataclass(frozen=True)
 class StatisticsOrigin:
-    """What statistics were made of.
+    """Origin of statistics: particles, subspaces and settings.
 
     Args:
         subspace: Digest of the volumes, in hexadecimal.

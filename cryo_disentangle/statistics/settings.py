@@ -33,7 +33,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class SubspaceSettings:
-    """How a subspace is estimated.
+    """Settings of the estimation of a subspace.
 
     Args:
         rank: Number K of volumes besides the mean; null chooses it by the held-out likelihood.

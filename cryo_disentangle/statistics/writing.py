@@ -86,7 +86,7 @@ class StatisticsWriter:
         self._done[at] = True
 
     def finish(self) -> StatisticsFolder:
-        """Puts the folder in its place, and opens it.
+        """Moves the folder to its place, and opens it.
 
         Returns:
             The folder.

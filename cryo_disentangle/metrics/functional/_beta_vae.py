@@ -26,7 +26,7 @@ __all__ = [
 
 
 def beta_vae_features(z1: Tensor, z2: Tensor) -> Tensor:
-    """What the BetaVAE score's classifier sees: mean |z1 - z2| over the pairs of a batch.
+    """Computes features for the BetaVAE score: mean |z1 - z2| over the pairs of a batch.
 
     Args:
         z1: Codes of the first members, shape (P, L, K) or (L, K) for one intervention.
@@ -53,7 +53,7 @@ def beta_vae_accuracy(
     *,
     standardize: bool = True,
 ) -> Tensor:
-    """How often a linear classifier tells the fixed factor from `beta_vae_features`.
+    """Computes the accuracy of a linear classifier of the fixed factor.
 
     Args:
         features_train: Shape (P, K).

@@ -25,7 +25,7 @@ _LEAF_SAMPLES = 20
 
 
 class Boosted(NamedTuple):
-    """What boosting found.
+    """Fitted ensemble of boosted trees.
 
     Attributes:
         gain: Fall of the squared error by splits on each latent, shape (K, D), each column summing

@@ -76,7 +76,7 @@ def factor_vae_votes(z: Tensor, index: Tensor, variances: Tensor, factors: int) 
 
 
 def factor_vae_accuracy(votes_train: Tensor, votes_test: Tensor) -> Tensor:
-    """How often the majority of a latent's votes names the fixed factor.
+    """Computes the accuracy of the majority vote for the fixed factor.
 
     Args:
         votes_train: Votes that settle each latent's factor, shape (D, K).

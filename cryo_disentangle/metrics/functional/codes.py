@@ -125,7 +125,7 @@ def check_codes(z: Array, factors: Array, *, minimum: int = 2) -> tuple[Tensor, 
 
 
 def constant_columns(x: Tensor) -> Tensor:
-    """Says which columns hold one number and rounding only.
+    """Returns which columns are constant up to rounding.
 
     Args:
         x: Shape (N, C), float64.

@@ -163,7 +163,7 @@ def r2_linear(
     test_fraction: float = 1 / 3,
     n_train: int | None = None,
 ) -> Tensor:
-    """How well a linear map of all latents predicts the factors on held-out samples.
+    """Computes R² of a linear map of all latents to the factors on held-out samples.
 
     Mean over factors of R² = 1 - Σ(f - f̂)² / Σ(f - mean f)², f̂ by ordinary least squares. No
     rotation or scaling of the latents changes it: MCC low and R² high is a code that is right up

@@ -24,7 +24,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class DipScore(NamedTuple):
-    """How far a sample is from having one peak.
+    """Hartigans' dip: how far a sample is from having one peak.
 
     Attributes:
         dip: Largest distance of the sample's distribution function from the nearest one of a

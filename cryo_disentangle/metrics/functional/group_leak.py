@@ -25,7 +25,7 @@ _ROWS_PER_CELL = 50
 
 
 class GroupLeakScores(NamedTuple):
-    """How much of each latent groups explain.
+    """Shares of the latents' variance that groups explain.
 
     Attributes:
         share: Share of each latent's variance that lies between groups beyond chance, shape (K,),

@@ -29,7 +29,7 @@ _ROWS_PER_PAIR = 5
 
 
 class NuisanceLeakScores(NamedTuple):
-    """How much of each latent a nuisance explains.
+    """Shares of the latents' variance that a nuisance explains.
 
     Attributes:
         linear_r2: Held-out R² of each latent from the nuisance by least squares, shape (K,),
@@ -45,7 +45,7 @@ class NuisanceLeakScores(NamedTuple):
 
 
 class PoseLeakScores(NamedTuple):
-    """How much conformation and pose know of each other.
+    """Shares of the variance of latents and pose that either explains of the other.
 
     Attributes:
         linear_r2: Held-out R² of each latent from the 9 entries of the rotation by least squares,

@@ -22,7 +22,7 @@ _DISTANCES_AT_ONCE = 1 << 23
 
 
 class InformationImbalanceScores(NamedTuple):
-    """What either space tells of the other's neighbourhoods, all scalars.
+    """Information imbalance in both directions, all scalars.
 
     Attributes:
         latents_to_factors: Δ(z → f): about 0 if the nearest in latents are the nearest in factors,

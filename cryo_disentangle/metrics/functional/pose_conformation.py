@@ -84,7 +84,7 @@ class PoseScore(NamedTuple):
 
 
 def volume_consistency(z: Array, z_after: Array) -> ConformationScore:
-    """Whether the volume of a conformation shows that conformation.
+    """Computes whether the volume of a conformation shows that conformation.
 
     Args:
         z: Conformations that were rendered, shape (N, K).
@@ -106,7 +106,7 @@ def volume_consistency(z: Array, z_after: Array) -> ConformationScore:
 
 
 def conformation_encoder_consistency(z: Array, z_after: Array) -> ConformationScore:
-    """Whether the encoder finds the conformation that a (true) generator rendered.
+    """Computes whether the encoder recovers the conformation that a generator rendered.
 
     Args:
         z: Conformations that were rendered, shape (N, D).
@@ -122,7 +122,7 @@ def conformation_encoder_consistency(z: Array, z_after: Array) -> ConformationSc
 
 
 def conformation_pose_invariance(first: Array, second: Array) -> ConformationScore:
-    """Whether the inferred conformation stays when the particle is seen from elsewhere.
+    """Computes whether the inferred conformation is invariant to the pose.
 
     Args:
         first: Inferred conformations from one pose, shape (N, K).
@@ -144,7 +144,7 @@ def conformation_pose_invariance(first: Array, second: Array) -> ConformationSco
 
 
 def volume_pose_invariance(pose: Array, pose_after: Array) -> PoseScore:
-    """Whether a volume seen from a pose looks as seen from that pose.
+    """Computes whether a volume rendered from a pose looks as seen from that pose.
 
     Args:
         pose: Poses that were rendered: rotations (N, 3, 3), or angles in radians (N,) on SO(2).
@@ -161,7 +161,7 @@ def volume_pose_invariance(pose: Array, pose_after: Array) -> PoseScore:
 
 
 def pose_encoder_consistency(pose: Array, pose_after: Array) -> PoseScore:
-    """Whether the pose encoder finds the pose that a (true) generator rendered.
+    """Computes whether the pose encoder recovers the pose that a generator rendered.
 
     Args:
         pose: Poses that were rendered: rotations (N, 3, 3), or angles in radians (N,) on SO(2).
@@ -178,7 +178,7 @@ def pose_encoder_consistency(pose: Array, pose_after: Array) -> PoseScore:
 
 
 def pose_conformation_invariance(first: Array, second: Array) -> PoseScore:
-    """Whether the inferred pose stays when the conformation changes.
+    """Computes whether the inferred pose is invariant to the conformation.
 
     Args:
         first: Inferred poses: rotations (N, 3, 3), or angles in radians (N,) on SO(2).

@@ -139,7 +139,7 @@ def _resample(images: Tensor, side: int) -> Tensor:
 
 
 class RotationScores(NamedTuple):
-    """How far conformations move when images are turned.
+    """Distances of latents between images and their rotated copies.
 
     All but the scores of axes are scalars.
 

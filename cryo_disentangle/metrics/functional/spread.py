@@ -24,7 +24,7 @@ _NARROWEST = 1e-3
 
 
 class SpreadLeakScores(NamedTuple):
-    """How the spread of latents differs between views, or between values of a nuisance.
+    """Differences in the spread of latents between views or values of a nuisance.
 
     Attributes:
         variance: Variance between cells of the log spread beyond what permuted rows have, of each
