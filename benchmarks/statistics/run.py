@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import roma
 import torch
+from learning import Labels, learned
 from oracles import scores, true_molecule, within_subspace
 from settings import SETTINGS, Setting
 from torch import Tensor
@@ -104,8 +105,8 @@ def open_stack(folder: Path, setting: Setting, error: Tensor) -> tuple[ParticleR
 @torch.no_grad()
 def held_out(
     simulation: Simulation, setting: Setting, rows: ParticleRows, subspace: Subspace
-) -> tuple[Likelihood, Tensor]:
-    """Statistics and factors of particles that nothing was fitted to, poses refined where asked."""
+) -> tuple[Likelihood, Tensor, Tensor]:
+    """Statistics, factors and views of particles that nothing was fitted to."""
     draws = Draws.consecutive((simulation.seed, _STREAM), 0, _HELD_OUT)
     particles = simulation.describe(draws)
     error = errors_of(setting.errors, _HELD_OUT, simulation.seed + _ERRORS)
@@ -123,7 +124,8 @@ def held_out(
         found = refined(gathering, views) if setting.refine else None
         start = torch.zeros(len(some), setting.nuisance.count) if found is None else found
         parts.append(gathering.gather(0, views, start).likelihood)
-    return Likelihood(*(torch.cat(part) for part in zip(*parts, strict=True))), particles.factors
+    found = Likelihood(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    return found, particles.factors, particles.rotation
 
 
 def refined(gathering: Gathering, views: ParticleViews) -> Tensor:
@@ -181,14 +183,19 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
         rank=rank, nuisance=setting.nuisance, refine_poses=setting.refine, seed=seed
     )
     out = scratch / f"{name}_{seed}_statistics"
-    folder = make_statistics(rows, out, options, Printed())
+    folder = (
+        StatisticsFolder.open(out)
+        if out.exists()
+        else make_statistics(rows, out, options, Printed())
+    )
     report = json.loads((out / "report.json").read_text())
     merged = Subspace.open(out / "subspace.pt")
     own = Likelihood(
         folder.statistics.precision, folder.statistics.information, folder.statistics.offset
     )
-    others, truth = held_out(simulation, setting, rows, merged)
-    factors = torch.from_numpy(np.load(stack / "truth.npz")["factors"]).float()
+    others, truth, view = held_out(simulation, setting, rows, merged)
+    known = np.load(stack / "truth.npz")
+    factors = torch.from_numpy(known["factors"]).float()
     draws = Draws.consecutive((simulation.seed, _STREAM), 0, _HELD_OUT // 2)
     true_mcc, true_r2 = true_molecule(simulation, draws)
     oracle_mcc, oracle_r2 = within_subspace(own, factors, others, truth)
@@ -207,6 +214,7 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
         "oracle_mcc": oracle_mcc,
         "oracle_r2": oracle_r2,
         "linear_r2": scores(others.posterior().mean, truth)[1],
+        **learned(folder.statistics, Labels.of(known), others, truth, view),
         **pose_scores(folder, true, setting, error),
         "seconds_subspace": report["seconds"]["subspace"],
         "seconds_statistics": report["seconds"]["statistics"],
@@ -216,8 +224,9 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
 COLUMNS = [
     *("setting", "seed", "rank", "radius", "gain", "excess", "covariance_low", "covariance_high"),
     *("true_mcc", "true_r2", "oracle_mcc", "oracle_r2", "linear_r2"),
+    *("mcc", "mcc_worst", "mcc_unnamed", "r2", "view_leak", "determined"),
     *("shift_error", "shift_over_predicted", "rotation_error", "rotation_over_predicted"),
-    *("seconds_subspace", "seconds_statistics", "commit", "machine", "threads"),
+    *("seconds_subspace", "seconds_statistics", "seconds_learning", "commit", "machine", "threads"),
 ]
 
 
