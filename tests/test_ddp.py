@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ddp")
     data = tiny.write_stack(folder / "data", count=_PARTICLES)
     config = tiny.write_config(folder, data | {"validation_fraction": _FRACTION, "batch_size": 5})
-    tiny.succeed("fit", "--config", config, *_TWO)
+    report = "--trainer.callbacks=[{class_path: RunReport, init_args: {particles: 100}}]"
+    tiny.succeed("fit", "--config", config, report, *_TWO)
     return folder
 
 
@@ -44,6 +46,11 @@ def test_training_with_uneven_counts(trained: Path) -> None:
     assert len(losses) == 15
     assert np.isfinite(losses).all()
     assert (trained / "run/checkpoints/last.ckpt").is_file()
+
+
+def test_the_first_process_writes_the_report(trained: Path) -> None:
+    report = json.loads((trained / "run/report/report.json").read_text())
+    assert "share of z that is noise of images" in report
 
 
 def test_validation_is_that_of_one_process(trained: Path, tmp_path: Path) -> None:

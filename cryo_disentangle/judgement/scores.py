@@ -87,12 +87,15 @@ class Measurement:
     def keep_metric(self, group: str, metric: ParticleRowsMetric, *, intervals: bool) -> None:
         """Keeps the scores of a metric, with intervals where these are asked for.
 
+        Reports are made by one process while others wait or have ended, so nothing is gathered.
+
         Args:
             group: The group.
-            metric: With its rows.
+            metric: With its rows, of this process.
             intervals: Whether the metric's scores have intervals.
         """
+        rows = metric.rows()
         if intervals and self.resamples:
-            self.keep(group, metric.intervals(resamples=self.resamples))
+            self.keep(group, metric.intervals_of(rows, resamples=self.resamples))
         else:
-            self.keep(group, metric.compute())
+            self.keep(group, metric.evaluate(rows))

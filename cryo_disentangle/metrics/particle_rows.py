@@ -158,6 +158,30 @@ class ParticleRowsMetric(Metric):
         """
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             rows = self.rows()
+        return self.intervals_of(rows, level=level, resamples=resamples, seed=seed)
+
+    def intervals_of(
+        self,
+        rows: dict[str, Tensor],
+        *,
+        level: float = 0.95,
+        resamples: int = 100,
+        seed: int = 0,
+    ) -> dict[str, Interval]:
+        """Finds the intervals of scores of particles, whatever has been stored.
+
+        Args:
+            rows: Numbers of the particles by name, shape (N, ...).
+            level: Probability that an interval holds.
+            resamples: Number of halves of the particles.
+            seed: Of the halves.
+
+        Returns:
+            Scores with their intervals by name.
+
+        Raises:
+            ValueError: As `intervals`.
+        """
         names: list[str] = []
 
         def score(chosen: Tensor) -> Tensor:
