@@ -39,6 +39,7 @@ def may_look(device: torch.device) -> bool:
         device: Where the numbers lie.
 
     Returns:
-        Whether it is a CPU. Reading one number of a GPU waits for all that it has yet to do.
+        Whether it is a CPU, and no compiler at work, which stops at such a branch. Reading one
+        number of a GPU waits for all that it has yet to do.
     """
-    return device.type == "cpu"
+    return device.type == "cpu" and not torch.compiler.is_compiling()

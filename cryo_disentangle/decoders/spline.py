@@ -13,6 +13,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from cryo_disentangle.precision import may_look
+
 __all__ = [
     "SplinePoints",
     "add_rows",
@@ -94,6 +96,11 @@ def _products(fraction: Tensor, slope_axis: int | None = None) -> Tensor:
     taps = [
         (_slopes if axis == slope_axis else _splines)(fraction[:, axis, None]) for axis in range(3)
     ]
+    if torch.compiler.is_compiling():
+        # A compiler fuses the products, and stops at what names a target.
+        x, y, z = (torch.cat(tap, 1) for tap in taps)
+        planes = (z[:, :, None] * y[:, None]).flatten(1)
+        return (planes[..., None] * x[:, None]).flatten(1)
     # Broadcasting over an innermost axis of three is four times slower than these strided writes.
     planes = fraction.new_empty(len(fraction), 9)
     weights = fraction.new_empty(len(fraction), 9, 3)
@@ -225,7 +232,7 @@ class SplinePoints:
         Returns:
             Sums beside those of the mirrored lattice, for `fold_nodes`, shape (S^3, 2 C).
         """
-        add = add_rows_on_cpu if values.device.type == "cpu" else add_rows
+        add = add_rows_on_cpu if may_look(values.device) else add_rows
         return add(self._index, self._weights, values.flatten(1), self._side**3)
 
 
@@ -254,7 +261,7 @@ class _SplineSlices(torch.autograd.Function):
         mirrored = len(nodes) - 1 - index
         grad_nodes = grad_position = None
         if ctx.needs_input_grad[0]:
-            add = add_rows_on_cpu if nodes.device.type == "cpu" else add_rows
+            add = add_rows_on_cpu if may_look(nodes.device) else add_rows
             grad_nodes = add(index, weights, grad_values, len(nodes))
             grad_nodes += add(mirrored, weights, grad_mirrored, len(nodes))
         if ctx.needs_input_grad[1]:

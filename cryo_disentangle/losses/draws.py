@@ -3,15 +3,61 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["StepDraws"]
+from cryo_disentangle.types import Inference
+
+__all__ = ["StepDraws", "in_python", "sample_posterior", "uncompiled"]
 
 # SeedSequence pads short keys with zeros, so keys of other parts of a run could coincide with ours.
 _TRAINING, _EVALUATION = (zlib.crc32(name) for name in (b"penalty, training", b"penalty, held out"))
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def uncompiled(function: _Function) -> _Function:
+    """Leaves a function, and all that it calls, to Python under ``torch.compile``.
+
+    Args:
+        function: Draws, or reads numbers that change from step to step.
+
+    Returns:
+        The same function.
+    """
+    return cast(_Function, torch.compiler.disable(function))
+
+
+def in_python(function: _Function) -> _Function:
+    """Leaves a function to Python under ``torch.compile``, which compiles what it calls.
+
+    Penalties count steps, read schedules and draw from generators of their own: a compiler would
+    take such numbers for constants and compile each step anew.
+
+    Args:
+        function: Part of a penalty.
+
+    Returns:
+        The same function.
+    """
+    return cast(_Function, torch.compiler.disable(function, recursive=False))
+
+
+@uncompiled
+def sample_posterior(inference: Inference, generator: torch.Generator) -> Tensor:
+    """Draws conformations, apart from what is compiled.
+
+    Args:
+        inference: Posteriors of B particles.
+        generator: Source of randomness on their device.
+
+    Returns:
+        Shape (B, Z); gradients flow to mean and covariance.
+    """
+    return inference.sample(generator)
 
 
 class StepDraws(nn.Module):
@@ -32,6 +78,7 @@ class StepDraws(nn.Module):
         self.step = 0
         self._evaluations = 0
 
+    @uncompiled
     def generator(self, device: torch.device | str) -> torch.Generator:
         """Makes the generator of the current step, the same until `advance`.
 
@@ -47,8 +94,7 @@ class StepDraws(nn.Module):
             (_TRAINING, self.step) if self.training else (_EVALUATION, self._evaluations)
         )
         key = np.random.SeedSequence([self.seed, rank, purpose, count])
-        seed = int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.Generator(device).manual_seed(seed)
+        return torch.Generator(device).manual_seed(int(key.generate_state(1, np.uint64)[0]) >> 1)
 
     def advance(self) -> None:
         """Ends a training step, or in evaluation mode a held-out batch."""

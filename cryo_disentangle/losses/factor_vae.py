@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from cryo_disentangle.losses.draws import in_python, sample_posterior, uncompiled
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.networks.residual_mlp import ResidualMLP
@@ -15,6 +16,7 @@ from cryo_disentangle.types import Inference, ParticleBatch
 __all__ = ["FactorVAE", "permute_coordinates"]
 
 
+@uncompiled
 def permute_coordinates(conformation: Tensor, generator: torch.Generator) -> Tensor:
     """Shuffles each coordinate over the batch by itself: samples of the product of the marginals.
 
@@ -74,6 +76,7 @@ class FactorVAE(ScheduledPenalty):
         unused = sum(parameter.sum() for parameter in self.discriminator.parameters())
         return 0 * unused + super()._nothing(inference)
 
+    @in_python
     def _weighted(
         self,
         weight: float,
@@ -84,7 +87,7 @@ class FactorVAE(ScheduledPenalty):
         if len(inference.mean) < 2:
             raise ValueError("FactorVAE needs batches of at least 2 particles, found 1")
         generator = self.draws.generator(inference.mean.device)
-        sample = inference.sample(generator)
+        sample = sample_posterior(inference, generator)
         frozen = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         total_correlation = functional_call(self.discriminator, frozen, (sample,)).mean()
         sample = sample.detach()

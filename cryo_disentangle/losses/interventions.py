@@ -16,6 +16,7 @@ from cryo_disentangle.losses.distances import (
     PoseDistance,
     SquaredDistance,
 )
+from cryo_disentangle.losses.draws import in_python, uncompiled
 from cryo_disentangle.losses.noise import EstimatedNoise
 from cryo_disentangle.losses.pose_sources import (
     PoseSource,
@@ -34,7 +35,7 @@ from cryo_disentangle.losses.round_trip import (
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.protocols.models import LatentImageModel
-from cryo_disentangle.types import Inference, ParticleBatch, observation
+from cryo_disentangle.types import Inference, ParticleBatch, Pose, observation
 
 __all__ = ["ConformationIntervention", "PoseIntervention"]
 
@@ -73,6 +74,7 @@ class _Intervention(ScheduledPenalty):
     ) -> InterventionTerms:
         """Evaluates the intervention on the particles that were chosen."""
 
+    @in_python
     def _weighted(
         self, weight: float, model: LatentImageModel, batch: ParticleBatch, inference: Inference
     ) -> Tensor:
@@ -86,7 +88,7 @@ class _Intervention(ScheduledPenalty):
         std = self._noise_level(model, batch, inference)
         noise = None
         if std is not None:
-            white = torch.empty_like(observation(batch)).normal_(generator=generator)
+            white = _white(observation(batch), generator)
             noise = (std * white).to(white.dtype)
         # Statistics are generated with their noise, which shall be this step's.
         with drawing_from(generator) if "information" in batch else nullcontext():
@@ -97,6 +99,7 @@ class _Intervention(ScheduledPenalty):
             self.terms["noise_std"] = std.square().mean().sqrt()
         return weight * terms.loss
 
+    @uncompiled
     def _choose(
         self, batch: ParticleBatch, inference: Inference, generator: torch.Generator
     ) -> tuple[ParticleBatch, Inference]:
@@ -133,6 +136,19 @@ def _take(
     return cast(ParticleBatch, some), inference.map(lambda part: part[rows])
 
 
+@uncompiled
+def _white(like: Tensor, generator: torch.Generator) -> Tensor:
+    """White noise of the shape of a tensor."""
+    return torch.empty_like(like).normal_(generator=generator)
+
+
+@uncompiled
+def _imposed(poses: PoseSource, own: Pose, generator: torch.Generator) -> Pose:
+    """Poses from a source."""
+    return poses.draw(own, generator)
+
+
+@uncompiled
 def _draw(inference: Inference, generator: torch.Generator) -> Tensor:
     """Conformations drawn from posteriors, without gradient."""
     if inference.scale_tril is not None:
@@ -199,6 +215,7 @@ class PoseIntervention(_Intervention):
         self.poses = poses
         self.sampled_conformations = sampled_conformations
 
+    @in_python
     def _intervene(
         self,
         model: LatentImageModel,
@@ -214,7 +231,7 @@ class PoseIntervention(_Intervention):
             inference = inference._replace(mean=_draw(inference, generator))
         # Matrix products under autocast would round rotations to three digits.
         with torch.autocast(inference.mean.device.type, enabled=False):
-            pose = poses.draw(own_pose(batch, inference), generator)
+            pose = _imposed(poses, own_pose(batch, inference), generator)
         return pose_intervention(
             model.infer,
             model.generate,
@@ -265,6 +282,7 @@ class ConformationIntervention(_Intervention):
         both = RoundTripDistance(distance, pose_distance)
         super().__init__(weight, both, noise_std, every_n_steps, fraction, gradient, seed)
 
+    @in_python
     def _intervene(
         self,
         model: LatentImageModel,

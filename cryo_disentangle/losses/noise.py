@@ -7,6 +7,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.losses.draws import uncompiled
+
 __all__ = ["EstimatedNoise"]
 
 
@@ -44,6 +46,7 @@ class EstimatedNoise(nn.Module):
         self._count = 0
         self._second_moment: Tensor | None = None
 
+    @uncompiled
     @torch.no_grad()
     def forward(self, residual: Tensor) -> Tensor:
         """Takes in a batch, in training mode, and gives the estimate.

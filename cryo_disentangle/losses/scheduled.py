@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from cryo_disentangle.losses.draws import StepDraws
+from cryo_disentangle.losses.draws import StepDraws, in_python
 from cryo_disentangle.losses.schedules import Schedule, check_weight, weight_at
 from cryo_disentangle.protocols import Penalty
 from cryo_disentangle.protocols.models import LatentImageModel
@@ -49,6 +49,7 @@ class ScheduledPenalty(nn.Module, Penalty, ABC):
         self.draws = StepDraws(seed)
         self.terms = {}
 
+    @in_python
     def forward(
         self, model: LatentImageModel, batch: ParticleBatch, inference: Inference
     ) -> Tensor:

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from cryo_disentangle.decoders.elastic_network import neighbour_distance
+from cryo_disentangle.losses.draws import in_python, uncompiled
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.protocols.models import HasDecoder, LatentImageModel
@@ -27,6 +28,7 @@ __all__ = [
 _REACH = 2.0
 
 
+@uncompiled
 def neighbour_pairs(reference: Tensor, cutoff: float | None = None) -> Tensor:
     """Lists the pairs of atoms that are near to each other.
 
@@ -117,6 +119,7 @@ class _NeighbourPenalty(ScheduledPenalty):
         self.cutoff = cutoff
         self.register_buffer("pairs", None, persistent=False)
 
+    @in_python
     def _weighted(
         self,
         weight: float,

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cryo_disentangle.losses.draws import in_python, sample_posterior
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
 from cryo_disentangle.protocols.models import LatentImageModel
@@ -117,6 +118,7 @@ class TotalCorrelation(ScheduledPenalty):
         self.dataset_size = dataset_size
         self.sampling: _Sampling = sampling
 
+    @in_python
     def _weighted(
         self,
         weight: float,
@@ -124,7 +126,7 @@ class TotalCorrelation(ScheduledPenalty):
         batch: ParticleBatch,  # noqa: ARG002
         inference: Inference,
     ) -> Tensor:
-        sample = inference.sample(self.draws.generator(inference.mean.device))
+        sample = sample_posterior(inference, self.draws.generator(inference.mean.device))
         found = total_correlation(sample, inference, self.dataset_size, self.sampling)
         self.terms = {"total_correlation": found.detach()}
         return weight * found

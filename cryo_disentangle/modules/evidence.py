@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -35,16 +34,20 @@ class ImageEvidence:
     ) -> None:
         self.batch, self.observation = batch, observation
         self._render, self._reads_pose = render, reads_pose
+        self._phase_flipped: Tensor | None = None
 
     @property
     def coefficients(self) -> Tensor:
         """Hartley coefficients of the centred images, shape (B, M)."""
         return self.observation.coefficients
 
-    @cached_property
+    @property
     def phase_flipped(self) -> Tensor:
         """Coefficients times the sign of their CTF, shape (B, M)."""
-        return self.observation.phase_flipped
+        # Kept without functools.cached_property, whose lock no compiler passes before Python 3.12.
+        if self._phase_flipped is None:
+            self._phase_flipped = self.observation.phase_flipped
+        return self._phase_flipped
 
     @property
     def features(self) -> Tensor:
