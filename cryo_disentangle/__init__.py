@@ -1,7 +1,10 @@
 """Latent spaces of cryo-EM heterogeneous reconstruction that mean something."""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
-__version__ = version("cryo-disentangle")
+try:
+    __version__ = version("cryo-disentangle")
+except PackageNotFoundError:  # on PYTHONPATH alone, as on a machine without pip
+    __version__ = "0+unknown"
 
 __all__ = ["__version__"]

@@ -55,3 +55,11 @@ def test_a_wheel_holds_callbacks_configurations_and_data(tmp_path: Path) -> None
     assert {str(path.relative_to(ROOT)) for path in templates} <= names
     for name in ["py.typed", "simulation/data/adk.npz", "simulation/data/ATTRIBUTION.txt"]:
         assert f"cryo_disentangle/{name}" in names
+
+
+def test_the_package_works_without_its_metadata(tmp_path: Path) -> None:
+    (tmp_path / "cryo_disentangle").symlink_to(ROOT / "cryo_disentangle")
+    words = [sys.executable, "-S", "-c", "import cryo_disentangle as c; print(c.__version__)"]
+    environment = {"PYTHONPATH": str(tmp_path), "PATH": ""}
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "0+unknown", done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,8 @@ def coefficient_posterior(information: Tensor, precision: Tensor) -> tuple[Tenso
     """
     eye = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
     # Of the matrix read from its end, so that the inverse's factor is lower triangular.
-    reversed_factor = torch.linalg.cholesky((precision + eye).flip(-2, -1))
+    # Definite by construction: a check of errors would wait for the device.
+    reversed_factor = torch.linalg.cholesky_ex((precision + eye).flip(-2, -1)).L
     inverse = torch.linalg.solve_triangular(reversed_factor, eye, upper=False)
     factor = inverse.mT.flip(-2, -1)
     return (factor @ (factor.mT @ information[..., None]))[..., 0], factor
@@ -60,6 +63,7 @@ class StatisticsEncoder(nn.Module):
 
     def __init__(self, rank: int, conformation_dim: int, width: int = 96, layers: int = 2) -> None:
         super().__init__()
+        self._fitted = False
         self.rank, self.conformation_dim = rank, conformation_dim
         self.width, self.layers = width, layers
         read = rank + rank * (rank + 1) // 2
@@ -98,11 +102,22 @@ class StatisticsEncoder(nn.Module):
 
     def _standardised(self, features: Tensor) -> Tensor:
         """Features of zero mean and unit spread over the first training batch."""
-        if not bool(self.scale.any()):
+        if not self._is_fitted():
             if not self.training:
                 return features
             self._fit(features.detach())
+            self._fitted = True
         return (features - self.shift) * self.scale
+
+    def _is_fitted(self) -> bool:
+        """Whether mean and spread are known, which is read from the device until they are."""
+        if not self._fitted:
+            self._fitted = bool(self.scale.any())
+        return self._fitted
+
+    def _load_from_state_dict(self, *given: Any, **options: Any) -> None:  # noqa: ANN401 - torch's
+        super()._load_from_state_dict(*given, **options)
+        self._fitted = False
 
     def _fit(self, features: Tensor) -> None:
         """Takes mean and spread of a batch, of all processes'."""

@@ -26,16 +26,19 @@ __all__ = [
 
 
 @contextmanager
-def drawing_from(generator: torch.Generator) -> Iterator[None]:
+def drawing_from(generator: torch.Generator, device: torch.device | None = None) -> Iterator[None]:
     """Lets what draws from torch's global generator draw from another one, and leaves it as it was.
 
     Args:
         generator: Source of randomness, from which one number is taken.
+        device: Where is drawn; None is the generator's device. The number of a generator of the
+            CPU is had without waiting for the device.
 
     Yields:
         Nothing.
     """
-    devices = [generator.device] if generator.device.type == "cuda" else []
+    device = generator.device if device is None else device
+    devices = [device] if device.type == "cuda" else []
     seed = torch.randint(2**62, (), generator=generator, device=generator.device)
     with torch.random.fork_rng(devices):
         torch.manual_seed(int(seed))

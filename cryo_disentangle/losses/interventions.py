@@ -34,6 +34,7 @@ from cryo_disentangle.losses.round_trip import (
 )
 from cryo_disentangle.losses.scheduled import ScheduledPenalty
 from cryo_disentangle.losses.schedules import Schedule
+from cryo_disentangle.precision import may_look
 from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, observation
 
@@ -91,7 +92,9 @@ class _Intervention(ScheduledPenalty):
             white = _white(observation(batch), generator)
             noise = (std * white).to(white.dtype)
         # Statistics are generated with their noise, which shall be this step's.
-        with drawing_from(generator) if "information" in batch else nullcontext():
+        seeds = generator if may_look(generator.device) else self.draws.generator("cpu")
+        of_statistics = "information" in batch
+        with drawing_from(seeds, generator.device) if of_statistics else nullcontext():
             terms = self._intervene(model, batch, inference, noise, generator)
         found = {name: term for name, term in terms._asdict().items() if name != "loss"}
         self.terms = {name: term.detach() for name, term in found.items() if term is not None}

@@ -124,7 +124,7 @@ class StatisticsModel(nn.Module):
             noise = torch.empty_like(mixed).normal_()
             size = precision.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
             eye = torch.eye(precision.shape[-1], device=precision.device)
-            root = torch.linalg.cholesky(precision + _LIFT * size[:, None, None] * eye)
+            root = torch.linalg.cholesky_ex(precision + _LIFT * size[:, None, None] * eye).L
             return (precision @ mixed[..., None] + root @ noise[..., None])[..., 0]
 
     def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
