@@ -19,7 +19,7 @@ def run(script: str, *words: str) -> str:
     """Runs a script of the benchmarks' folder; returns what it prints."""
     command = [sys.executable, str(_ROOT / "benchmarks" / script), *words]
     done = subprocess.run(
-        command, env=tiny.environment(), cwd=_ROOT, capture_output=True, text=True, timeout=280
+        command, env=tiny.environment(), cwd=_ROOT, capture_output=True, text=True, timeout=1500
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout

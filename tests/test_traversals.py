@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cryo_disentangle.traversals import chimerax_script, representative_latents, traversal_latents
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 99), st.integers(2, 50), st.integers(1, 5), st.integers(2, 9))
 def test_paths_go_straight_between_percentiles_through_the_median(
     seed: int, count: int, dim: int, steps: int
@@ -51,7 +51,7 @@ def normal(seed: int, count: int, dim: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, dim), dtype=np.float32)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 4), st.data())
 def test_representatives_are_rows_in_order_of_the_first_axis(
     seed: int, count: int, dim: int, data: st.DataObject

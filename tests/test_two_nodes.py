@@ -44,7 +44,7 @@ def wait_for(nodes: Sequence[subprocess.Popen[str]]) -> None:
     """Waits for all nodes, which must succeed."""
     try:
         for node in nodes:
-            said, _ = node.communicate(timeout=280)
+            said, _ = node.communicate(timeout=1500)
             assert node.returncode == 0, said[-4000:]
     finally:
         for node in nodes:

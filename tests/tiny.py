@@ -6,13 +6,16 @@ import csv
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import yaml
 
+from cryo_disentangle.cli import main
 from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.particles.pickles import write_ctf, write_poses
@@ -101,10 +104,30 @@ def environment() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
 
 
+def call(*words: str | Path) -> None:
+    """Runs a command that must succeed in this process, which imports what it needs but once."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("SLURM_NTASKS", "SLURM_JOB_NAME", "CRYO_DISENTANGLE_TRACEBACK"):
+            patch.delenv(name, raising=False)
+        # The command puts its words into sys.argv, and seeding leaves variables behind.
+        patch.setattr(sys, "argv", list(sys.argv))
+        patch.setattr(sys, "path", list(sys.path))
+        for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+            patch.setenv(name, "0")
+        patch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+        main([str(word) for word in words])
+
+
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
     return subprocess.run(
-        command(*words), env=environment(), capture_output=True, text=True, check=False, timeout=300
+        command(*words),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1500,
     )
 
 

@@ -10,7 +10,7 @@ from cryo_disentangle.axes import TemperatureAxes
 from cryo_disentangle.metrics.functional import mcc
 from tests.axes.simulated import generator, heated, normal
 
-few = settings(max_examples=6, deadline=None)
+few = settings(max_examples=6)
 
 
 @few

@@ -10,7 +10,7 @@ from cryo_disentangle.axes import EvidenceAxes, TimeAxes
 from cryo_disentangle.metrics.functional import mcc
 from tests.axes.simulated import Table, generator, laplace, normal, pairs
 
-few = settings(max_examples=6, deadline=None)
+few = settings(max_examples=6)
 
 
 def fitted(table: Table) -> TimeAxes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cryo_disentangle.benchmark.merging import fill_in, merge, set_key
@@ -16,7 +16,6 @@ _plain = st.recursive(
 _mappings = st.dictionaries(st.sampled_from("abc"), _plain, max_size=3)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_mappings, _mappings, _mappings)
 def test_what_is_laid_over_is_there_and_no_key_is_lost(
     a: dict[str, Any], b: dict[str, Any], c: dict[str, Any]

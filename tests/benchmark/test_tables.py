@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryo_disentangle.benchmark.cells import Cell
@@ -23,7 +23,7 @@ def cell(method: str, dataset: str = "arms", seed: int = 0, *, seen: bool = Fals
     return Cell(method, dataset, seed, Path("out"), {"sees_held_out": seen})
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=8))
 def test_intervals_hold_the_median_and_lie_within_the_values(values: list[float]) -> None:
     found = median_interval(values)

@@ -24,7 +24,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=tiny.environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return folder

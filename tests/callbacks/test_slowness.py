@@ -62,7 +62,7 @@ def evaluate(callback: SlownessPenalty, mean: Tensor, log_variance: Tensor, **mo
     return callback.penalty(None, batch, Inference(mean, log_variance))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**20), st.booleans(), st.booleans(), st.floats(0.1, 20))
 def test_it_is_the_transition(seed: int, symmetric: bool, timed: bool, rate: float) -> None:
     generator = torch.Generator().manual_seed(seed)

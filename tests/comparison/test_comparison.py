@@ -41,7 +41,7 @@ def test_permuted_and_mirrored_axes_are_reproduced() -> None:
     assert found.words == "Every axis is reproduced."
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(degrees=st.floats(8, 45), noise=st.floats(0, 0.7))
 def test_a_turn_is_measured_whatever_the_noise(degrees: float, noise: float) -> None:
     z = normal(2)

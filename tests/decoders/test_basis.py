@@ -63,7 +63,7 @@ def two_arms(count: int, box_size: int, seed: int = 0) -> tuple[Tensor, Tensor, 
     return conformation, rotation, disc.select(symmetrize(hartley2(images)))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(_seeds, st.sampled_from([2, 4, 8, 14]), st.sampled_from([0, 8]))
 def test_volume_summed_along_the_beam_is_the_image(seed: int, side: int, hidden: int) -> None:
     decoder, disc = random_decoder(side, seed, hidden=hidden), double_disc(side)
@@ -120,7 +120,7 @@ def test_a_linear_decoder_is_linear_about_its_mean() -> None:
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(_seeds)
 def test_turning_a_particle_by_a_right_angle_turns_its_image(seed: int) -> None:
     decoder, disc = random_decoder(8, seed), double_disc(8, 3)

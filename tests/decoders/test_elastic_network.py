@@ -78,7 +78,7 @@ def test_modes_of_rigid_blocks_span_the_softest_modes(monkeypatch: pytest.Monkey
 
 
 @given(st.integers(0, 1000), st.floats(-3, 3))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_modes_turn_with_the_structure(seed: int, angle: float) -> None:
     x = _blob(20, seed)
     turn = torch.from_numpy(Rotation.from_rotvec([angle, 0.3, -0.2]).as_matrix())

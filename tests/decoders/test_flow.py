@@ -58,7 +58,7 @@ def moving(side: int = SIDE, seed: int = 0, nodes: int = 3, amplitude: float = 1
     return decoder
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(_seeds)
 def test_velocities_have_no_sources_anywhere(seed: int) -> None:
     nodes = 3 + 2 * MARGIN

@@ -30,7 +30,7 @@ def draw(seed: int, side: int, channels: int, count: int) -> tuple[Tensor, Tenso
     return nodes, torch.from_numpy(rng.uniform(-reach, reach, (count, 3)))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(_seeds, st.sampled_from([3, 5, 9]), st.integers(1, 4))
 def test_values_are_those_of_scipy(seed: int, side: int, channels: int) -> None:
     nodes, position = draw(seed, side, channels, 30)
@@ -68,7 +68,7 @@ def test_slope_is_continuous_where_the_nearest_node_changes() -> None:
     torch.testing.assert_close(slopes[0], slopes[1], rtol=0, atol=1e-7)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(_seeds, st.integers(1, 50), st.integers(1, 5))
 def test_both_ways_of_adding_rows_agree(seed: int, count: int, channels: int) -> None:
     rng = np.random.default_rng(seed)
@@ -84,7 +84,7 @@ def test_both_ways_of_adding_rows_agree(seed: int, count: int, channels: int) ->
     torch.testing.assert_close(added, expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(_seeds, st.sampled_from([4, 6, 8]))
 def test_divided_volumes_give_exact_values_at_nodes(seed: int, side: int) -> None:
     volume = torch.from_numpy(np.random.default_rng(seed).normal(size=(side,) * 3))

@@ -15,7 +15,7 @@ def _points(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return position, torch.randn(_SIDE**3, 2, generator=generator, dtype=torch.float64)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**20))
 def test_values_are_those_of_spline_slices(seed: int) -> None:
     position, nodes = _points(seed)
@@ -24,7 +24,7 @@ def test_values_are_those_of_spline_slices(seed: int) -> None:
         torch.testing.assert_close(found, expected)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**20), axis=st.integers(0, 2))
 def test_slopes_are_derivatives(seed: int, axis: int) -> None:
     position, nodes = _points(seed)
@@ -40,7 +40,7 @@ def test_slopes_are_derivatives(seed: int, axis: int) -> None:
     torch.testing.assert_close(slope, change, rtol=1e-5, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**20))
 def test_adding_is_the_transpose_of_reading(seed: int) -> None:
     position, nodes = _points(seed)

@@ -22,7 +22,7 @@ def test_no_metric_no_picture() -> None:
         draw_metrics({}, {})
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(1, 9), st.integers(1, 6), st.integers(0, 99))
 def test_any_shape_can_be_drawn(latents: int, factors: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def test_any_shape_can_be_drawn(latents: int, factors: int, seed: int) -> None:
     assert len(figure.axes) == 3 * latents
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.01, 1e4), st.integers(2, 512))
 def test_a_scale_bar_is_round_and_a_good_part_of_the_image(pixel_size: float, side: int) -> None:
     figure = draw_traversals(np.zeros((1, 2, side, side)), np.zeros((1, 2)), (5, 95), pixel_size)

@@ -41,7 +41,7 @@ def force(head: nn.Module, vector: Tensor) -> None:
         last_layer(head).bias.copy_(vector - offset(head))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.integers(0, 2**31), st.sampled_from(HEADS), st.integers(1, 6), st.floats(-20, 20), st.data()
 )

@@ -23,7 +23,7 @@ def linear(count: int, dim: int, seed: int) -> tuple[Tensor, Tensor, Render]:
     return directions, offsets, lambda z: z @ directions.mT + offsets[:, None]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(dim=st.integers(1, 3), variance=st.floats(0.3, 3.0), seed=st.integers(0, 1000))
 def test_linear_slices_have_the_posterior_of_ridge_regression(
     dim: int, variance: float, seed: int

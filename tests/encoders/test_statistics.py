@@ -17,7 +17,7 @@ def _statistics(count: int, rank: int, seed: int = 0) -> tuple[torch.Tensor, tor
     return torch.randn(count, rank, generator=generator, dtype=torch.float64), slices.mT @ slices
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 8), st.integers(0, 1000))
 def test_coefficients_have_their_posterior(rank: int, seed: int) -> None:
     information, precision = _statistics(3, rank, seed)

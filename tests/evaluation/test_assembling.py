@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
         },
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
-    tiny.succeed("fit", "--config", folder / "run.yaml")
+    tiny.call("fit", "--config", folder / "run.yaml")
     return folder, files
 
 
@@ -93,9 +93,9 @@ def test_a_model_of_images_trains_on(trained: tuple[Path, dict[str, Any]], tmp_p
     folder, files = trained
     out = tmp_path / "images"
     words = [f"--{name}={path}" for name, path in files.items()]
-    tiny.succeed("assemble", folder / "run", "--out", out, *words)
+    tiny.call("assemble", folder / "run", "--out", out, *words)
     more = ("--trainer.max_steps=3", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1")
-    tiny.succeed(
+    tiny.call(
         "fit",
         "--config",
         out / "config.yaml",
@@ -118,6 +118,6 @@ def test_what_does_not_belong_together_is_refused(
         assemble_run(folder / "run", tmp_path, **files)
     (tmp_path / "images").mkdir()
     config = tiny.write_config(tmp_path / "images", other, max_epochs=1)
-    tiny.succeed("fit", "--config", config, "--trainer.enable_progress_bar=false")
+    tiny.call("fit", "--config", config, "--trainer.enable_progress_bar=false")
     with pytest.raises(ValueError, match="takes a run of SubspaceReconstruction, found one of"):
         assemble_run(tmp_path / "images/run", tmp_path / "p", **files)

@@ -76,7 +76,7 @@ def test_a_radius_needs_rendering(tmp_path: Path) -> None:
         infer_by_rendering(open_run(folder), radius=0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(1e-5, 100), st.integers(4, 128), st.integers(12, 4000), st.floats(0.5, 60))
 def test_a_plan_keeps_to_its_time_or_to_the_least(
     each: float, half: int, particles: int, minutes: float

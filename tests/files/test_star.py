@@ -188,7 +188,7 @@ def _documents(draw: st.DrawFn) -> str:
     return text.replace("\n", "\r\n") if draw(st.booleans()) else text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(_documents(), st.integers(1, 40))
 def test_tables_are_what_gemmi_reads(
     tmp_path_factory: pytest.TempPathFactory, text: str, piece: int
@@ -220,7 +220,7 @@ def test_tables_are_what_gemmi_reads(
 
 @example("data_\n_l0   \n;ab\n;\n", 580540532, "\n;")
 @given(_documents(), st.integers(0), st.sampled_from(["'", "data_a ", " _l0 ", " loop_ ", "\n;"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_gemmi_refuses_is_refused(
     tmp_path_factory: pytest.TempPathFactory, text: str, place: int, added: str
 ) -> None:

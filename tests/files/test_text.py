@@ -40,7 +40,7 @@ def test_tables_in_any_encoding_are_one(
 
 
 @given(st.text("aé\r\n😀", max_size=30), st.integers(0, 80), st.integers(1, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_offsets_are_those_of_the_translation(
     tmp_path_factory: pytest.TempPathFactory, text: str, offset: int, size: int
 ) -> None:

@@ -68,7 +68,7 @@ def test_euler_angles_back_match_cryodrgn(golden: dict[str, Tensor]) -> None:
 
 
 @given(seeds)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_name_of_a_rotation_leads_back(seed: int) -> None:
     rotation = rotations(seed)
     for to, back in [
@@ -96,7 +96,7 @@ def test_zero_vector_is_the_identity() -> None:
 
 
 @given(seeds)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_geodesic_distance_is_bi_invariant(seed: int) -> None:
     first, second, turn = rotations(seed).split([3, 3, 2])
     turn = turn[:1]

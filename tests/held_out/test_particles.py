@@ -55,7 +55,7 @@ def opened(trainer: L.Trainer, *arguments: Any) -> HeldOutParticles:
 
 
 @given(count=st.integers(2, 40), batch_size=st.integers(2, 12), processes=st.integers(1, 5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_processes_share_whole_batches(count: int, batch_size: int, processes: int) -> None:
     def indices(rank: int, world_size: int) -> list[tuple[int, ...]]:
         trainer = process(None, rank, world_size)

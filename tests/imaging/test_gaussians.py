@@ -100,7 +100,7 @@ def test_volume_of_a_turned_molecule_projects_like_the_turned_view(seed: int) ->
     torch.testing.assert_close(turned.sum(0), image, rtol=0, atol=1e-6 * float(image.max()))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from(BOXES))
 def test_turning_the_molecule_is_turning_the_view(seed: int, grid: tuple[int, float]) -> None:
     centres, weights, sigma = molecule(12, seed)
@@ -134,7 +134,7 @@ def test_a_blob_appears_where_the_rotation_takes_it_and_translation_centres_it()
     torch.testing.assert_close(shifted, shifted.flip(0).roll(1, 0), atol=1e-6, rtol=0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from(BOXES))
 def test_whole_molecule_sums_to_its_weights(seed: int, grid: tuple[int, float]) -> None:
     centres, weights, sigma = molecule(12, seed)

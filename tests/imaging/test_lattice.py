@@ -11,7 +11,7 @@ from cryo_disentangle.imaging import FourierDisc
 
 
 @given(st.integers(1, 6), st.floats(0.01, 1), st.sampled_from([None, 1, -1]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_subset_is_of_mirrored_pairs(half: int, share: float, radius: int | None) -> None:
     disc = FourierDisc(2 * half, radius)
     size, before = len(disc), disc.index.clone()

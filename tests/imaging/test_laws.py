@@ -37,7 +37,7 @@ def ctf_row(box_size: float = 32, pixel_size: float = 2.0, **changes: float) -> 
     return torch.tensor([[box_size, pixel_size, *(row | changes).values()]])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_sides, _seeds)
 def test_hartley_transforms_invert(side: int, seed: int) -> None:
     images, volume = normal(seed, 3, side, side), normal(seed, side, side, side)
@@ -46,7 +46,7 @@ def test_hartley_transforms_invert(side: int, seed: int) -> None:
     torch.testing.assert_close(inverse_hartley3(hartley3(volume)), volume)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_sides, _seeds)
 def test_hartley_transform_keeps_the_norm(side: int, seed: int) -> None:
     image = normal(seed, side, side)
@@ -58,7 +58,7 @@ def test_hartley_transform_promotes_half_precision(dtype: torch.dtype) -> None:
     assert hartley2(torch.ones(4, 4, dtype=dtype)).dtype == torch.float32
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_sides, _seeds)
 def test_symmetrized_lattice_wraps(side: int, seed: int) -> None:
     transforms = normal(seed, 2, side, side)
@@ -69,7 +69,7 @@ def test_symmetrized_lattice_wraps(side: int, seed: int) -> None:
     assert torch.equal(desymmetrize(whole), transforms)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_sides, _seeds, st.integers(-3, 3), st.integers(-3, 3))
 def test_whole_pixel_shifts_roll_the_image(side: int, seed: int, x: int, y: int) -> None:
     # Waves at Nyquist have no mirror image of their own on an even grid: those are left out.
@@ -83,7 +83,7 @@ def test_whole_pixel_shifts_roll_the_image(side: int, seed: int, x: int, y: int)
     torch.testing.assert_close(ours, image.roll((y, x), (-2, -1)), rtol=0, atol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_seeds)
 def test_shifts_add_up(seed: int) -> None:
     disc = imaging.FourierDisc(8)
@@ -98,7 +98,7 @@ def test_shifts_add_up(seed: int) -> None:
     torch.testing.assert_close(back, coefficients)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_seeds, st.floats(0.01, 100))
 def test_shell_correlation_of_a_volume_with_itself(seed: int, scale: float) -> None:
     volume = normal(seed, 8, 8, 8)
@@ -141,7 +141,7 @@ def test_resolution_is_read_off_between_shells() -> None:
     assert resolution_at(torch.zeros(5), 2.0, 0.5) == pytest.approx(16.0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0.0, 1.0), min_size=3, max_size=20), st.floats(0.05, 0.95))
 def test_resolution_lies_between_nyquist_and_the_box(shells: list[float], threshold: float) -> None:
     fsc = torch.tensor([1.0, *shells], dtype=torch.float64)
@@ -164,7 +164,7 @@ def test_window_falls_from_one_to_zero() -> None:
     assert bool((row[1:] <= row[:-1]).all())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_sides, st.data())
 def test_disc_order_reversed_mirrors_frequencies(side: int, data: st.DataObject) -> None:
     radius = data.draw(st.sampled_from([None, -1, *range(1, side // 2 + 1)]))
@@ -178,7 +178,7 @@ def test_disc_order_reversed_mirrors_frequencies(side: int, data: st.DataObject)
     assert float(radii.min()) > 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_sides, _seeds)
 def test_disc_puts_back_what_it_took(side: int, seed: int) -> None:
     images = normal(seed, 2, side + 1, side + 1)
@@ -206,7 +206,7 @@ def test_odd_boxes_are_refused(side: int) -> None:
 _contrasts = st.floats(0.0, 1.0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_contrasts, st.floats(-180, 180))
 def test_transfer_at_the_origin_is_minus_the_amplitude_contrast(
     contrast: float, phase_deg: float
@@ -219,7 +219,7 @@ def test_transfer_at_the_origin_is_minus_the_amplitude_contrast(
     assert float(shifted[0, 0]) == pytest.approx(expected, abs=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(5e3, 4e4), st.floats(5e3, 4e4), st.floats(0, 180))
 def test_transfer_is_symmetric_and_bounded(u: float, v: float, angle: float) -> None:
     frequencies = lattice_frequencies(16)

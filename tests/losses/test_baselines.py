@@ -121,7 +121,7 @@ def test_a_data_set_of_one_is_refused() -> None:
         TotalCorrelation(1)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(2, 9), st.integers(1, 4), st.integers(0, 100))
 def test_dip_vae_by_brute_force(count: int, dim: int, seed: int) -> None:
     q = posteriors(count, dim, seed=seed)
@@ -215,7 +215,7 @@ def test_factor_vae_refuses_a_batch_of_one() -> None:
         call(FactorVAE(2), posteriors(1, 2))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 100))
 def test_ada_gvae_by_brute_force(count: int, dim: int, seed: int) -> None:
     pairs = posteriors(count, 2, dim, seed=seed)

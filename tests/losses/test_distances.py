@@ -59,7 +59,7 @@ def test_variance_floor_by_hand() -> None:
     assert float(loss) == pytest.approx(3 * (0 + 1 - 0.2 / math.sqrt(2)) / 2, abs=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 40), st.floats(-5, 5), st.integers(0, 100))
 def test_a_constant_costs_the_contrastive_form_at_least_log_b(
     count: int, value: float, seed: int
@@ -101,7 +101,7 @@ def test_descent_from_a_constant_finds_the_conformation(distance: ConformationDi
     assert float(relative_invariance((z @ matrix).detach(), z)) < 0.1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.1, 100), st.integers(0, 50))
 def test_scale_free_distances(scale: float, seed: int) -> None:
     z, found = latents(20, seed=seed), latents(20, seed=seed + 1)
@@ -118,7 +118,7 @@ def test_relative_invariance_of_selves_strangers_and_constants() -> None:
     assert float(relative_invariance(z * 0, z)) == pytest.approx(1, abs=1e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_pose_distances_on_the_circle_and_the_sphere(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

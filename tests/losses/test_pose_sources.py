@@ -25,7 +25,7 @@ def rng(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 30), st.integers(0, 1000))
 def test_a_shuffle_is_a_permutation_in_which_nobody_keeps_his_place(count: int, seed: int) -> None:
     order = shuffled_order(count, rng(seed))

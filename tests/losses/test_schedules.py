@@ -13,7 +13,7 @@ _weights = st.floats(-100, 100)
 _steps = st.integers(0, 10_000)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_weights, _weights, _steps, st.integers(1, 10_000), _steps)
 def test_runs_from_one_value_to_the_other_and_stays(
     first: float, last: float, start: int, length: int, step: int
@@ -27,7 +27,7 @@ def test_runs_from_one_value_to_the_other_and_stays(
         assert value == pytest.approx(last)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 100), st.integers(1, 100))
 def test_every_step_changes_it_by_as_much(start: int, length: int) -> None:
     schedule = LinearSchedule(0.0, 1.0, start + length, start)
@@ -54,7 +54,7 @@ def test_steps_out_of_order_are_refused(first_step: int, last_step: int) -> None
         LinearSchedule(0.0, 1.0, last_step, first_step)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 200), st.integers(1, 5), st.floats(0.1, 1), st.integers(0, 2000))
 def test_cycles_repeat_and_end_at_the_last_value(
     period: int, cycles: int, rising: float, step: int

@@ -88,7 +88,7 @@ def test_terms_are_their_formulas_pair_by_pair() -> None:
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_rigid_motion_keeps_bond_lengths_and_translation_is_smooth(seed: int) -> None:
     x = _atoms(seed)
     pairs = neighbour_pairs(x)

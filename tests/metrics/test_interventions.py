@@ -10,7 +10,7 @@ from cryo_disentangle.types import Pose
 from tests.metrics.toy_models import SIDE, ToyModel, toy_batch
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 9), st.integers(-20, 20), st.integers(0, 100))
 def test_nobody_keeps_his_own_and_nothing_is_lost(count: int, steps: int, seed: int) -> None:
     trades = Intervention(toy_batch(count), None, seed, hide_pose=False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cryo_disentangle.metrics.order import canonical_order
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), rows=st.integers(1, 50), columns=st.integers(1, 4))
 def test_order_of_arrival_is_nothing(seed: int, rows: int, columns: int) -> None:
     generator = torch.Generator().manual_seed(seed)

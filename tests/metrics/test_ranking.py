@@ -55,7 +55,7 @@ def test_small_values_may_be_good_and_values_may_be_tensors() -> None:
     assert rank_models(table)[0].spread == 0.0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=2, max_size=5))
 def test_mean_ranks_keep_their_sum_and_the_order_of_rows_is_nothing(
     values: list[tuple[int, int, int]],

@@ -108,7 +108,7 @@ def test_scores_beside_their_null() -> None:
     assert bool((related.p_value == 1 / 10).all())
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10**6), exponents=st.tuples(*[st.integers(-20, 20)] * 4))
 def test_order_sign_and_scale_of_latents_are_nothing(
     seed: int, exponents: tuple[int, int, int, int]

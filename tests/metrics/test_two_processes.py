@@ -21,7 +21,7 @@ def test_scores_are_those_of_one_process(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     for process in running:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=1500)
         assert process.returncode == 0, errors.decode()
     expected = two_processes.scores(torch.arange(two_processes.COUNT))
     for rank in range(2):

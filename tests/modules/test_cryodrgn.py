@@ -131,7 +131,7 @@ def test_rendering_in_the_place_of_the_runs_encoder(tmp_path: Path) -> None:
     words += ["--model.encoder", "RenderedPosterior", "--data", "CryoDRGNParticles"]
     words += ["--data.batch_size", "8", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
     words += ["--trainer.default_root_dir", str(tmp_path / "run")]
-    tiny.succeed(*words, "--trainer.callbacks+=CryoDRGNExport")
+    tiny.call(*words, "--trainer.callbacks+=CryoDRGNExport")
     before = CryoDRGNRun.open(folder)
     after = CryoDRGNRun.open(tmp_path / "run/cryodrgn")
     assert before.encoder is not None

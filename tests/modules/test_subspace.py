@@ -153,7 +153,7 @@ def test_the_shipped_configuration_is_trained(
     folder: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     config = _configuration(folder, tmp_path, **changes)
-    tiny.succeed("fit", "--config", config)
+    tiny.call("fit", "--config", config)
     run = tmp_path / "run"
     losses = tiny.read_metrics(run, "train/loss")
     assert len(losses) == 20
@@ -161,7 +161,7 @@ def test_the_shipped_configuration_is_trained(
     report = json.loads((run / "report/report.json").read_text())
     assert any(name.endswith("verdict") for name in report)
     assert (run / "report/volumes.png").is_file()
-    tiny.succeed("predict", "--config", config, "--ckpt_path", run / "checkpoints/last.ckpt")
+    tiny.call("predict", "--config", config, "--ckpt_path", run / "checkpoints/last.ckpt")
     mean, log_variance = read_latents(run / "prediction/z.pkl")
     assert mean.shape == (_COUNT, 2)
     assert log_variance is not None
@@ -177,6 +177,6 @@ def test_two_processes_train(folder: Path, tmp_path: Path) -> None:
     found = {}
     for name, more in (("one", ()), ("two", two)):
         out = tmp_path / name
-        tiny.succeed("validate", *words, f"--trainer.default_root_dir={out}", *more)
+        tiny.call("validate", *words, f"--trainer.default_root_dir={out}", *more)
         found[name] = tiny.read_metrics(out, "val/kl")
     assert found["two"] == pytest.approx(found["one"], rel=1e-5)

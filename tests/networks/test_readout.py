@@ -40,7 +40,7 @@ def test_negentropy_is_near_the_truth() -> None:
     assert negentropy(torch.ones(9, 1)).tolist() == [0.0]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(1e-3, 1e3), st.floats(-100, 100))
 def test_negentropy_has_no_scale(scale: float, shift: float) -> None:
     z = sources(500)

@@ -28,7 +28,7 @@ def concatenated(network: ResidualMLP, features: Tensor, shared: Tensor) -> Tens
     st.sampled_from(["relu", "leaky_relu"]),
     st.sampled_from([(5, 3, 8), (6, 2, 8), (5, 3, 3), (1, 1, 2)]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_points_equal_the_concatenated_input(
     seed: int, items: int, layers: int, activation: Activation, sizes: tuple[int, int, int]
 ) -> None:

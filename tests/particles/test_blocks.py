@@ -30,7 +30,7 @@ def _epoch(sampler: BlockShuffledEpochs, epoch: int = 0, start: int = 0) -> list
 @given(
     st.integers(1, 400), st.integers(1, 20), st.integers(1, 5), st.integers(0, 5), st.integers(0, 5)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_ranks_go_through_equal_shares_once(
     count: int, block: int, world_size: int, seed: int, epoch: int
 ) -> None:
@@ -48,14 +48,14 @@ def test_ranks_go_through_equal_shares_once(
 
 
 @given(st.integers(1, 400), st.integers(1, 12), st.integers(0, 400))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_an_epoch_goes_on_where_it_stopped(count: int, block: int, start: int) -> None:
     sampler = BlockShuffledEpochs(np.arange(count), 0, block)
     assert _epoch(sampler, 2, min(start, count)) == _epoch(sampler, 2)[min(start, count) :]
 
 
 @given(st.integers(1, 2000), st.integers(1, 12), st.integers(1, 3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_window_is_of_few_runs_and_announced_before(
     count: int, block: int, world_size: int
 ) -> None:

@@ -262,7 +262,7 @@ def test_two_processes_share_the_particles(files: Files, tmp_path: Path) -> None
         text=True,
         check=False,
         env=environment,
-        timeout=120,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stderr
     data = _data(files, validation_fraction=5 / 12)

@@ -114,7 +114,7 @@ def test_overfitting_keeps_one_order() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_training_particle_is_left_alone(
     tmp_path_factory: pytest.TempPathFactory, count: int, batch_size: int, world_size: int
 ) -> None:
@@ -149,7 +149,7 @@ def _epochs(loader: ParticleLoader, epochs: range) -> list[list[int]]:
 
 
 @given(batch_size=st.sampled_from([1, 5, 11, 12, 20]), stop=st.integers(0, 24))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_restored_loader_goes_on_with_the_next_batch(
     tmp_path_factory: pytest.TempPathFactory, batch_size: int, stop: int
 ) -> None:

@@ -54,7 +54,7 @@ def test_single_precision_is_enough() -> None:
         assert float(torch.trapezoid(density, _GRID)) == pytest.approx(1, abs=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 99), st.floats(-3, 3), st.floats(-5, 2), st.sampled_from([80, 300, 900]))
 def test_divergence_is_the_integral(
     seed: int, mean: float, log_variance: float, kelvin: float

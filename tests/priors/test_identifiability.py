@@ -97,7 +97,7 @@ def test_only_the_pair_that_is_alike_is_named() -> None:
     assert int(found.distinct.sum()) == 4
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 999))
 def test_axes_are_the_factors_whatever_mixes_them(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

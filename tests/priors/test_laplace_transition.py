@@ -28,7 +28,7 @@ def _integral(mean: float, deviation: float, location: float, rate: float) -> fl
     return float(torch.trapezoid(integrand, grid))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(-3, 3), st.floats(-6, 3), st.floats(-3, 3), st.floats(0.1, 30))
 def test_divergence_is_the_integral(
     mean: float, log_variance: float, location: float, rate: float
@@ -40,7 +40,7 @@ def test_divergence_is_the_integral(
     assert found > 0.048
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(-1e4, 1e4), st.floats(-80, 20), st.sampled_from([torch.float32, torch.float64]))
 def test_gradients_are_finite(mean: float, log_variance: float, dtype: torch.dtype) -> None:
     mu, nu = torch.tensor([[mean], [log_variance]], dtype=dtype).requires_grad_().unbind(0)

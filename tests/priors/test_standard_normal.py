@@ -15,7 +15,7 @@ from cryo_disentangle.types import Inference, ParticleBatch
 _posteriors = st.lists(st.tuples(st.floats(-20, 20), st.floats(-15, 8)), min_size=1, max_size=6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_posteriors)
 def test_divergence_is_that_of_torch_and_never_negative(
     posterior: list[tuple[float, float]],
@@ -28,7 +28,7 @@ def test_divergence_is_that_of_torch_and_never_negative(
     assert float(ours) >= 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(-1e-3, 1e-3), st.floats(-1e-3, 1e-3))
 def test_is_not_negative_near_the_prior_in_single_precision(
     mean: float, log_variance: float

@@ -37,7 +37,7 @@ def prior(request: pytest.FixtureRequest) -> TemperatureNormal:
     return TemperatureNormal(smooth)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.sampled_from([torch.float32, torch.float64]))
 def test_divergence_is_that_of_torch(seed: int, dtype: torch.dtype) -> None:
     law = LevelTable(3, _LEVELS)
@@ -133,7 +133,7 @@ def test_step_is_a_multiple_of_the_learning_rate() -> None:
     assert moved == pytest.approx([-1e-3, -2e-2], rel=1e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31))
 def test_arrhenius_law_is_monotone_with_the_energy_it_states(seed: int) -> None:
     law = ArrheniusLaw(2, 270, 320).double()

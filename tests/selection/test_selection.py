@@ -273,7 +273,7 @@ def test_a_set_that_is_a_view_is_said_to_be_one() -> None:
     assert found.counts.sum() == upper.sum()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), rate=st.floats(0.05, 0.95))
 def test_a_set_drawn_at_random_is_no_view(seed: int, rate: float) -> None:
     generator = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from scipy import stats
 from cryo_disentangle.simulation.draws import Draws
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 200), st.integers(1, 50), st.integers(1, 9), st.integers(0, 2**31))
 def test_a_particle_has_the_same_numbers_in_whatever_piece(
     start: int, count: int, columns: int, seed: int

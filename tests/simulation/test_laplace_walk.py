@@ -10,7 +10,7 @@ from cryo_disentangle.simulation import LaplacePairs, LaplaceWalk
 from cryo_disentangle.simulation.draws import Draws
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 12), st.integers(0, 90), st.integers(1, 40))
 def test_a_walk_is_the_same_in_whatever_piece(frames: int, start: int, count: int) -> None:
     walk = LaplaceWalk(frames=frames, frame_interval=0.5)

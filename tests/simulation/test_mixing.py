@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cryo_disentangle.simulation import LinearMixing, ShearMixing
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 5), st.floats(-180, 180), st.floats(-1.5, 1.5), st.integers(0, 1000))
 def test_mixes_are_invertible_and_stay_in_the_cube(
     dim: int, angle: float, strength: float, seed: int

@@ -11,7 +11,7 @@ from cryo_disentangle.simulation import AdenylateKinase, Hinge, TwoArms
 from cryo_disentangle.simulation.molecule import move_hinges
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.floats(-2, 2), st.floats(0, 1))
 def test_a_hinge_is_the_screw_it_says(seed: int, coordinate: float, weight: float) -> None:
     rng = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ def _random(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**20))
 def test_bases_of_one_span_become_one(seed: int) -> None:
     nodes = _random(seed, len(GRID.node_shell), 4)

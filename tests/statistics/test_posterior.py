@@ -56,7 +56,7 @@ def rendered(
     return pairs * (views.transfer / subspace.point_noise.sqrt())[..., None]
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**20))
 def test_statistics_are_sufficient(seed: int) -> None:
     subspace = random_subspace(seed)
@@ -87,7 +87,7 @@ def test_information_has_the_mean_that_the_conformation_gives_it() -> None:
     assert bool(((found.information.mean(0) - expected).abs() < 5 * deviation).all())
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**20), nuisances=st.integers(1, 6))
 def test_integrating_out_is_dense_algebra(seed: int, nuisances: int) -> None:
     generator = torch.Generator().manual_seed(seed)

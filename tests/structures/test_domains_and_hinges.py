@@ -29,7 +29,7 @@ def chain(residues: int) -> Atoms:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_superposition_recovers_a_rigid_motion(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -40,7 +40,7 @@ def test_superposition_recovers_a_rigid_motion(seed: int) -> None:
     np.testing.assert_allclose(moved, shift, atol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(1, 175), st.floats(-5, 5))
 def test_a_screw_is_found(seed: int, angle: float, shift: float) -> None:
     rng = np.random.default_rng(seed)

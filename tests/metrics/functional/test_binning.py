@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cryo_disentangle.metrics.functional.binning import bin_codes, classes
 from tests.metrics.golden import equal_width_labels
 
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=20)
 seeds = st.integers(0, 10**6)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cryo_disentangle.metrics.functional.circular import circular_linear_r2, fisher_lee
 
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=20)
 seeds = st.integers(0, 10**6)
 
 

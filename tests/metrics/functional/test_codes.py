@@ -43,7 +43,7 @@ from cryo_disentangle.metrics.functional.unsupervised import (
     pairwise_mutual_information,
 )
 
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=20)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from cryo_disentangle.metrics.functional.correlation import (
 )
 from tests.metrics.golden import CASES, load
 
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 seeds = st.integers(0, 10**6)
 Metric = Callable[..., torch.Tensor]
 

@@ -75,14 +75,14 @@ def test_perfect_code_scores_one(case: str) -> None:
     assert len(set(top.indices.tolist())) == len(top.indices)
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10, derandomize=True)
 @given(seed=SEEDS, samples=st.sampled_from([60, 200, 600]))
 def test_noise_scores_zero(seed: int, samples: int) -> None:
     noise = draw(samples, 3, seed)
     assert scores(dci(noise, draw(samples, 2, seed + 1), seed=seed)) == [0, 0, 0]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=SEEDS, order=st.permutations(range(3)))
 def test_order_of_latents_does_not_matter(seed: int, order: list[int]) -> None:
     factors = draw(400, 3, seed)
@@ -92,7 +92,7 @@ def test_order_of_latents_does_not_matter(seed: int, order: list[int]) -> None:
     assert scores(moved) == pytest.approx(scores(found), abs=1e-9)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=SEEDS, scale=st.floats(1e-6, 1e6))
 def test_only_the_order_within_latents_matters(seed: int, scale: float) -> None:
     factors = draw(400, 2, seed)

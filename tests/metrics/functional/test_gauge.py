@@ -13,7 +13,7 @@ from cryo_disentangle.geometry.rotations import geodesic_distance
 from cryo_disentangle.metrics.functional.gauge import align_latents, align_poses, fit_pose_gauge
 
 seeds = st.integers(0, 2**31 - 1)
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 
 
 def draw(seed: int, count: int) -> Tensor:

@@ -59,7 +59,7 @@ def test_rotation_mixes_what_stays_explicit() -> None:
     assert float(result.explicitness) == pytest.approx(1, abs=1e-6)
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10, derandomize=True)
 @given(seed=SEEDS, samples=st.sampled_from([60, 300, 1500]))
 def test_noise_scores_zero(seed: int, samples: int) -> None:
     result = infomec(draw(samples, 3, seed), draw(samples, 2, seed + 1), seed=seed)
@@ -68,7 +68,7 @@ def test_noise_scores_zero(seed: int, samples: int) -> None:
     assert not result.active.any()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS, order=st.permutations(range(3)), scale=st.floats(1e-6, 1e6))
 def test_order_sign_and_scale_of_latents_do_not_matter(
     seed: int, order: list[int], scale: float

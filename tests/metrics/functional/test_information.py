@@ -21,7 +21,7 @@ from cryo_disentangle.metrics.functional.information import (
 )
 from tests.metrics.golden import CASES, load
 
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 seeds = st.integers(0, 10**6)
 
 # Where the reference reaches an explicitness, without which it tells no modularity.

@@ -136,7 +136,7 @@ def test_interventions_fix_one_factor() -> None:
     assert ((batches == batches[:, :1]).all(1).sum(1) == 1).all()
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=SEEDS, order=st.permutations(range(3)))
 def test_order_sign_and_scale_of_latents_do_not_matter(seed: int, order: list[int]) -> None:
     factors = draw(600, 3, seed)
@@ -147,7 +147,7 @@ def test_order_sign_and_scale_of_latents_do_not_matter(seed: int, order: list[in
         assert float(score(changed, factors, seed=seed)) == pytest.approx(expected, abs=few)
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=5, derandomize=True)
 @given(seed=SEEDS)
 def test_noise_scores_chance(seed: int) -> None:
     for score in FOUND:

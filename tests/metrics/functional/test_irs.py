@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cryo_disentangle.metrics.functional.irs import irs
 from tests.metrics.golden import CASES, load
 
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 seeds = st.integers(0, 10**6)
 
 

@@ -29,7 +29,7 @@ def by_definition(x: Tensor, labels: Tensor, neighbors: int) -> float:
     return max(0.0, float(samples.digamma()) + sum(terms) / len(terms))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 10_000),
     samples=st.integers(5, 80),

@@ -28,7 +28,7 @@ def order_of_neighbours(x: Tensor) -> list[list[int]]:
     return [[j for j in row.argsort().tolist() if j != i] for i, row in enumerate(distance)]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, samples=st.integers(5, 40), k=st.integers(1, 4))
 def test_definitions(seed: int, samples: int, k: int) -> None:
     z, factors = draw(samples, 3, seed), draw(samples, 2, seed + 1)
@@ -43,7 +43,7 @@ def test_definitions(seed: int, samples: int, k: int) -> None:
         assert float(imbalance) == pytest.approx(2 / samples * np.mean(ranks), abs=1e-12)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS, scale=st.floats(1e-6, 1e6))
 def test_rotation_scale_and_order_of_samples_do_not_matter(seed: int, scale: float) -> None:
     factors = draw(100, 3, seed)
@@ -55,7 +55,7 @@ def test_rotation_scale_and_order_of_samples_do_not_matter(seed: int, scale: flo
         assert float(imbalance) == pytest.approx(2 / 100)
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=5, derandomize=True)
 @given(seed=SEEDS)
 def test_noise_scores_chance(seed: int) -> None:
     z, factors = draw(1000, 2, seed), draw(1000, 2, seed + 1)

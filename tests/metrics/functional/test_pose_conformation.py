@@ -12,7 +12,7 @@ from torch import Tensor
 from cryo_disentangle.geometry import in_plane_rotation, random_rotations
 from cryo_disentangle.metrics.functional import pose_conformation as metrics
 
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 seeds = st.integers(0, 2**31 - 1)
 
 

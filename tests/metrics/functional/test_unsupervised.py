@@ -16,7 +16,7 @@ from cryo_disentangle.metrics.functional.unsupervised import (
 )
 from tests.metrics.golden import CASES, load
 
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 seeds = st.integers(0, 10**6)
 
 
