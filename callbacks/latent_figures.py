@@ -22,7 +22,7 @@ from cryo_disentangle.drawing.inferred import (
     draw_by_factor,
     draw_by_pose,
     draw_matching,
-    draw_turning,
+    draw_rotated_images,
 )
 from cryo_disentangle.drawing.latent_space import draw_metrics
 from cryo_disentangle.judgement.inferred import infer_particles
@@ -33,7 +33,7 @@ __all__ = ["LatentFigures"]
 
 FloatArray = npt.NDArray[np.floating]
 
-_TURNED = 256
+_ROTATED = 256
 
 
 class LatentFigures(EpochCallback):
@@ -43,7 +43,7 @@ class LatentFigures(EpochCallback):
     ``epoch_NNN_poses.png`` by where the particles are seen from, which should show no order.
     ``epoch_NNN_factors.png`` is the correlation of latent coordinates with true factors and their
     best one-to-one matching, ``epoch_NNN_drift.png`` how far conformations move when 256 of the
-    images are turned in their plane, which changes nothing about the molecule, and
+    images are rotated in their plane, which changes nothing about the molecule, and
     ``epoch_NNN_metrics.png`` has the logged metrics so far; of the scores of a `ScoreCallback`,
     whose files have all, those that tell most. A picture of what is not known is left out.
     TensorBoard gets the pictures, too.
@@ -124,14 +124,14 @@ class LatentFigures(EpochCallback):
         }
         with self.failing_softly("look at held-out particles"):
             held_out = held_out_batches(trainer, self._adapter, self.particles)
-            turned, batches = _some(held_out, _TURNED)
+            rotated, batches = _some(held_out, _ROTATED)
             rows = infer_particles(model.infer, batches)
             if self._factors is not None and rows.index is not None:
                 rows = rows.with_labels(factors=torch.from_numpy(self._factors)[rows.index])
             drawings["latents"] = lambda: draw_by_factor(rows)
             drawings["poses"] = lambda: draw_by_pose(rows)
             drawings["factors"] = lambda: draw_matching(rows)
-            drawings["drift"] = lambda: draw_turning(model, turned, rows)
+            drawings["drift"] = lambda: draw_rotated_images(model, rotated, rows)
         for name, draw in drawings.items():
             with self.failing_softly(f"picture of {name}"):
                 figure = draw()

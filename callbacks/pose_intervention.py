@@ -18,7 +18,7 @@ class PoseInterventionPenalty(PenaltyCallback):
     `PoseIntervention` by a `PenaltyCallback`, which tells how the term is added. Logs
     ``train/pose_intervention`` and beneath it the distances of ``conformation`` and, where the
     model infers it, ``pose``, the variance ``var_z`` of the conformations, and ``relative``, 0 at
-    best and 1 for strangers.
+    best and 1 for a random other particle.
 
     Args:
         weight: Weight, a number or a schedule, in units of the training loss.

@@ -44,8 +44,8 @@ class PoseConformationMetrics(ScoreCallback):
     """Scores the six consistencies and invariances of the metrics' class of this name.
 
     Logs ``metrics/pose_conformation/volume_consistency_normalized`` ... and keeps them in
-    ``metrics/pose_conformation.csv``. A `ScoreCallback`, which tells when and how. Particles trade
-    poses within their batch; so scores of validation batches, not those of held-out particles,
+    ``metrics/pose_conformation.csv``. A `ScoreCallback`, which tells when and how. Poses are
+    permuted within a batch; so scores of validation batches, not those of held-out particles,
     depend a little on how a run deals particles to batches and processes.
 
     Args:
@@ -99,7 +99,7 @@ class PoseConformationMetrics(ScoreCallback):
 
 
 class RotationTest(ScoreCallback):
-    """Scores how far conformations move when images are turned in their plane.
+    """Scores how far conformations move when images are rotated in their plane.
 
     Logs ``metrics/rotation/normalized``, ``metrics/rotation/90_normalized`` ... of the metrics'
     class of this name and keeps them in ``metrics/rotation.csv``. A `ScoreCallback`, which tells
@@ -115,7 +115,7 @@ class RotationTest(ScoreCallback):
         Edelberg and Lederman 2023, as told by Klindt et al. 2024.
     """
 
-    title = "movement of z when images are turned (0 is best)"
+    title = "movement of z when images are rotated (0 is best)"
     headline = ("rotation/normalized",)
 
     def __init__(

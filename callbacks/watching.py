@@ -9,7 +9,7 @@ from typing import cast
 import lightning as L
 import torch
 
-from cryo_disentangle.metrics.order import mix_bits
+from cryo_disentangle.metrics.canonical_order import mix_bits
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.types import ParticleBatch, observation
 

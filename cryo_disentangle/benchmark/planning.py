@@ -92,8 +92,8 @@ def choose_cells(
     Raises:
         ValueError: If a name is none of the benchmark's.
     """
-    _refuse_strangers("--datasets", datasets, benchmark.datasets)
-    _refuse_strangers("--methods", methods, benchmark.methods)
+    _refuse_unknown("--datasets", datasets, benchmark.datasets)
+    _refuse_unknown("--methods", methods, benchmark.methods)
 
     def kept(cell: Cell) -> bool:
         return (datasets is None or cell.dataset in datasets) and (
@@ -106,7 +106,7 @@ def choose_cells(
     return Plan(plan.stacks, first, readings)
 
 
-def _refuse_strangers(
+def _refuse_unknown(
     option: str, names: Collection[str] | None, known: Mapping[str, object]
 ) -> None:
     """Refuses names that the benchmark has not."""
@@ -131,7 +131,7 @@ def make_stacks(
     Raises:
         ValueError: If a name is none of the benchmark's.
     """
-    _refuse_strangers("--datasets", datasets, benchmark.datasets)
+    _refuse_unknown("--datasets", datasets, benchmark.datasets)
     return [
         Stack(dataset.name, seed, out.resolve(), dataset.with_seed(seed))
         for dataset in benchmark.datasets.values()

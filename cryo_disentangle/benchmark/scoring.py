@@ -31,8 +31,8 @@ from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_pro
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.judgement.inferred import InferredParticles
-from cryo_disentangle.metrics.interventions import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
+from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.particles.prepared import PreparedData
 from cryo_disentangle.particles.preprocessing import Preprocessing

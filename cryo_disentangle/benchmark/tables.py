@@ -131,8 +131,8 @@ def rank_methods(
     """Ranks the methods that are finished on all of some data sets, by `rank_models`.
 
     Each data set and seed counts as one run. Scores against the true factors count as higher is
-    better; pose leak, turned images and traded poses as lower is better. Only metrics that all of
-    these methods have can be compared.
+    better; pose leak, rotated images and permuted poses as lower is better. Only metrics that all
+    of these methods have can be compared.
 
     Args:
         entries: Numbers of finished cells.

@@ -41,7 +41,7 @@ from cryo_disentangle.cli.run_folder import (
     trained_checkpoint,
 )
 from cryo_disentangle.cli.trainer_options import check_trainer
-from cryo_disentangle.evaluation.linking import link_data_to_model
+from cryo_disentangle.evaluation.argument_links import link_data_to_model
 from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.options.yaml_files import check_configurations, check_files

@@ -1,4 +1,4 @@
-"""Pictures of what is inferred of particles: coloured, matched with factors, turned."""
+"""Pictures of what is inferred of particles: coloured, matched with factors, rotated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cryo_disentangle.imaging.lattice import lattice_frequencies
 from cryo_disentangle.judgement.inferred import InferredParticles, infer_particles
 from cryo_disentangle.metrics.functional import rotate_particles
 from cryo_disentangle.metrics.functional.correlation import matching, pearson_matrix
-from cryo_disentangle.metrics.interventions import particle_pose
+from cryo_disentangle.metrics.permutations import particle_pose
 from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import ParticleBatch, Pose
 
@@ -28,7 +28,7 @@ __all__ = [
     "draw_by_pose",
     "draw_matching",
     "draw_reconstructions",
-    "draw_turning",
+    "draw_rotated_images",
 ]
 
 _ANGLES_DEG = np.arange(0, 360, 30)
@@ -92,10 +92,10 @@ def draw_matching(rows: InferredParticles) -> Figure | None:
     return draw_correlations(correlation.numpy(), pairs, names)
 
 
-def draw_turning(
+def draw_rotated_images(
     model: AdaptedModel, batches: list[ParticleBatch], rows: InferredParticles
 ) -> Figure:
-    """Draws how far turned particles' conformations move, in units of two particles' distance.
+    """Draws how far rotated particles' conformations move, in units of two particles' distance.
 
     Args:
         model: The model.
@@ -115,8 +115,8 @@ def draw_turning(
         raise ValueError("the conformations of all particles are the same")
     squares = []
     for angle in _ANGLES_DEG:
-        turned = (rotate_particles(batch, float(angle)) for batch in batches)
-        moved = infer_particles(model.infer, turned).mean.numpy() - start
+        rotated = (rotate_particles(batch, float(angle)) for batch in batches)
+        moved = infer_particles(model.infer, rotated).mean.numpy() - start
         squares.append(np.square(moved, dtype=np.float64).mean(axis=0))
     moved_squares = np.stack([*squares, squares[0]])
     each = np.sqrt(moved_squares / np.where(chance > 0, chance, np.inf))

@@ -114,7 +114,7 @@ def draw_metrics(curves: Mapping[str, Curve], groups: Mapping[str, Mapping[str, 
 def draw_drift(
     angles_deg: FloatArray, drift: FloatArray, overall: FloatArray, posterior: float
 ) -> Figure:
-    """Draws how far conformations move when images are turned in their plane.
+    """Draws how far conformations move when images are rotated in their plane.
 
     Distances are root mean squares in units of the distance of two different particles.
 
@@ -139,9 +139,9 @@ def draw_drift(
         angles_deg, overall, color="black", lw=2.2, marker="o", markersize=4, label="all of z"
     )
     axes.set(
-        xlabel="angle by which the image is turned (°)",
+        xlabel="angle by which the image is rotated (°)",
         ylabel="movement of z (1: to another particle)",
-        title="A turned image shows the same molecule: z should not move",
+        title="A rotated image shows the same molecule: z should not move",
         ylim=(0, max(1.15, 1.08 * float(max(drift.max(), overall.max())))),
     )
     axes.title.set_fontsize(10)

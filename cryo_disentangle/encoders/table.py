@@ -25,8 +25,8 @@ class LatentTable(nn.Module):
       mean conformation and tells nothing of the others: hold out none, and choose between runs by
       the training loss.
     * Images are not read. So a pose intervention finds every conformation again, and a test that
-      turns images sees none move, without any merit; and particles of another stack, such as those
-      simulated for scores, are taken for those with the same rows.
+      rotates images sees none move, without any merit; and particles of another stack, such as
+      those simulated for scores, are taken for those with the same rows.
     * It holds 2 Z numbers a particle, and an optimiser such as Adam two more for each of these.
       Gradients are dense, so a step and, in distributed training, its communication take time in
       proportion to the whole stack.

@@ -2,7 +2,7 @@
 
 from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
-from cryo_disentangle.evaluation.opening import open_run
+from cryo_disentangle.evaluation.run_kinds import open_run
 
 __all__ = [
     "evaluate",

@@ -16,8 +16,8 @@ from cryo_disentangle.evaluation.embedded_command import (
 from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.html_page import is_evaluated, write_page
-from cryo_disentangle.evaluation.opening import open_run
 from cryo_disentangle.evaluation.rendering import infer_by_rendering, plan_rendering
+from cryo_disentangle.evaluation.run_kinds import open_run
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.options.commands import evaluate_parser, export_parser, report_parser
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.embedded import evaluate_embedding
-from cryo_disentangle.evaluation.opening import has_model
+from cryo_disentangle.evaluation.run_kinds import has_model
 from cryo_disentangle.evaluation.runs import DataFiles
 
 __all__ = ["evaluate_latents", "latents_folder", "reads_latents"]

@@ -28,8 +28,8 @@ from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.score_names import group_reasons, headlines
 from cryo_disentangle.judgement.scores import Measurement, Score
 from cryo_disentangle.judgement.verdict import Verdict, judge
-from cryo_disentangle.metrics.interventions import TrueGenerator
 from cryo_disentangle.metrics.particle_rows import evaluating
+from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.labels import read_labels
 from cryo_disentangle.particles.prepared import PreparedData
@@ -145,7 +145,7 @@ def evaluate(
     """Evaluates a finished run.
 
     All particles are read once, a batch at a time, and their conformations kept; a sample of them
-    is read again to be turned and imaged from other directions.
+    is read again to be rotated and imaged from other directions.
 
     Args:
         run: The run; `open_run`.
@@ -230,7 +230,7 @@ def _facts(run: FinishedRun, count: int, sample: Sample) -> dict[str, str]:
     facts = {"run": str(run.folder), "kind": run.kind, "epochs": str(run.epoch), **run.facts}
     chosen = len(sample.places)
     unseen = " that training has not seen" if sample.kind == "held-out" else ""
-    facts["particles"] = f"{count:,}, of these {chosen:,}{unseen} turned and imaged again"
+    facts["particles"] = f"{count:,}, of these {chosen:,}{unseen} rotated and imaged again"
     for name, unit in (("box_size", "pixels"), ("pixel_size", "Å per pixel")):
         value = getattr(run.data, name, None)
         if value is not None:

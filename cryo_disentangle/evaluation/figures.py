@@ -19,7 +19,7 @@ from cryo_disentangle.drawing.inferred import (
     draw_by_pose,
     draw_matching,
     draw_reconstructions,
-    draw_turning,
+    draw_rotated_images,
 )
 from cryo_disentangle.evaluation.history import draw_history
 from cryo_disentangle.evaluation.runs import FinishedRun
@@ -68,8 +68,8 @@ CAPTIONS = {
         "If z is about shape alone, the colours are mixed everywhere.",
     ),
     "turning": (
-        "What happens to z when an image is turned",
-        "A turned image shows the same molecule. The black line should not rise above the dotted "
+        "What happens to z when an image is rotated",
+        "A rotated image shows the same molecule. The black line should not rise above the dotted "
         "one.",
     ),
     "factors": ("z, coloured by the true factors", "Each colour should follow one axis."),
@@ -264,10 +264,10 @@ def _histogram(axes: Axes, values: FloatArray, colour: str) -> None:
 
 
 def _draw_turning(run: FinishedRun, particles: Particles, some: InferredParticles) -> Figure:
-    """Drift of turned particles."""
+    """Drift of rotated particles."""
     count = _TURNED_BY_RENDERING if run.renders else _TURNED
     batches = list(particles.batches(particles.sample(count)))
-    return draw_turning(run.model(), batches, some)
+    return draw_rotated_images(run.model(), batches, some)
 
 
 def _draw_images(run: FinishedRun, model: AdaptedModel, particles: Particles) -> Figure:

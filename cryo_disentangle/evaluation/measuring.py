@@ -24,7 +24,7 @@ from cryo_disentangle.judgement.particle_scores import (
     measure_truth,
 )
 from cryo_disentangle.judgement.scores import Measurement
-from cryo_disentangle.metrics.interventions import TrueGenerator
+from cryo_disentangle.metrics.permutations import TrueGenerator
 
 __all__ = ["Sample", "choose_sample", "measure"]
 

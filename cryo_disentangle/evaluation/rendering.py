@@ -30,7 +30,7 @@ _SAMPLE, _FITTED = 640, 128
 # Particles that a plan is made for where time is short, and the fewest; the smallest radius.
 _ENOUGH, _FEWEST, _SMALLEST = 400, 100, 6
 # How often an evaluation infers each particle: at first, turned, with permuted poses, with other
-# noise, decoded; and how many inferences its picture of turned images takes besides.
+# noise, decoded; and how many inferences its picture of rotated images takes besides.
 _PASSES, _DRAWN = 14, 13 * 64
 _TRIED = 4
 

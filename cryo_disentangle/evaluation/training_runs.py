@@ -20,7 +20,7 @@ from cryo_disentangle import (  # noqa: F401
     priors,
     statistics,
 )
-from cryo_disentangle.evaluation.linking import link_data_to_model
+from cryo_disentangle.evaluation.argument_links import link_data_to_model
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.files.checkpoints import read_checkpoint
 from cryo_disentangle.options.sentences import reason

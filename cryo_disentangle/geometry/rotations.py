@@ -153,7 +153,7 @@ def in_plane_rotation(angle_rad: Tensor) -> Tensor:
         angle_rad: Angles in radians, shape (...,).
 
     Returns:
-        R_z, shape (..., 3, 3). ``in_plane_rotation(a) @ R`` turns the image of R by a, from the
+        R_z, shape (..., 3, 3). ``in_plane_rotation(a) @ R`` rotates the image of R by a, from the
         x axis towards the y axis.
     """
     cos, sin = torch.cos(angle_rad), torch.sin(angle_rad)

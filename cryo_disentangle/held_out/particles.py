@@ -19,7 +19,7 @@ from cryo_disentangle.held_out.sources import (
     SimulatedStream,
 )
 from cryo_disentangle.imaging.ctf import ctf_terms
-from cryo_disentangle.metrics.interventions import TrueGenerator
+from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.particles.prepared import PreparedData
 from cryo_disentangle.particles.preprocessing import Preprocessing
 from cryo_disentangle.simulation import SimulatedParticles, Simulation

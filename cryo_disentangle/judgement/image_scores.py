@@ -1,4 +1,4 @@
-"""What a model's latents do when images are turned, rendered from elsewhere, or drawn again."""
+"""What a model's latents do when images are rotated, rendered from elsewhere, or drawn again."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from cryo_disentangle.metrics import (
     RedrawnNoise,
     RotationTest,
 )
-from cryo_disentangle.metrics.interventions import GeneratesImages, TrueGenerator, particle_pose
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
+from cryo_disentangle.metrics.permutations import GeneratesImages, TrueGenerator, particle_pose
 from cryo_disentangle.precision import exact
 from cryo_disentangle.protocols.models import HasEncoder
 from cryo_disentangle.types import ParticleBatch, Pose
@@ -26,8 +26,8 @@ from cryo_disentangle.types import ParticleBatch, Pose
 __all__ = ["ImagedModel", "measure_images", "reads_images"]
 
 _NO_IMAGES_READ = (
-    "conformations are not inferred from images but kept in a table, so a rendered or turned image "
-    "has none"
+    "conformations are not inferred from images but kept in a table, so a rendered or rotated "
+    "image has none"
 )
 _INTERVALS = ("rotation", "interventions", "true_interventions")
 

@@ -82,18 +82,18 @@ class InferredParticles:
                 f"log_variance must have the shape {tuple(latents.shape)} of the latents, found "
                 f"{tuple(width.shape)}"
             )
-        turned = _optional("rotation", rotation)
-        if turned is not None and turned.shape != (count, 3, 3):
+        rotations = _optional("rotation", rotation)
+        if rotations is not None and rotations.shape != (count, 3, 3):
             raise ValueError(
                 f"rotations of shape ({count}, 3, 3) expected, as there are latents, found "
-                f"{tuple(turned.shape)}"
+                f"{tuple(rotations.shape)}"
             )
         known = {name: _checked(name, array) for name, array in labels.items()}
         rows = None if index is None else torch.as_tensor(index, dtype=torch.int64)
         for name, each in {**known, "index": rows, "image_names": image_names}.items():
             if each is not None and len(each) != count:
                 raise ValueError(f"{name} of {count} particles expected, found {len(each)}")
-        return cls(latents, width, turned, rows, known, image_names)
+        return cls(latents, width, rotations, rows, known, image_names)
 
     def __len__(self) -> int:
         """Number of particles."""

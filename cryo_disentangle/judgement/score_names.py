@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 _GROUPS = {
     "pose_leak": "What z knows that it should not",
-    "rotation": "Turned images (Edelberg and Lederman)",
+    "rotation": "Rotated images (Edelberg and Lederman)",
     "interventions": "Permuted poses, the model's own molecule",
     "true_interventions": "Permuted poses, the true molecule",
     "redrawn_noise": "Another draw of the noise, the model's own molecule",
@@ -59,7 +59,7 @@ _LEAKS = {
         ("nonlinear_r2_max", "nonlinear, worst coordinate"),
     )
 }
-_TRADES = {
+_PERMUTED = {
     f"{key}{end}": (f"{words}, {how}", "0")
     for key, words in (
         ("volume_consistency", "z is found again from rendered images"),
@@ -117,11 +117,11 @@ _WORDS = {
         "rotation_raw": ("movement of z, raw", "0"),
         "rotation_normalized": ("movement of z, normalised (to another particle: 1)", "0"),
         "rotation_noise_floor": ("movement that the posterior's width explains, normalised", ""),
-        "rotation_auc": ("a classifier tells turned images by z", "0.5"),
+        "rotation_auc": ("a classifier tells rotated images by z", "0.5"),
     },
     # Of the model's own molecule the encoder's rows would be the same as the volume's.
-    "interventions": {k: v for k, v in _TRADES.items() if "encoder_consistency" not in k},
-    "true_interventions": _TRADES,
+    "interventions": {k: v for k, v in _PERMUTED.items() if "encoder_consistency" not in k},
+    "true_interventions": _PERMUTED,
     "conformations": {
         "dimension": ("coordinates of z", ""),
         "coordinates_in_use": ("coordinates in use", ""),

@@ -63,7 +63,7 @@ def judge(scores: Groups, sample: str | None = None) -> Verdict:
     The first is whether z says anything of its particle: against true factors where they are known,
     else by the test of decoding (`DecodingTest`). The second is whether what it says is the viewing
     direction: the largest of three shares, each 0 for a z that knows no view and 1 for one that is
-    nothing else, the R² of z from the pose; how far z moves when an image is turned; and how far
+    nothing else, the R² of z from the pose; how far z moves when an image is rotated; and how far
     when the molecule is rendered from another direction, the last two without what the noise of
     images moves z by. Up to 0.05 is no encoding of the view, up to 0.25 is one in part, and so is a
     spread of z that follows the view, or 2 % of a coordinate that do so beyond doubt
@@ -110,7 +110,7 @@ def _decide(
 ) -> Kind:
     """The verdict of both findings."""
     if encodes is False:
-        # What moves when images are turned may be noise; what a pose predicts is not.
+        # What moves when images are rotated may be noise; what a pose predicts is not.
         known = leak is not None and leak[0] > _SLIGHT
         return "viewing direction" if known else "nothing"
     worst = max((share for share, _ in shares), default=None)
@@ -216,7 +216,7 @@ def _noise(scores: Groups) -> str:
 
 
 def _turning(scores: Groups) -> tuple[float, str] | None:
-    """What happens when images are turned."""
+    """What happens when images are rotated."""
     group = scores.get("rotation", {})
     score, floor = group.get("rotation_normalized"), group.get("rotation_noise_floor")
     if score is None or floor is None:
@@ -225,7 +225,7 @@ def _turning(scores: Groups) -> tuple[float, str] | None:
     # The metric's floor is E Σσ² over 2 tr Cov.
     noise = _expected(2 * floor.value) if redrawn is None else redrawn
     return _beyond(score.value, noise), (
-        f"When an image is turned, z moves by {_percent(score)} of the squared distance between "
+        f"When an image is rotated, z moves by {_percent(score)} of the squared distance between "
         f"two particles, though the molecule is the same; {_source(noise, redrawn)}."
     )
 

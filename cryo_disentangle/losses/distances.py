@@ -86,7 +86,7 @@ def _need_two(inferred: Inference, name: str) -> None:
 
 
 def relative_invariance(inferred: Tensor, target: Tensor) -> Tensor:
-    """Squared distance of conformations over what it is between strangers.
+    """Squared distance of conformations over that to a random other particle.
 
     E|ẑ - z|² / (tr Cov ẑ + tr Cov z): 0 where every particle comes back as itself, 1 where it comes
     back as anybody. Both traces are over the batch, so shrinking z changes nothing; where z and ẑ
@@ -154,7 +154,7 @@ class NormalizedDistance(nn.Module, ConformationDistance):
             target: Posterior whose means were decoded, (B, Z).
 
         Returns:
-            A scalar, 0 at best and 1 for strangers.
+            A scalar, 0 at best and 1 for a random other particle.
 
         Raises:
             ValueError: If the batch is of one particle.

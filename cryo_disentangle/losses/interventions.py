@@ -171,7 +171,8 @@ class PoseIntervention(_Intervention):
     The penalty can be small in a wrong optimum: a constant z satisfies `SquaredDistance`, and poses
     inferred wrongly are found again if only shuffled. `terms` therefore tells the variance of z
     beside the distances: ``conformation``, ``pose``, ``var_z``, ``relative`` (0 at best, 1 for
-    strangers) and where it is estimated ``noise_std``. Ramp the weight in by a `LinearSchedule`.
+    a random other particle) and where it is estimated ``noise_std``. Ramp the weight in by a
+    `LinearSchedule`.
 
     Args:
         weight: Weight, a number or a schedule.

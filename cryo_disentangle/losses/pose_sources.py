@@ -145,7 +145,7 @@ class UniformPoses(PoseSource):
 
 @dataclass(frozen=True)
 class InPlanePoses(PoseSource):
-    """Each particle keeps its viewing direction and is turned in the image plane."""
+    """Each particle keeps its viewing direction and is rotated in the image plane."""
 
     def draw(self, pose: Pose, generator: torch.Generator) -> Pose:
         """Turns the particles by uniform angles.
@@ -161,5 +161,5 @@ class InPlanePoses(PoseSource):
             ValueError: If they are poses of statistics, which nobody can make up.
         """
         _refuse_statistics(pose, self)
-        turned = in_plane_rotation(_angles(pose, generator)) @ pose.rotation
-        return Pose(turned, pose.translation)
+        rotated = in_plane_rotation(_angles(pose, generator)) @ pose.rotation
+        return Pose(rotated, pose.translation)

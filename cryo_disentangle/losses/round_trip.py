@@ -39,7 +39,8 @@ class InterventionTerms(NamedTuple):
         conformation: Its distance of conformations; None if they are not compared.
         pose: Its distance of poses; None if the model infers none.
         var_z: Total variance of the decoded conformations over the batch.
-        relative: `relative_invariance` of the conformations, 0 at best and 1 for strangers.
+        relative: `relative_invariance` of the conformations, 0 at best and 1 for a random
+            other particle.
     """
 
     loss: Tensor

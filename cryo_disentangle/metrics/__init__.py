@@ -14,11 +14,11 @@ gives them for arrays at hand:
 
 from cryo_disentangle.metrics.correlation import MCC, MeanCanonicalCorrelation, R2Linear, SplineMCC
 from cryo_disentangle.metrics.decoding_test import DecodingTest
+from cryo_disentangle.metrics.fixed_factor_scores import BetaVAEScore, FactorVAEScore
 from cryo_disentangle.metrics.in_plane_rotation import RotationTest
 from cryo_disentangle.metrics.infomec import InfoMEC
 from cryo_disentangle.metrics.information import MED, MIG, Modularity
 from cryo_disentangle.metrics.intervals import bootstrap_interval, permutation_null
-from cryo_disentangle.metrics.interventional import BetaVAEScore, FactorVAEScore
 from cryo_disentangle.metrics.neighbourhood import InformationImbalance, NeighbourhoodSimilarity
 from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.metrics.pose_leak import PoseLeak

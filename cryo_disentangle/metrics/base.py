@@ -10,10 +10,10 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from cryo_disentangle.metrics.all_processes import gather_samples
+from cryo_disentangle.metrics.canonical_order import canonical_order
 from cryo_disentangle.metrics.functional._memo import remember_last
 from cryo_disentangle.metrics.functional.codes import Array, as_tensor
-from cryo_disentangle.metrics.gathering import gather_samples
-from cryo_disentangle.metrics.order import canonical_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics.interventions import Intervention, particle_pose
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
+from cryo_disentangle.metrics.permutations import Intervention, particle_pose
 from cryo_disentangle.precision import exact
 from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
@@ -88,14 +88,14 @@ class DecodingTest(ParticleRowsMetric):
         with evaluating(model):
             found = model.infer(batch)
             pose = particle_pose(found, batch)
-            trades = Intervention(
+            intervention = Intervention(
                 batch, self.noise_std, self.seed, hide_pose=found.pose is not None
             )
             own = model.generate(found.mean, pose, batch)
-            other = model.generate(trades.trade(found.mean, 1), pose, batch)
+            other = model.generate(intervention.permute_rows(found.mean, 1), pose, batch)
             error = _squared(batch["images"] - own)
             gain = _squared(batch["images"] - other) - error
-            penalty = self._penalty(model, found, pose, trades, own)
+            penalty = self._penalty(model, found, pose, intervention, own)
         # Rows without particles still tell other processes their shape.
         kept = slice(None) if len(batch["index"]) > 1 else slice(0)
         rows = {"gain": gain[kept], "penalty": penalty[kept], "error": error[kept]}
@@ -124,15 +124,15 @@ class DecodingTest(ParticleRowsMetric):
         model: LatentImageModel,
         found: Inference,
         pose: Pose,
-        trades: Intervention,
+        intervention: Intervention,
         own: Tensor,
     ) -> Tensor:
         """What noise alone gains, of each particle, shape (B,)."""
         if self.fitted:
             gained = found.mean.shape[1] * self.noise_std**2
             return exact(torch.full_like(found.mean[:, 0], gained))
-        shown = trades.show(model, found.mean, pose)
-        again = model.generate(model.infer(shown).mean, pose, trades.batch)
+        shown = intervention.show(model, found.mean, pose)
+        again = model.generate(model.infer(shown).mean, pose, intervention.batch)
         # The mean of ε·g(z, φ) is 0; without it the estimate scatters less.
         return exact((shown["images"] - own) * (again - own)).flatten(1).sum(1)
 

@@ -1,4 +1,4 @@
-"""Rotation test of a model on its own particles: images turned in their plane."""
+"""Rotation test of a model on its own particles: images rotated in their plane."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["RotationTest"]
 class RotationTest(ParticleRowsMetric):
     """Distance that latents move when a particle image is rotated in its plane.
 
-    Works on real data: image, pose and astigmatism are turned together, which changes nothing
+    Works on real data: image, pose and astigmatism are rotated together, which changes nothing
     about the molecule, and no truth is needed.
 
     As input to ``update``:
@@ -62,7 +62,7 @@ class RotationTest(ParticleRowsMetric):
         self.angles_deg, self.seed = tuple(angles_deg), seed
 
     def update(self, model: LatentImageModel, batch: ParticleBatch) -> None:
-        """Infers the conformations of a batch and of its turned copies.
+        """Infers the conformations of a batch and of its rotated copies.
 
         Args:
             model: The model.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from cryo_disentangle.metrics.gathering import gather_samples
+from cryo_disentangle.metrics.all_processes import gather_samples
 from cryo_disentangle.metrics.intervals import Interval, half_sample_interval
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from cryo_disentangle.metrics.functional.pose_conformation import (
     volume_consistency,
     volume_pose_invariance,
 )
-from cryo_disentangle.metrics.interventions import (
+from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
+from cryo_disentangle.metrics.permutations import (
     GeneratesImages,
     InfersLatents,
     Intervention,
     particle_pose,
 )
-from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
 from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 
@@ -58,7 +58,7 @@ class PoseConformationMetrics(ParticleRowsMetric):
     As input to ``update``:
         model: The model, see `LatentImageModel`.
         batch: Particles, with ``factors`` and ``rotation`` where there is a true generator. A
-            particle that is alone in its batch has nobody to trade with and is left out.
+            particle that is alone in its batch has nobody to permute with and is left out.
 
     As output of ``compute``, a dictionary of float64 scalars:
         ``NAME`` (raw) and ``NAME_normalized`` (0 best, 1 chance) of each metric. Of conformations
@@ -79,7 +79,7 @@ class PoseConformationMetrics(ParticleRowsMetric):
         oracle: The true inference f*, or None.
         noise_std: Standard deviation of the white noise of the data, in the units of the images;
             None adds none, and then asks about images better than the data.
-        seed: Of trades and noise, which are a function of the seed and of the batch's ``index``.
+        seed: Of permutations and noise, functions of the seed and of the batch's ``index``.
         **kwargs: What torchmetrics' Metric takes.
 
     Attributes:
@@ -127,8 +127,8 @@ class PoseConformationMetrics(ParticleRowsMetric):
         with evaluating(model), evaluating(generator), evaluating(oracle):
             found = model.infer(batch)
             infers_pose = found.pose is not None
-            trades = Intervention(batch, self.noise_std, self.seed, hide_pose=infers_pose)
-            rows = self._render(model, found, trades)
+            intervention = Intervention(batch, self.noise_std, self.seed, hide_pose=infers_pose)
+            rows = self._render(model, found, intervention)
         # Rows without particles still tell other processes their shape.
         kept = slice(None) if len(batch["index"]) > 1 else slice(0)
         kept_rows = {name: value[kept] for name, value in rows.items() if value is not None}
@@ -159,12 +159,12 @@ class PoseConformationMetrics(ParticleRowsMetric):
         self.unavailable = {}
 
     def _render(
-        self, model: LatentImageModel, found: Inference, trades: Intervention
+        self, model: LatentImageModel, found: Inference, intervention: Intervention
     ) -> dict[str, Tensor | None]:
         """Infers again from rendered images, the model's own and the true generator's."""
         generator, oracle = self._truth
-        pose = trades.trade_pose(particle_pose(found, trades.batch), 1)
-        shown = trades.show(model, found.mean, pose)
+        pose = intervention.permute_pose(particle_pose(found, intervention.batch), 1)
+        shown = intervention.show(model, found.mean, pose)
         own = model.infer(shown)
         best = None if oracle is None else oracle.infer(shown)
         rows = {
@@ -180,16 +180,16 @@ class PoseConformationMetrics(ParticleRowsMetric):
             rows |= {"translation": pose.translation, "translation_own": own.pose.translation}
         if generator is None:
             return rows | _change(
-                model, model, found.mean, particle_pose(found, trades.batch), trades
+                model, model, found.mean, particle_pose(found, intervention.batch), intervention
             )
-        if missing := {"factors", "rotation"} - trades.batch.keys():
+        if missing := {"factors", "rotation"} - intervention.batch.keys():
             raise ValueError(f"beside a true generator a batch needs {min(missing)}, found none")
-        factors, true_pose = trades.batch["factors"], _given_pose(trades.batch)
-        turned = trades.trade_pose(true_pose, 1)
-        first = model.infer(trades.show(generator, factors, turned))
-        rows |= {"factors": factors, "true_pose": turned.rotation}
+        factors, true_pose = intervention.batch["factors"], _given_pose(intervention.batch)
+        elsewhere = intervention.permute_pose(true_pose, 1)
+        first = model.infer(intervention.show(generator, factors, elsewhere))
+        rows |= {"factors": factors, "true_pose": elsewhere.rotation}
         rows |= {"z_first": first.mean, "pose_first": _rotation(first)}
-        return rows | _change(model, generator, factors, true_pose, trades)
+        return rows | _change(model, generator, factors, true_pose, intervention)
 
     def _explain(self, rows: dict[str, Tensor | None], *, infers_pose: bool) -> None:
         """Says which metrics can't be had."""
@@ -215,16 +215,18 @@ def _change(
     generator: GeneratesImages,
     conformation: Tensor,
     pose: Pose,
-    trades: Intervention,
+    intervention: Intervention,
 ) -> dict[str, Tensor | None]:
     """Infers from a second pose and, where poses are inferred, of a second conformation."""
-    turned = model.infer(trades.show(generator, conformation, trades.trade_pose(pose, 2)))
-    if turned.pose is None:
-        return {"z_turned": turned.mean}
+    elsewhere = model.infer(
+        intervention.show(generator, conformation, intervention.permute_pose(pose, 2))
+    )
+    if elsewhere.pose is None:
+        return {"z_turned": elsewhere.mean}
     # Against the direction of the poses: of two particles, too, both conformations change.
-    other = trades.trade(conformation, -1)
-    changed = model.infer(trades.show(generator, other, trades.trade_pose(pose, 1)))
-    return {"z_turned": turned.mean, "pose_changed": _rotation(changed)}
+    other = intervention.permute_rows(conformation, -1)
+    changed = model.infer(intervention.show(generator, other, intervention.permute_pose(pose, 1)))
+    return {"z_turned": elsewhere.mean, "pose_changed": _rotation(changed)}
 
 
 def _conformation_scores(rows: dict[str, Tensor], own: ConformationScore) -> dict[str, Tensor]:

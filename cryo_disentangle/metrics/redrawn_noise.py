@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from cryo_disentangle.metrics.functional.pose_conformation import conformation_pose_invariance
-from cryo_disentangle.metrics.interventions import (
+from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
+from cryo_disentangle.metrics.permutations import (
     GeneratesImages,
     Intervention,
     particle_pose,
 )
-from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
 from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import ParticleBatch, Pose, flatten_particles
 
@@ -82,11 +82,11 @@ class RedrawnNoise(ParticleRowsMetric):
                     )
                 conformation = batch["factors"]
                 pose = Pose(batch["rotation"], batch.get("translation"), batch.get("precision"))
-            trades = Intervention(
+            intervention = Intervention(
                 batch, self.noise_std, self.seed, hide_pose=found.pose is not None
             )
             first, again = (
-                model.infer(trades.show(generator or model, conformation, pose)).mean
+                model.infer(intervention.show(generator or model, conformation, pose)).mean
                 for _ in range(2)
             )
         self.keep(batch["index"], {"z": first, "z_again": again})

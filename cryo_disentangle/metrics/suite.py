@@ -9,18 +9,18 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from cryo_disentangle.metrics.base import CodesMetric
+from cryo_disentangle.metrics.canonical_order import canonical_order
 from cryo_disentangle.metrics.correlation import (
     MCC,
     MeanCanonicalCorrelation,
     R2Linear,
     SplineMCC,
 )
+from cryo_disentangle.metrics.fixed_factor_scores import BetaVAEScore, FactorVAEScore
 from cryo_disentangle.metrics.functional.codes import Array, check_codes
 from cryo_disentangle.metrics.infomec import InfoMEC
 from cryo_disentangle.metrics.information import MIG, Modularity
 from cryo_disentangle.metrics.intervals import Interval, bootstrap_interval
-from cryo_disentangle.metrics.interventional import BetaVAEScore, FactorVAEScore
-from cryo_disentangle.metrics.order import canonical_order
 from cryo_disentangle.metrics.prediction import DCI, SAP
 
 __all__ = ["DisentanglementMetrics", "disentanglement_metrics"]

@@ -33,7 +33,7 @@ def evaluate_parser() -> CommandParser:
     add("--z", metavar="KEY", help=_KEY)
     add("--truth", type=Path, help="truth.npz of a simulated stack")
     add("--out", type=Path, help="folder to write to; by default RUN/evaluation")
-    add("--sample", type=int, default=4000, help="particles that are turned and permute poses")
+    add("--sample", type=int, default=4000, help="particles that are rotated and permute poses")
     add(
         "--minutes",
         type=float,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed
 
 from cryo_disentangle.metrics.in_plane_rotation import RotationTest
-from cryo_disentangle.metrics.interventions import TrueGenerator
+from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.metrics.pose_leak import PoseLeak
 from tests.metrics.toy_models import ToyModel, split_batch, toy_batch

@@ -12,22 +12,22 @@ from torch import Tensor
 from cryo_disentangle import metrics
 from cryo_disentangle.metrics import functional
 from cryo_disentangle.metrics.base import CodesMetric
+from cryo_disentangle.metrics.canonical_order import canonical_order
 from cryo_disentangle.metrics.functional.correlation import mean_canonical_correlation
 from cryo_disentangle.metrics.functional.dci import dci
 from cryo_disentangle.metrics.functional.explicitness import explicitness
-from cryo_disentangle.metrics.functional.infomec import infomec
-from cryo_disentangle.metrics.functional.information import med, mig, modularity
-from cryo_disentangle.metrics.functional.interventional import (
+from cryo_disentangle.metrics.functional.fixed_factor_scores import (
     beta_vae_score_from_codes,
     factor_vae_score_from_codes,
 )
+from cryo_disentangle.metrics.functional.infomec import infomec
+from cryo_disentangle.metrics.functional.information import med, mig, modularity
 from cryo_disentangle.metrics.functional.irs import irs
 from cryo_disentangle.metrics.functional.neighbourhood import (
     information_imbalance,
     neighbourhood_similarity,
 )
 from cryo_disentangle.metrics.functional.sap import sap
-from cryo_disentangle.metrics.order import canonical_order
 
 TWINS: list[tuple[CodesMetric, Callable[[Tensor, Tensor], Tensor]]] = [
     (metrics.MCC(), functional.mcc),

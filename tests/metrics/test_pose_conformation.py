@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.metrics.interventions import TrueGenerator
+from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.types import Inference, ParticleBatch, Pose

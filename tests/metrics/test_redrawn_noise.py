@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cryo_disentangle.metrics import RedrawnNoise
-from cryo_disentangle.metrics.interventions import TrueGenerator
+from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.types import Inference, ParticleBatch
 from tests.metrics.linear_model import DIM, NOISE, LinearModel, make_batches
 

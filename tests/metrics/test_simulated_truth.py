@@ -11,7 +11,7 @@ from torch import Tensor
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.metrics.functional.rotation import rotate_particles
-from cryo_disentangle.metrics.interventions import TrueGenerator
+from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.metrics.pose_conformation import PoseConformationMetrics
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import HartleyPreprocessing
@@ -67,7 +67,7 @@ def test_turned_data_are_data_of_turned_particles(
     turned = rotate_particles(batch, angle)
 
     def error(pose: Pose, believed: ParticleBatch) -> float:
-        """Distance of the turned images from what another belief predicts."""
+        """Distance of the rotated images from what another belief predicts."""
         expected = render(batch["factors"], pose, believed)
         return float((turned["images"] - expected).norm() / expected.norm())
 

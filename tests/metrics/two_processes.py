@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed
 
 from cryo_disentangle.metrics import IRS, MED, DisentanglementMetrics, Explicitness
-from cryo_disentangle.metrics.interventional import (
+from cryo_disentangle.metrics.fixed_factor_scores import (
     InterventionalBetaVAEScore,
     InterventionalFactorVAEScore,
 )

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional._interventions import (
+from cryo_disentangle.metrics.functional._fixed_factors import (
     DrawFactors,
     Encode,
     Interventions,

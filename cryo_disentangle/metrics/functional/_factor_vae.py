@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional._interventions import (
+from cryo_disentangle.metrics.functional._fixed_factors import (
     DrawFactors,
     Encode,
     Interventions,

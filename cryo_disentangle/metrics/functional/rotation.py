@@ -1,6 +1,6 @@
-"""The rotation test of Edelberg and Lederman (2023): a turned image shows the same molecule.
+"""The rotation test of Edelberg and Lederman (2023): a rotated image shows the same molecule.
 
-A particle image, its pose and its astigmatism are turned together. Nothing about the conformation
+A particle image, its pose and its astigmatism are rotated together. Nothing about the conformation
 has changed, so what is inferred of it shouldn't either. No ground truth is needed.
 """
 
@@ -38,11 +38,11 @@ def rotate_images(images: Tensor, angle_deg: float) -> Tensor:
     Args:
         images: Real images (B, D, D), D even, or symmetrised Hartley transforms (B, L, L),
             L = D + 1. These are told apart by the parity of their side; the transform of a
-            turned image is the turned transform.
+            rotated image is the rotated transform.
         angle_deg: Angle in degrees.
 
     Returns:
-        Turned images, as ``images``: those of poses ``in_plane_rotation(angle) @ rotation``.
+        Rotated images, as ``images``: those of poses ``in_plane_rotation(angle) @ rotation``.
 
     Raises:
         ValueError: If the images are not square.
@@ -57,13 +57,13 @@ def rotate_images(images: Tensor, angle_deg: float) -> Tensor:
     rest = math.radians(angle_deg - 90 * quarters)
     real = images.shape[-1] % 2 == 0
     # Pixel D / 2 is the middle of an odd grid only: an even one is wrapped around first.
-    turned = torch.rot90(symmetrize(images) if real else images, quarters, dims=(-1, -2))
+    rotated = torch.rot90(symmetrize(images) if real else images, quarters, dims=(-1, -2))
     if not rest:
-        return desymmetrize(turned) if real else turned
+        return desymmetrize(rotated) if real else rotated
     if real:
-        return _shear_thrice(desymmetrize(turned), rest)
-    turned = _shear_thrice(inverse_hartley2(desymmetrize(turned)), rest)
-    return symmetrize(hartley2(turned)).to(images.dtype)
+        return _shear_thrice(desymmetrize(rotated), rest)
+    rotated = _shear_thrice(inverse_hartley2(desymmetrize(rotated)), rest)
+    return symmetrize(hartley2(rotated)).to(images.dtype)
 
 
 def rotate_particles(batch: ParticleBatch, angle_deg: float) -> ParticleBatch:
@@ -77,28 +77,28 @@ def rotate_particles(batch: ParticleBatch, angle_deg: float) -> ParticleBatch:
         angle_deg: Angle in degrees, from the x axis towards the y axis.
 
     Returns:
-        The turned batch; the rest is shared with ``batch``.
+        The rotated batch; the rest is shared with ``batch``.
 
     Raises:
         ValueError: If the images are not square.
     """
-    turned = batch.copy()
+    rotated = batch.copy()
     if "images" in batch:
-        turned["images"] = rotate_images(batch["images"], angle_deg)
+        rotated["images"] = rotate_images(batch["images"], angle_deg)
     # Right angles are exact in float64 to the last digit that float32 has.
     turn = in_plane_rotation(torch.tensor(math.radians(angle_deg), dtype=torch.float64))
     device = batch["index"].device
     turn = turn.to(exact_dtype(device)).to(device)
     if "rotation" in batch:
-        turned["rotation"] = (turn @ exact(batch["rotation"])).to(batch["rotation"])
+        rotated["rotation"] = (turn @ exact(batch["rotation"])).to(batch["rotation"])
     if "translation" in batch:
         moved = exact(batch["translation"]) @ turn[:2, :2].T
-        turned["translation"] = moved.to(batch["translation"])
+        rotated["translation"] = moved.to(batch["translation"])
     if "ctf" in batch:
         ctf = batch["ctf"].clone()
         ctf[:, 4] += angle_deg
-        turned["ctf"] = ctf
-    return turned
+        rotated["ctf"] = ctf
+    return rotated
 
 
 def _shear_thrice(images: Tensor, angle: float) -> Tensor:
@@ -149,10 +149,10 @@ class RotationScores(NamedTuple):
             definition for constant latents.
         icc: Intraclass correlation of each axis, shape (K,); 1 invariant, 0 for a constant axis.
         correlation: Pearson correlation of z_k and z'_k, shape (K,); 0 for a constant axis.
-        retrieval_rank: Mean rank of a particle among the neighbours of its turned copy, over the
+        retrieval_rank: Mean rank of a particle among the neighbours of its rotated copy, over the
             number of other particles: 0 always nearest, 0.5 chance.
-        retrieval_rate: Fraction of turned copies whose nearest neighbour is their particle.
-        auc: Area under the ROC curve of a held-out classifier of z against z': 0.5 when turned
+        retrieval_rate: Fraction of rotated copies whose nearest neighbour is their particle.
+        auc: Area under the ROC curve of a held-out classifier of z against z': 0.5 when rotated
             images can't be told from others.
         posterior_units: Mean of |z_k - z'_k| / σ_k, σ_k² the posterior's variance.
         noise_floor: What ``normalized`` would be if z' were drawn from the posterior of z:
@@ -175,11 +175,11 @@ class RotationScores(NamedTuple):
 def rotation_scores(
     z: Array, z_rotated: Array, log_variance: Array, *, seed: int = 0
 ) -> RotationScores:
-    """Compares what is inferred of images and of their turned copies.
+    """Compares what is inferred of images and of their rotated copies.
 
     Args:
         z: Posterior means, shape (N, K), N at least 12.
-        z_rotated: Those of the turned images, same particles, shape (N, K).
+        z_rotated: Those of the rotated images, same particles, shape (N, K).
         log_variance: Logarithm of the posteriors' variances, shape (N, K).
         seed: Of the classifier's split, and of the 4,096 particles that are ranked where there
             are more.
@@ -251,14 +251,14 @@ def _retrieval(one: Tensor, other: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _two_sample_auc(one: Tensor, other: Tensor, seed: int) -> Tensor:
-    """AUC of telling turned from unturned; both copies of a particle on one side of the split."""
+    """AUC of telling rotated from unrotated; both copies of a particle on one side of the split."""
     count = len(one)
     pairs = deal_rows(count, seed=seed, device=one.device)
     split = Split(*(torch.cat([rows, rows + count]) for rows in pairs))
     labels = torch.cat([torch.zeros_like(one[:, :1]), torch.ones_like(one[:, :1])])
     answers = nonlinear_predictions(torch.cat([one, other]), labels, split, seed=seed)[:, 0]
-    unturned, turned = answers.chunk(2)
-    unturned = unturned.sort().values
-    below = torch.searchsorted(unturned, turned)
-    not_above = torch.searchsorted(unturned, turned, right=True)
-    return (below + not_above).double().mean() / (2 * len(unturned))
+    unrotated, rotated = answers.chunk(2)
+    unrotated = unrotated.sort().values
+    below = torch.searchsorted(unrotated, rotated)
+    not_above = torch.searchsorted(unrotated, rotated, right=True)
+    return (below + not_above).double().mean() / (2 * len(unrotated))

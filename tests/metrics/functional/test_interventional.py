@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.metrics.functional.interventional import (
+from cryo_disentangle.metrics.functional.fixed_factor_scores import (
     active_variances,
     beta_vae_accuracy,
     beta_vae_features,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from cryo_disentangle.metrics.interventional import (
+from cryo_disentangle.metrics.fixed_factor_scores import (
     InterventionalBetaVAEScore,
     InterventionalFactorVAEScore,
 )

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.metrics.order import canonical_order
+from cryo_disentangle.metrics.canonical_order import canonical_order
 
 
 @settings(max_examples=20)

@@ -17,7 +17,7 @@ from cryo_disentangle.metrics.functional._factor_vae import (
     factor_vae_score_from_codes,
     factor_vae_votes,
 )
-from cryo_disentangle.metrics.functional._interventions import DrawFactors, Encode
+from cryo_disentangle.metrics.functional._fixed_factors import DrawFactors, Encode
 
 __all__ = [
     "DrawFactors",

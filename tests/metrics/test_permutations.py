@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryo_disentangle.metrics.interventions import Intervention, TrueGenerator
+from cryo_disentangle.metrics.permutations import Intervention, TrueGenerator
 from cryo_disentangle.types import Pose
 from tests.metrics.toy_models import SIDE, ToyModel, toy_batch
 
@@ -15,15 +15,15 @@ from tests.metrics.toy_models import SIDE, ToyModel, toy_batch
 def test_nobody_keeps_his_own_and_nothing_is_lost(count: int, steps: int, seed: int) -> None:
     trades = Intervention(toy_batch(count), None, seed, hide_pose=False)
     values = torch.arange(count)
-    traded = trades.trade(values, steps)
-    assert traded.sort().values.tolist() == values.tolist()
-    assert bool((traded == values).any()) == (steps % count == 0)
-    torch.testing.assert_close(trades.trade(traded, -steps), values)
+    permuted = trades.permute_rows(values, steps)
+    assert permuted.sort().values.tolist() == values.tolist()
+    assert bool((permuted == values).any()) == (steps % count == 0)
+    torch.testing.assert_close(trades.permute_rows(permuted, -steps), values)
 
 
 def test_translations_go_with_their_rotations() -> None:
     batch = toy_batch(6)
-    pose = Intervention(batch, None, 0, hide_pose=False).trade_pose(
+    pose = Intervention(batch, None, 0, hide_pose=False).permute_pose(
         Pose(batch["rotation"], batch["translation"]), 1
     )
     assert pose.translation is not None
@@ -32,19 +32,19 @@ def test_translations_go_with_their_rotations() -> None:
         assert torch.equal(translation, batch["translation"][source])
 
 
-def test_particles_and_seed_decide_the_trade() -> None:
+def test_particles_and_seed_decide_the_permutation() -> None:
     values = torch.arange(50)
 
-    def trade(seed: int, first: int) -> list[int]:
+    def permuted(seed: int, first: int) -> list[int]:
         batch = toy_batch(50, first=first)
-        return Intervention(batch, None, seed, hide_pose=False).trade(values, 1).tolist()
+        return Intervention(batch, None, seed, hide_pose=False).permute_rows(values, 1).tolist()
 
     torch.manual_seed(0)
-    expected = trade(0, 0)
+    expected = permuted(0, 0)
     torch.manual_seed(1)
-    assert trade(0, 0) == expected
-    assert trade(1, 0) != expected
-    assert trade(0, 7) != expected
+    assert permuted(0, 0) == expected
+    assert permuted(1, 0) != expected
+    assert permuted(0, 7) != expected
 
 
 @pytest.mark.parametrize("hide_pose", [True, False])

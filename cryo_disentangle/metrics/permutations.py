@@ -1,4 +1,4 @@
-"""Interventions on a batch: particles trade poses and conformations and are imaged again."""
+"""Interventions on a batch: particles permute poses and conformations and are imaged again."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class TrueGenerator:
 
 
 class Intervention:
-    """Trades within one batch, along one random cycle through its particles.
+    """Permutes the particles of a batch along one random cycle through its particles.
 
     Args:
         batch: Single particles.
@@ -105,31 +105,31 @@ class Intervention:
         count = len(batch["index"])
         self._cycle = torch.randperm(count, generator=self._generator, device=device)
 
-    def trade(self, values: Tensor, steps: int) -> Tensor:
+    def permute_rows(self, values: Tensor, steps: int) -> Tensor:
         """Permutes rows by a number of steps along the cycle.
 
         Args:
             values: Shape (B, ...).
-            steps: Not a multiple of B, or nothing is traded.
+            steps: Not a multiple of B, or nothing is permuted.
 
         Returns:
             Shape (B, ...).
         """
-        traded = torch.empty_like(values)
-        traded[self._cycle] = values[self._cycle.roll(steps)]
-        return traded
+        permuted = torch.empty_like(values)
+        permuted[self._cycle] = values[self._cycle.roll(steps)]
+        return permuted
 
-    def trade_pose(self, pose: Pose, steps: int) -> Pose:
+    def permute_pose(self, pose: Pose, steps: int) -> Pose:
         """Permutes poses.
 
         Args:
             pose: Of the B particles.
-            steps: As for `trade`.
+            steps: As for `permute_rows`.
 
         Returns:
             Poses, the translation and the precision going with their rotation.
         """
-        return pose.map(lambda part: self.trade(part, steps))
+        return pose.map(lambda part: self.permute_rows(part, steps))
 
     def show(self, generator: GeneratesImages, conformation: Tensor, pose: Pose) -> ParticleBatch:
         """Images conformations from poses, with noise.
@@ -143,7 +143,7 @@ class Intervention:
             The batch with these images in place of its own. Their poses replace the batch's, or
             are absent where they are to be inferred.
         """
-        # Statistics are generated with their noise, which shall be this trade's.
+        # Statistics are generated with their noise, which shall be this intervention's.
         with drawing_from(self._generator) if "information" in self.batch else nullcontext():
             images = generator.generate(conformation, pose, self.batch)
         if self._noise_std:

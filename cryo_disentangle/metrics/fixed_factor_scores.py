@@ -8,8 +8,9 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from cryo_disentangle.metrics.base import CodesMetric, ScoreMetric
+from cryo_disentangle.metrics.canonical_order import canonical_order
 from cryo_disentangle.metrics.functional.codes import split_rows
-from cryo_disentangle.metrics.functional.interventional import (
+from cryo_disentangle.metrics.functional.fixed_factor_scores import (
     active_variances,
     beta_vae_accuracy,
     beta_vae_features,
@@ -18,7 +19,6 @@ from cryo_disentangle.metrics.functional.interventional import (
     factor_vae_score_from_codes,
     factor_vae_votes,
 )
-from cryo_disentangle.metrics.order import canonical_order
 
 __all__ = [
     "BetaVAEScore",
