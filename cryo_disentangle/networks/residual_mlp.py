@@ -8,8 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cryo_disentangle.networks.chunked import chunked_mlp
-
 __all__ = ["ResidualMLP"]
 
 
@@ -119,24 +117,10 @@ class ResidualMLP(nn.Module):
         Returns:
             Shape (B, P, out_features).
         """
-        first, *hidden, last = (_affine(layer) for layer in list(self.main)[::2])
+        weight, bias = _affine(self.main[0])
         split = features.shape[-1]
-        offset = nn.functional.linear(shared, first[0][:, split:], first[1])
-        if _is_plain_cpu(features):
-            weights = [first[0][:, :split], *(w for w, _ in hidden), last[0]]
-            biases = [*(b for _, b in hidden), last[1]]
-            return chunked_mlp(features, offset, weights, biases, self.negative_slope)
-        x = nn.functional.linear(features, first[0][:, :split]) + offset[:, None]
+        offset = nn.functional.linear(shared, weight[:, split:], bias)
+        x = nn.functional.linear(features, weight[:, :split]) + offset[:, None]
         # From here the layers as they are: in bfloat16 a folded 1 + A would round A away.
         output: Tensor = self.main[1:](x)
         return output
-
-
-def _is_plain_cpu(x: Tensor) -> bool:
-    """Whether the hand-written kernels for CPUs serve: not under autocast or torch.compile."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cryo_disentangle.networks.chunked import chunked_mlp
 from cryo_disentangle.networks.residual_mlp import ResidualMLP
 
 Activation = Literal["relu", "leaky_relu"]
@@ -50,15 +49,6 @@ def test_points_equal_the_concatenated_input(
         torch.testing.assert_close(network.forward_points(features, shared), expected)
 
 
-def test_more_points_than_one_chunk() -> None:
-    torch.manual_seed(0)
-    network = ResidualMLP(6, 2, 512, 1)
-    features, shared = torch.randn(2, 2500, 4), torch.randn(2, 2)
-    torch.testing.assert_close(
-        network.forward_points(features, shared), concatenated(network, features, shared)
-    )
-
-
 def test_under_autocast_the_residual_is_kept_apart() -> None:
     torch.manual_seed(0)
     network = ResidualMLP(6, 2, 16, 2)
@@ -68,20 +58,6 @@ def test_under_autocast_the_residual_is_kept_apart() -> None:
         half = network.forward_points(features, shared)
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), exact, rtol=0.1, atol=0.1)
-
-
-def test_hand_written_gradient() -> None:
-    torch.manual_seed(0)
-    shapes = [(4, 3), (4, 4), (2, 4)]
-    weights = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
-    biases = [torch.randn(s[0], dtype=torch.float64, requires_grad=True) for s in shapes[1:]]
-    features = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
-    offset = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
-    for slope in (0.0, 0.01):
-        assert torch.autograd.gradcheck(
-            lambda *x, slope=slope: chunked_mlp(x[0], x[1], x[2:5], x[5:], slope),
-            (features, offset, *weights, *biases),
-        )
 
 
 @pytest.mark.parametrize("bad", [{"width": 0}, {"layers": -1}, {"in_features": 0}])
