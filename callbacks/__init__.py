@@ -6,6 +6,7 @@ from cryo_disentangle.callbacks.complete_checkpoints import AccumulatedGradients
 from cryo_disentangle.callbacks.export import CryoDRGNExport
 from cryo_disentangle.callbacks.identifiability import IdentifiabilityCheck
 from cryo_disentangle.callbacks.latent_figures import LatentFigures
+from cryo_disentangle.callbacks.name_axes import NameAxes
 from cryo_disentangle.callbacks.non_finite import NonFiniteGuard
 from cryo_disentangle.callbacks.penalties import PenaltyCallback
 from cryo_disentangle.callbacks.pose_intervention import PoseInterventionPenalty
@@ -30,6 +31,7 @@ __all__ = [
     "FinalCheckpoint",
     "IdentifiabilityCheck",
     "LatentFigures",
+    "NameAxes",
     "NonFiniteGuard",
     "PenaltyCallback",
     "PoseConformationMetrics",

@@ -20,7 +20,7 @@ from cryo_disentangle.particles.pickles import write_latents, write_poses
 from cryo_disentangle.protocols.models import EvaluatesVolumes
 from cryo_disentangle.traversals import representative_latents
 
-__all__ = ["PredictionWriter"]
+__all__ = ["PredictionWriter", "gather_parts"]
 
 
 class PredictionWriter(Callback):
@@ -90,7 +90,7 @@ class PredictionWriter(Callback):
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gathers all processes' latents and writes from the first process."""
-        latents = _gather(self._parts)
+        latents = gather_parts(self._parts)
         self._parts = []
         if not trainer.is_global_zero:
             return
@@ -152,8 +152,15 @@ def _in_particle_file(
     return {"index": stack.rows[position], "position": position, "image": images}
 
 
-def _gather(parts: Sequence[dict[str, Tensor]]) -> dict[str, npt.NDArray[Any]]:
-    """All processes' batches as one array a name, in the first process; others get nothing."""
+def gather_parts(parts: Sequence[dict[str, Tensor]]) -> dict[str, npt.NDArray[Any]]:
+    """Joins the batches of all processes.
+
+    Args:
+        parts: This process's: tensors on the host by name, rows first.
+
+    Returns:
+        One array a name, in the first process; others get nothing.
+    """
     mine = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
     shards = [mine]
     if torch.distributed.is_available() and torch.distributed.is_initialized():

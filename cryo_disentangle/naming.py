@@ -1,8 +1,7 @@
-"""The command ``cryo-disentangle axes``: latents of any program along axes that mean something."""
+"""Latents of any program along axes that mean something; the command ``cryo-disentangle axes``."""
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from cryo_disentangle.options.commands import axes_parser
 from cryo_disentangle.particles.labels import ParticleLabels, read_labels
 from cryo_disentangle.particles.pairs import next_frames
 
-__all__ = ["axes_command"]
+__all__ = ["axes_command", "name_axes"]
 
 # Of the picture; more are black.
 _MOST_DRAWN = 20_000
@@ -51,12 +50,41 @@ def axes_command(words: Sequence[str]) -> None:
     options = axes_parser().parse_args(words)
     embedding = open_embedding(options.latents, options.z)
     labels = _labels(options.labels, embedding)
-    way = options.by or _way(labels)
-    axes = _fitted(way, embedding, labels, errors=options.errors)
-    _write(options, way, embedding, axes)
+    axes = name_axes(embedding, labels, options.out, options.by, errors=options.errors)
     console = Console()
     for text in (axes.verdict_, f"Written to {options.out}."):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def name_axes(
+    embedding: Embedding,
+    labels: ParticleLabels,
+    out: Path,
+    way: str | None = None,
+    *,
+    errors: bool = False,
+) -> LinearAxes:
+    """Finds axes and writes them, latents along them, a picture and the words.
+
+    Args:
+        embedding: The latents.
+        labels: Of the same particles, in the same order.
+        out: Folder to be written: ``axes.npz``, ``latents.npz``, ``axes.png`` and ``axes.txt``.
+        way: What finds the axes: ``time``, ``evidence``, ``temperature``, ``independent`` or
+            ``principal``; None is what the labels are of.
+        errors: Whether covariances are of errors rather than of posteriors.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If labels lack what the way needs, or noise explains all of the latents.
+        OSError: If the folder can't be written to.
+    """
+    way = way or _way(labels)
+    axes = _fitted(way, embedding, labels, errors=errors)
+    _write(out, way, embedding, axes)
+    return axes
 
 
 def _labels(path: Path | None, embedding: Embedding) -> ParticleLabels:
@@ -131,9 +159,8 @@ def _fitted_by_time(
     return EvidenceAxes().fit(latents[first], latents[second], both, interval=interval)
 
 
-def _write(options: Namespace, way: str, embedding: Embedding, axes: LinearAxes) -> None:
+def _write(out: Path, way: str, embedding: Embedding, axes: LinearAxes) -> None:
     """Writes axes, latents along them, a picture and the words."""
-    out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     found = {name.rstrip("_"): np.asarray(value) for name, value in vars(axes).items()}
     arrays = {name: value for name, value in found.items() if name[0] != "_" and value.ndim < 3}

@@ -134,7 +134,7 @@ def test_further_options_of_particles_fit_the_configuration(
 ) -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```", read("particles.md"), re.M | re.S)
     Path("more.yaml").write_text(block)
-    files = ["--config", "configs/particles.yaml", "--config", "more.yaml"]
+    files = ["--config", "configs/particles_images.yaml", "--config", "more.yaml"]
     bright = ["--data.preprocessing", "HartleyPreprocessing", "--data.preprocessing.invert=false"]
     with pytest.raises(SystemExit) as ended:
         main(["fit", *files, *bright, "--data.indices=chosen.txt", "--print_config"])

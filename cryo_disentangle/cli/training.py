@@ -104,6 +104,13 @@ class _CLI(LightningCLI):
         parser.link_arguments(root, "prediction.folder", lambda folder: f"{folder}/prediction")
         link_data_to_model(parser)
 
+    def before_instantiate_classes(self) -> None:
+        """Puts statistics that have no place of their own into the run's folder."""
+        options = self.config[self.config["subcommand"]]
+        data = options["data"].get("init_args") or {}
+        if "statistics" in data and data["statistics"] is None:
+            data["statistics"] = f"{options['trainer']['default_root_dir']}/statistics"
+
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:  # noqa: ANN401
         trainer = self._get(self.config_init, "trainer")
         folder = trainer["default_root_dir"]

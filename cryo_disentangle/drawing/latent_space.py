@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-__all__ = ["draw_correlations", "draw_drift", "draw_metrics", "draw_traversals"]
+__all__ = ["draw_correlations", "draw_drift", "draw_metrics", "draw_motions", "draw_traversals"]
 
 # Okabe and Ito 2008: told apart with any colour vision. The yellow is too light for lines.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
@@ -185,6 +185,43 @@ def draw_traversals(
         _scale_bar(grid[0, 0], side, pixel_size)
     if names is None:
         figure.suptitle("Along each latent coordinate, the others at their median", fontsize=10)
+    return figure
+
+
+def draw_motions(
+    images: FloatArray, values: FloatArray, ends: tuple[float, float], pixel_size: float
+) -> Figure:
+    """Draws the motion along each named axis, and what differs from its middle.
+
+    Args:
+        images: Projections along A axes at S steps each, shape (A, S, D, D).
+        values: Coordinates on the axes, shape (A, S).
+        ends: Percentiles of the particles that the first and the last step are at.
+        pixel_size: Å per pixel.
+
+    Returns:
+        The figure; more density than in the middle is red, less is blue.
+    """
+    count, steps, side = images.shape[:3]
+    figure = Figure(figsize=(0.5 + 1.35 * steps, 0.9 + 3 * count), layout="constrained")
+    grid = figure.subplots(2 * count, steps, squeeze=False)
+    low, high = np.percentile(images, [0.5, 99.8])
+    change = images - images[:, steps // 2 : steps // 2 + 1]
+    most = float(np.abs(change).max()) or 1.0
+    for number in range(count):
+        for step in range(steps):
+            above, below = grid[2 * number, step], grid[2 * number + 1, step]
+            above.imshow(images[number, step], cmap="gray", vmin=low, vmax=high, origin="lower")
+            below.imshow(change[number, step], cmap="RdBu_r", vmin=-most, vmax=most, origin="lower")
+            below.set_xlabel(f"{values[number, step]:.2f}", fontsize=8, labelpad=2)
+            for axes in (above, below):
+                axes.set(xticks=[], yticks=[])
+        grid[2 * number, 0].set_ylabel(f"axis {number + 1}")
+        grid[2 * number + 1, 0].set_ylabel("less the middle")
+    for column, percentile in ((0, ends[0]), (-1, ends[1])):
+        grid[0, column].set_title(f"{percentile:g}% of particles\nare below", fontsize=8)
+    _scale_bar(grid[0, 0], side, pixel_size)
+    figure.suptitle("Projections along each axis, the others at their median", fontsize=10)
     return figure
 
 

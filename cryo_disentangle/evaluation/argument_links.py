@@ -5,6 +5,7 @@ from __future__ import annotations
 from jsonargparse import ArgumentParser
 
 from cryo_disentangle.protocols.inference import CountsParticles
+from cryo_disentangle.statistics import StatisticsData
 
 __all__ = ["link_data_to_model"]
 
@@ -24,8 +25,13 @@ def link_data_to_model(parser: ArgumentParser) -> None:
     # cryoDRGN's particles are those of the run that the model goes on with.
     parser.link_arguments("model.init_args.checkpoint", "data.init_args.run")
     parser.link_arguments("model.init_args.epoch", "data.init_args.epoch")
-    # Statistics lie beside the subspace that they are of.
-    parser.link_arguments("data.init_args.statistics", "model.init_args.statistics")
+    # Statistics lie beside the subspace that they are of, and may have to be made first.
+    parser.link_arguments(
+        "data",
+        "model.init_args.statistics",
+        lambda data: data.folder.path if isinstance(data, StatisticsData) else None,
+        apply_on="instantiate",
+    )
     # Streams of simulated particles have no number of them.
     parser.link_arguments(
         "data",

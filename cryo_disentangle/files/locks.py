@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["alone_in"]
+__all__ = ["alone_in", "in_turn"]
 
 
 @contextmanager
@@ -35,4 +35,24 @@ def alone_in(folder: Path, refusal: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"{folder}: {refusal}") from error
+        yield
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Lets one process at a time do something; others wait until it is their turn.
+
+    Args:
+        path: A file to lock, which is made.
+
+    Yields:
+        Nothing; the next process goes on at the end.
+
+    Raises:
+        OSError: If the file can't be written.
+    """
+    import fcntl
+
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield

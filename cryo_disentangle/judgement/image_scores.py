@@ -103,12 +103,12 @@ def _metrics(
     else:
         names = ("rotation", "interventions", "redrawn_noise")
         found.missing |= dict.fromkeys(names, _NO_IMAGES_READ)
+    # Statistics are generated with the noise of the data.
     with found.attempt("decoding"):
-        noise = noise_std(model, model, None, batch)
+        noise = 0.0 if "information" in batch else noise_std(model, model, None, batch)
         metrics["decoding"] = DecodingTest(noise, fitted=not imaged.reads_images)
     if imaged.reads_images:
         with found.attempt("interventions"):
-            # Statistics are generated with the noise of the data.
             noise = 0.0 if "information" in batch else noise_std(model, model, None, batch)
             metrics["interventions"] = PoseConformationMetrics(noise_std=noise)
             metrics["redrawn_noise"] = RedrawnNoise(noise)

@@ -10,7 +10,7 @@ from torch import Tensor
 from cryo_disentangle.metrics.particle_rows import ParticleRowsMetric, evaluating
 from cryo_disentangle.metrics.permutations import Intervention, particle_pose
 from cryo_disentangle.precision import exact
-from cryo_disentangle.protocols.models import LatentImageModel
+from cryo_disentangle.protocols.models import LatentImageModel, MixesVolumes
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 
 __all__ = ["DecodingTest"]
@@ -28,8 +28,13 @@ class DecodingTest(ParticleRowsMetric):
     E ε·g(f(g(z, φ) + ε), φ), with noise ε drawn anew; of latents that were fitted to the images
     directly, σ² for each coordinate.
 
+    Of particles that come as statistics (Λ, b), with c the coefficients of z, the gain is
+    2 (b - Λ mean(c))·(c - c'), the part of it that depends on b, the error the
+    number of coefficients, which is that of the noise, whitened; ``noise_std`` is not read.
+
     As input to ``update``:
-        model: The model; ``infer`` gives the latents, ``generate`` decodes them.
+        model: The model; ``infer`` gives the latents, ``generate`` decodes them, or
+            ``coefficients`` does, where particles come as statistics.
         batch: Particles. One that is alone in its batch is left out.
 
     As output of ``compute``, a dictionary of float64 scalars:
@@ -79,12 +84,18 @@ class DecodingTest(ParticleRowsMetric):
             batch: Particles, or pairs of frames, which count one by one.
 
         Raises:
-            ValueError: If the model infers no poses and the batch has none, or the particles come
-                as statistics.
+            ValueError: If the model infers no poses and the batch has none.
+            TypeError: If the particles come as statistics and the model has no ``coefficients``.
         """
         batch = flatten_particles(batch)
-        if "images" not in batch:
-            raise ValueError("the decoding test compares images, and the particles are statistics")
+        rows = self._of_statistics if "information" in batch else self._of_images
+        # Rows without particles still tell other processes their shape.
+        kept = slice(None) if len(batch["index"]) > 1 else slice(0)
+        found = {name: values[kept] for name, values in rows(model, batch).items()}
+        self.keep(batch["index"][kept], found)
+
+    def _of_images(self, model: LatentImageModel, batch: ParticleBatch) -> dict[str, Tensor]:
+        """Errors of images, each (B,)."""
         with evaluating(model):
             found = model.infer(batch)
             pose = particle_pose(found, batch)
@@ -96,10 +107,35 @@ class DecodingTest(ParticleRowsMetric):
             error = _squared(batch["images"] - own)
             gain = _squared(batch["images"] - other) - error
             penalty = self._penalty(model, found, pose, intervention, own)
-        # Rows without particles still tell other processes their shape.
-        kept = slice(None) if len(batch["index"]) > 1 else slice(0)
-        rows = {"gain": gain[kept], "penalty": penalty[kept], "error": error[kept]}
-        self.keep(batch["index"][kept], rows)
+        return {"gain": gain, "penalty": penalty, "error": error}
+
+    def _of_statistics(self, model: LatentImageModel, batch: ParticleBatch) -> dict[str, Tensor]:
+        """Errors within the subspace, each (B,)."""
+        mixer = getattr(model, "module", model)
+        if not isinstance(mixer, MixesVolumes):
+            raise TypeError(
+                "the particles come as statistics, of which a model with "
+                f"coefficients(conformation) expected, found {type(mixer).__name__}"
+            )
+        with evaluating(model):
+            found = model.infer(batch)
+            intervention = Intervention(batch, 0.0, self.seed, hide_pose=False)
+            own = mixer.coefficients(found.mean)
+            other = mixer.coefficients(intervention.permute_rows(found.mean, 1))
+            shown = intervention.show(model, found.mean, particle_pose(found, batch))
+            again = mixer.coefficients(model.infer(shown).mean)
+        precision, information = exact(batch["precision"]), exact(batch["information"])
+        own, other, again = exact(own), exact(other), exact(again)
+
+        def beyond(information: Tensor, coefficients: Tensor) -> Tensor:
+            return information - (precision @ coefficients[..., None])[..., 0]
+
+        # Of the gain only what b tells: lengths of coefficients go with the precision alone.
+        gain = 2 * (beyond(information, own.mean(0, keepdim=True)) * (own - other)).sum(1)
+        penalty = (beyond(exact(shown["information"]), own) * (again - own)).sum(1)
+        # Own z may explain b wholly, so errors are counted in those that noise makes.
+        error = torch.full_like(gain, own.shape[1])
+        return {"gain": gain, "penalty": penalty, "error": error}
 
     def evaluate(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scores at least 2 particles; see `ParticleRowsMetric.evaluate`."""

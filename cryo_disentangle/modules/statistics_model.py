@@ -127,6 +127,17 @@ class StatisticsModel(nn.Module):
             root = torch.linalg.cholesky_ex(precision + _LIFT * size[:, None, None] * eye).L
             return (precision @ mixed[..., None] + root @ noise[..., None])[..., 0]
 
+    def coefficients(self, conformation: Tensor) -> Tensor:
+        """Evaluates φ(z), what the subspace's volumes are mixed with.
+
+        Args:
+            conformation: Shape (B, Z).
+
+        Returns:
+            Shape (B, K).
+        """
+        return self.decoder.mixture(conformation)
+
     def volume(self, conformation: Tensor, box_size: int | None = None) -> Tensor:
         """Evaluates the density of one conformation in the stack's intensity units.
 

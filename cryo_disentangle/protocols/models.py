@@ -17,6 +17,7 @@ __all__ = [
     "HasImageNetworks",
     "ImageNetworks",
     "LatentImageModel",
+    "MixesVolumes",
 ]
 
 
@@ -78,6 +79,22 @@ class EvaluatesVolumes(Protocol):
 
         Returns:
             Density, shape (D, D, D), axes z, y, x.
+        """
+        ...
+
+
+@runtime_checkable
+class MixesVolumes(Protocol):
+    """A model of statistics, whose conformations are coefficients of volumes."""
+
+    def coefficients(self, conformation: Tensor) -> Tensor:
+        """Evaluates the coefficients that volumes of a subspace are mixed with.
+
+        Args:
+            conformation: Shape (B, Z).
+
+        Returns:
+            Shape (B, K).
         """
         ...
 

@@ -9,28 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
-import numpy as np
 import torch.distributed as dist
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from torch import Tensor
 
 from cryo_disentangle.options.sentences import reason
 from cryo_disentangle.options.yaml_files import check_configurations, check_files
-from cryo_disentangle.particles import ParticleStack
-from cryo_disentangle.particles.pickles import read_indices
+from cryo_disentangle.particles.ctf import CtfOverrides
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
+from cryo_disentangle.statistics.particle_files import ParticleFiles
 from cryo_disentangle.statistics.processes import process
 from cryo_disentangle.statistics.settings import SubspaceSettings
+from cryo_disentangle.statistics.stages import shown_stages
 from cryo_disentangle.statistics.subspace import Subspace
-from cryo_disentangle.statistics.views import open_images
 
 __all__ = ["statistics_command"]
 
@@ -62,9 +53,8 @@ def statistics_command(words: Sequence[str]) -> None:
     settings = SubspaceSettings(**{name: options[name] for name in names})
     joined = _join()
     try:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), disable=process()[0] > 0) as bar:
-            rows, told = _particles(options), _Told(bar)
+        with shown_stages(hidden=process()[0] > 0) as told:
+            rows = _particles(options)
             folder = make_statistics(rows, out, settings, told, _volumes(options, rows))
     finally:
         if joined:
@@ -95,7 +85,13 @@ def _parser() -> jsonargparse.ArgumentParser:
     parser.add_argument("--indices", type=Path, help="0-based selection: .pkl, .npy or .txt.")
     parser.add_argument("--datadir", type=Path, help="Folder of the stacks.")
     parser.add_argument(
-        "--invert", type=bool, default=True, help="Multiply images by -1: particles are dark."
+        "--alignments", default="alignments3D", help="Fields of a .cs that poses are read from."
+    )
+    parser.add_class_arguments(CtfOverrides, "optics")
+    parser.add_argument(
+        "--invert",
+        type=bool | None,
+        help="Multiply images by -1, as dark particles need; by default as the file says, or yes.",
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="Replace the folder.")
     parser.add_argument("--mean", type=Path, help="Map of a mean from elsewhere.")
@@ -111,13 +107,8 @@ def _parser() -> jsonargparse.ArgumentParser:
 
 def _particles(options: dict[str, Any]) -> ParticleRows:
     """Opens the particles."""
-    files = {name: options[name] for name in ("poses", "ctf", "datadir")}
-    stack = ParticleStack.open(options["particles"], indices=options["indices"], **files)
-    index, total = np.arange(len(stack)), len(stack)
-    if options["indices"] is not None:
-        index = read_indices(options["indices"])
-        total = len(ParticleStack.open(options["particles"], datadir=options["datadir"]))
-    return ParticleRows(open_images(stack, invert=options["invert"], norm=None), index, total)
+    names = [field.name for field in fields(ParticleFiles)]
+    return ParticleFiles(**{name: options[name] for name in names}).open()
 
 
 def _volumes(options: dict[str, Any], rows: ParticleRows) -> Tensor | None:
@@ -140,20 +131,3 @@ def _join() -> bool:
         return False
     dist.init_process_group("gloo")
     return True
-
-
-class _Told:
-    """Shows each stage as a bar, and how long it took."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._stage: TaskID | None = None
-
-    def start(self, what: str, total: int) -> None:
-        """A stage begins, of so many units."""
-        self._stage = self._bar.add_task(what, total=total)
-
-    def advance(self, count: int) -> None:
-        """So many more units are done."""
-        if self._stage is not None:
-            self._bar.advance(self._stage, count)

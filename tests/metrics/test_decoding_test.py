@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cryo_disentangle.encoders.statistics import coefficient_posterior
 from cryo_disentangle.metrics import DecodingTest
+from cryo_disentangle.types import Inference, ParticleBatch, Pose
 from tests.metrics.linear_model import DIM, NOISE, LinearModel, make_batches
+from tests.statistics.synthetic import statistics_of
 
 
 def score(model: LinearModel, spread: float, **options: bool) -> dict[str, float]:
@@ -57,3 +60,39 @@ def test_one_particle_is_left_out_and_bad_input_refused() -> None:
     del batch["rotation"]
     with pytest.raises(ValueError, match="have no poses and the model infers none"):
         DecodingTest(NOISE).update(LinearModel(), batch)
+
+
+class _Subspace(torch.nn.Module):
+    """The exact posterior of coefficients, from statistics."""
+
+    def infer(self, batch: ParticleBatch) -> Inference:
+        mean, factor = coefficient_posterior(batch["information"], batch["precision"])
+        return Inference.of_scale(mean, factor)
+
+    def coefficients(self, conformation: torch.Tensor) -> torch.Tensor:
+        return conformation
+
+    def generate(
+        self, conformation: torch.Tensor, pose: Pose, batch: ParticleBatch
+    ) -> torch.Tensor:
+        del batch
+        assert pose.precision is not None
+        root = torch.linalg.cholesky(pose.precision)
+        mean = pose.precision @ conformation[..., None]
+        return (mean + root @ torch.randn_like(mean))[..., 0]
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.0])
+def test_statistics_tell_what_posteriors_know(spread: float) -> None:
+    generator = torch.Generator().manual_seed(2)
+    made = statistics_of(spread * torch.randn(1500, 2, generator=generator))
+    batch = {name: getattr(made, name) for name in ("information", "precision", "index")}
+    batch["rotation"] = made.rotation
+    metric = DecodingTest(0.0)
+    metric.update(_Subspace(), batch)  # type: ignore[arg-type]
+    found = metric.compute()
+    assert (found["decoding_p_value"] < 0.01) == bool(spread)
+    if not spread:
+        assert abs(found["decoding_gain"]) < 0.1 * found["decoding_penalty"]
+    with pytest.raises(TypeError, match=r"a model with coefficients\(conformation\) expected"):
+        metric.update(LinearModel(), batch)  # type: ignore[arg-type]

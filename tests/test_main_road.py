@@ -1,0 +1,92 @@
+"""From a stack with known poses to named axes, a judgement and a model of images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cryo_disentangle.evaluation.training_runs import open_training_run
+from cryo_disentangle.modules import SubspaceReconstruction
+from cryo_disentangle.simulation import (
+    LaplacePairs,
+    Microscope,
+    Simulation,
+    TwoArms,
+    UniformViews,
+    WhiteNoise,
+)
+from cryo_disentangle.statistics import StatisticsData
+from cryo_disentangle.statistics.settings import SubspaceSettings
+from tests import tiny
+
+CONFIG = Path(__file__).parents[1] / "configs/particles.yaml"
+_COUNT = 800
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers", "ignore:.*LeafSpec", "ignore:.*tensorboardX"
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a simulated stack, ``data``, and a run on it, ``run``."""
+    folder = tmp_path_factory.mktemp("road")
+    Simulation(
+        TwoArms(),
+        LaplacePairs(),
+        Microscope(UniformViews(), None, None, WhiteNoise(2.0)),
+        n_images=_COUNT,
+        box_size=16,
+        pixel_size=8.5,
+        seed=3,
+    ).write(folder / "data")
+    tiny.succeed(
+        "fit",
+        "--config",
+        CONFIG,
+        f"--data.particles={folder / 'data/particles.star'}",
+        f"--data.labels={folder / 'data/truth.npz'}",
+        "--data.settings.rank=2",
+        "--trainer.max_steps=200",
+        "--trainer.log_every_n_steps=10",
+        f"--trainer.default_root_dir={folder / 'run'}",
+        *QUIET,
+    )
+    return folder
+
+
+def test_one_command_ends_with_named_axes(run: Path) -> None:
+    assert (run / "run/statistics/statistics.json").is_file()
+    assert not list((run / "run").glob(".statistics.subspace"))
+    report = json.loads((run / "run/report/report.json").read_text())
+    assert "verdict" in report
+    assert "by time" in (run / "run/axes/axes.txt").read_text()
+    with np.load(run / "run/axes/latents.npz") as found:
+        assert found["latents"].shape == (_COUNT, 2)
+    for name in ("axes.png", "motions.png", "axis1.cxc", "axis2_07.mrc"):
+        assert (run / "run/axes" / name).is_file(), name
+
+
+def test_the_run_opens_from_its_folder(run: Path) -> None:
+    opened = open_training_run(run / "run")
+    assert isinstance(opened.module, SubspaceReconstruction)
+    data: Any = opened.data
+    assert Path(data.statistics) == run / "run/statistics"
+    assert data.n_particles == _COUNT
+
+
+def test_statistics_of_others_are_refused(run: Path, tmp_path: Path) -> None:
+    files: Any = {"particles": run / "data/particles.star", "statistics": run / "run/statistics"}
+    data = StatisticsData(**files, settings=SubspaceSettings(rank=2))
+    data.setup("fit")
+    with pytest.raises(ValueError, match=r"made with rank 2, expected None \(data.settings.rank\)"):
+        StatisticsData(**files).setup("fit")
+    np.save(tmp_path / "some.npy", np.arange(_COUNT // 2))
+    with pytest.raises(ValueError, match=r"are of other particles .* than .*particles.star"):
+        StatisticsData(**files, indices=tmp_path / "some.npy").setup("fit")
+    with pytest.raises(ValueError, match=r"expected a folder \(data.statistics\), found none"):
+        _ = StatisticsData().folder
