@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
 from cryo_disentangle.embeddings.embedding import Embedding
@@ -12,6 +15,7 @@ from cryo_disentangle.evaluation.evaluation import Evaluation
 from cryo_disentangle.evaluation.figures import Picture, draw_each, embedding_drawings
 from cryo_disentangle.evaluation.joined import JoinedLatents, join_latents
 from cryo_disentangle.evaluation.runs import DataFiles, EmbeddedRun
+from cryo_disentangle.evaluation.scattering import scatter_particles
 from cryo_disentangle.evaluation.streaming import show_progress
 from cryo_disentangle.judgement.particle_groups import measure_groups, measure_shape
 from cryo_disentangle.judgement.particle_scores import (
@@ -22,10 +26,16 @@ from cryo_disentangle.judgement.particle_scores import (
 )
 from cryo_disentangle.judgement.scores import Measurement
 from cryo_disentangle.judgement.verdict import judge
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.selection.lasso import lasso_of
 
 __all__ = ["evaluate_embedding"]
 
 _FEWEST = 12
+# Particles whose images are seen on hover, and the side of these in pixels.
+_PICTURED, _SIDE = 1_500, 48
+
+Array = npt.NDArray[Any]
 _NEEDS_NETWORK = (
     "needs the images and the network that inferred z, which are not read of runs of other programs"
 )
@@ -90,7 +100,33 @@ def evaluate_embedding(
     measured.missing |= joined.missing | dict.fromkeys(_IMAGED, _NEEDS_NETWORK)
     run = EmbeddedRun(path, embedding.tool)
     facts = _facts(joined, path)
-    return Evaluation(run, facts, measured, judge(measured.scores), pictures, None, None)
+    lasso = lasso_of(embedding, joined.table)
+    scatter = scatter_particles(rows, joined.groups, lasso, *_images(joined))
+    verdict = judge(measured.scores)
+    return Evaluation(run, facts, measured, verdict, pictures, None, None, scatter)
+
+
+def _images(joined: JoinedLatents) -> tuple[Array, Array] | tuple[None, None]:
+    """Small images of some particles, where their stacks lie beside the particle file."""
+    table = joined.table
+    if table is None or joined.particles.index is None:
+        return None, None
+    places = evenly(len(joined.particles), _PICTURED)
+    try:
+        stack = ParticleStack.open(table.path)
+        rows = joined.particles.index.numpy()[places]
+        images = np.stack([_small(image) for image in stack.read(rows)])
+    except (ValueError, OSError):
+        return None, None
+    return places, images
+
+
+def _small(image: Array) -> Array:
+    """An image binned to about 48 pixels a side."""
+    step = max(1, image.shape[-1] // _SIDE)
+    side = image.shape[-1] // step * step
+    parts = image[:side, :side].reshape(side // step, step, side // step, step)
+    return np.asarray(parts.mean((1, 3)))
 
 
 def _facts(joined: JoinedLatents, path: Path) -> dict[str, str]:

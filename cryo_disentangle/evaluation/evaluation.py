@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cryo_disentangle.evaluation.figures import Picture, draw_all
-from cryo_disentangle.evaluation.html_page import write_page
+from cryo_disentangle.evaluation.html_page import SCATTER, write_page
 from cryo_disentangle.evaluation.measuring import Sample, choose_sample, measure
 from cryo_disentangle.evaluation.runs import EmbeddedRun, FinishedRun
+from cryo_disentangle.evaluation.scatter import ScatterData
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
 from cryo_disentangle.files.paths import replacing
@@ -49,6 +50,7 @@ class Evaluation:
         pictures: In the order of the report.
         volumes: Along principal axes of z; None where the model has none.
         sample: Whether training has seen the particles that were scored; None where it is unknown.
+        scatter: Particles for a page that can be touched, or None.
     """
 
     run: FinishedRun | EmbeddedRun
@@ -58,6 +60,7 @@ class Evaluation:
     pictures: list[Picture]
     volumes: PrincipalVolumes | None
     sample: Literal["held-out", "training"] | None = "training"
+    scatter: ScatterData | None = None
 
     def write(self, folder: Path) -> None:
         """Writes ``metrics.json``, ``report.html``, the pictures and ``volumes``.
@@ -76,6 +79,8 @@ class Evaluation:
                 picture.figure.savefig(temporary, format="png", dpi=130)
         if self.volumes is not None and isinstance(self.run, FinishedRun):
             self.volumes.write(folder / "volumes", self.run)
+        if self.scatter is not None:
+            self.scatter.write(folder / SCATTER)
         write_page(folder)
 
     def as_dict(self) -> dict[str, Any]:

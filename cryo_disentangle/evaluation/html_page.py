@@ -13,13 +13,17 @@ from typing import Any
 
 from cryo_disentangle.drawing.pages import PagePicture, draw_page
 from cryo_disentangle.evaluation.figures import CAPTIONS
+from cryo_disentangle.evaluation.scatter import ScatterData
+from cryo_disentangle.evaluation.touch import TouchableScatter, can_be_touched, draw_touchable
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.judgement.advice import embedding_steps, next_steps
 from cryo_disentangle.judgement.score_names import group_reasons, headlines
 from cryo_disentangle.judgement.scores import Score
 from cryo_disentangle.judgement.verdict import judge
 
-__all__ = ["is_evaluated", "write_page"]
+__all__ = ["SCATTER", "is_evaluated", "write_page"]
+
+SCATTER = "scatter.npz"
 
 _FLAGS = ("folder", "epoch", "cryodrgn", "rendered")
 _NO_FACTS = (*_FLAGS, "sample", "embedded")
@@ -97,6 +101,7 @@ def write_page(folder: Path) -> Path:
         ],
         missing=group_reasons(found["not_measured"]),
         steps=steps,
+        touchable=_touchable(folder / SCATTER),
         footer=f"cryo-disentangle {version('cryo-disentangle')}, {datetime.now():%Y-%m-%d %H:%M}. "
         "Intervals hold 95 % and come from halves of the particles (half-sample bootstrap).",
     )
@@ -104,6 +109,13 @@ def write_page(folder: Path) -> Path:
     with replacing(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return page
+
+
+def _touchable(path: Path) -> TouchableScatter | None:
+    """Particles to zoom and draw round, where they are kept and Bokeh is there."""
+    if not path.is_file() or not can_be_touched():
+        return None
+    return draw_touchable(ScatterData.read(path))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from cryo_disentangle.networks import LinearReadout
 
 __all__ = ["measure_groups", "measure_shape", "neighbour_distances"]
 
-_PEAK_AXES, _NEIGHBOURS = 3, 10
+_PEAK_AXES, _NEIGHBOURS, _TREE_AXES = 3, 10, 4
 _ROWS = 5_000
 # A distance this many times the largest among as many normal latents is an outlier's.
 _FAR, _NULL_DRAWS = 1.5, 3
@@ -107,7 +107,9 @@ def neighbour_distances(points: Array, others: Array, *, own: bool) -> Array:
     if len(others) < 3:
         raise ValueError(f"outliers need at least three particles, found {len(others)}")
     count = min(_NEIGHBOURS, len(others) - 1) + own
-    nearest = NearestNeighbors(n_neighbors=count).fit(others)
+    # Trees are slow where there are many coordinates.
+    method = "auto" if others.shape[1] <= _TREE_AXES else "brute"
+    nearest = NearestNeighbors(n_neighbors=count, algorithm=method).fit(others)
     furthest = nearest.kneighbors(points)[0][:, -1]
     middle = float(np.median(furthest))
     return np.asarray(furthest / (middle if middle > 0 else 1.0))

@@ -14,7 +14,7 @@ from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.selection.particle_table import ParticleTable
 
-__all__ = ["fingerprint", "read_lasso", "table_fingerprint", "write_lasso"]
+__all__ = ["fingerprint", "lasso_of", "read_lasso", "table_fingerprint", "write_lasso"]
 
 _FORMAT = "cryo-disentangle lasso"
 
@@ -51,6 +51,23 @@ def table_fingerprint(table: ParticleTable) -> str:
     return digest.hexdigest()[:16]
 
 
+def lasso_of(embedding: Embedding, table: ParticleTable | None = None) -> dict[str, str | None]:
+    """Says what a lasso is drawn on, as its file does.
+
+    Args:
+        embedding: The latents.
+        table: Particle file that they were joined with, if any.
+
+    Returns:
+        All of the file but the positions.
+    """
+    return {
+        "format": _FORMAT,
+        "latents": fingerprint(embedding),
+        "particles": None if table is None else table_fingerprint(table),
+    }
+
+
 def write_lasso(
     path: str | Path,
     positions: npt.ArrayLike,
@@ -65,12 +82,8 @@ def write_lasso(
         embedding: The latents.
         table: Particle file that they were joined with, if any.
     """
-    content = {
-        "format": _FORMAT,
-        "latents": fingerprint(embedding),
-        "particles": None if table is None else table_fingerprint(table),
-        "positions": np.asarray(positions, dtype=np.int64).tolist(),
-    }
+    chosen = np.asarray(positions, dtype=np.int64).tolist()
+    content = {**lasso_of(embedding, table), "positions": chosen}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
 
