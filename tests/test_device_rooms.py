@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 from copy import deepcopy
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +22,11 @@ from cryo_disentangle.modules.statistics_model import StatisticsModel
 from cryo_disentangle.particles.labels import ParticleLabels
 from cryo_disentangle.protocols import Penalty
 from cryo_disentangle.statistics.dataset import StatisticsDataset
+from cryo_disentangle.statistics.image_posterior import SubspacePosterior
 from tests.device_parts import PARTS
 from tests.fake_device import DEVICE, FakeDevice, is_available, on_device
 from tests.small_model import make_batch, make_model
-from tests.statistics.synthetic import BOX_SIZE, statistics_of
+from tests.statistics.synthetic import BOX_SIZE, statistics_of, subspace_of
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="torch before 2.10 has no such backend")
 
@@ -159,3 +162,17 @@ def test_statistics_are_trained_on_without_waiting(penalty: Penalty | None) -> N
             seen.found.clear()
             moved.loss_terms(particles, step=step, sample=True)["loss"].backward()
         assert not seen.waits(), seen.table()
+
+
+def test_images_are_read_by_way_of_their_statistics_without_waiting(tmp_path: Path) -> None:
+    subspace_of(_RANK).save(tmp_path / "subspace.pt")
+    encoder = partial(SubspacePosterior, subspace=tmp_path / "subspace.pt", width=8, layers=1)
+    model, batch = make_model(encoder=encoder), make_batch()
+    expected = model.infer(batch).mean
+    with FakeDevice(float64=False) as seen:
+        moved, particles = on_device(model), on_device(batch)
+        moved.infer(particles)
+        seen.found.clear()
+        found = moved.infer(particles).mean
+        assert not seen.waits(), seen.table()
+        torch.testing.assert_close(found.cpu(), expected)

@@ -65,6 +65,21 @@ class SliceGrid:
         """(x, y) in Fourier pixels of one half of the disc, shape (P, 2)."""
         return self._points
 
+    def to(self, device: torch.device) -> SliceGrid:
+        """Moves what slices are read by; nothing is copied to where it is.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            This grid.
+        """
+        if self._points.device != device:
+            self.disc.to(device)
+            self._points, self.shell = self._points.to(device), self.shell.to(device)
+            self.node_shell, self.inside = self.node_shell.to(device), self.inside.to(device)
+        return self
+
     def at(self, rotation: Tensor) -> SplinePoints:
         """Works out where slices lie.
 

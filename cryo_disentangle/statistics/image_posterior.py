@@ -38,6 +38,7 @@ class SubspacePosterior(nn.Module, ConformationEncoder):
     """
 
     paired: Tensor
+    noise: Tensor
 
     def __init__(
         self,
@@ -49,7 +50,8 @@ class SubspacePosterior(nn.Module, ConformationEncoder):
     ) -> None:
         super().__init__()
         found = Subspace.open(subspace)
-        self.box_size, self._grid, self._noise = found.box_size, found.grid, found.point_noise
+        self.box_size, self._grid = found.box_size, found.grid
+        self.register_buffer("noise", found.point_noise, persistent=False)
         self.register_buffer("paired", found.paired, persistent=False)
         self.network = StatisticsEncoder(found.rank, conformation_dim, width, layers)
 
@@ -91,6 +93,7 @@ class SubspacePosterior(nn.Module, ConformationEncoder):
                 f"{side}, found images of shape {tuple(batch['images'].shape)}"
             )
         with torch.autocast(batch["images"].device.type, enabled=False):
-            views = ParticleViews.of(batch, self._grid.disc, self.box_size)
-            seen = residuals(self._grid, self.paired, views.whitened(self._noise))
+            grid = self._grid.to(self.paired.device)
+            views = ParticleViews.of(batch, grid.disc, self.box_size)
+            seen = residuals(grid, self.paired, views.whitened(self.noise))
             return Likelihood.of(seen.volumes, seen.residual)
