@@ -1,6 +1,6 @@
 """Training step on one GPU: images/s and model-flops utilisation, beside cryoDRGN's own step.
 
-    python benchmarks/gpu.py > benchmarks/gpu.md     # under ten minutes, unattended
+    python benchmarks/gpu.py > benchmarks/gpu.md     # about five minutes, unattended
     python benchmarks/gpu.py --small                 # the same on a CPU in seconds, to try it out
 
 A step is forward, backward and Adam from Hartley transforms on the device: preprocessing and
@@ -10,7 +10,13 @@ batches in the same run, with its own AMP (fp16 and a loss scaler) beside our bf
 that exact training can't avoid: the products of the networks, once forwards and twice backwards.
 MFU is their rate over the card's data sheet; *of products* is it over the rate of the same matrix
 products by themselves, measured in the same run. What doesn't fit into memory is tried with half
-the batch; what fails is told in its row; what time does not suffice for is left out.
+the batch; what fails is told in its row; what time does not suffice for is left out: the bare eager
+steps come first, then ``fit`` and statistics, then what is compiled.
+
+On a bare machine with torch and Lightning carry wheels of roma, gemmi, mrcfile, jsonargparse,
+docstring-parser, typeshed-client, scikit-learn, scipy, matplotlib and rich (``pip install
+--no-index --no-deps``) and put the repository on PYTHONPATH; cryoDRGN beside them needs no more,
+for what only its analysis imports is stood in for.
 """
 
 from __future__ import annotations
@@ -18,198 +24,29 @@ from __future__ import annotations
 import argparse
 import itertools
 import platform
-import statistics
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor
+from gpu_steps import (
+    LAYERS,
+    ZDIM,
+    Case,
+    Setting,
+    arithmetic,
+    cryodrgn_step,
+    make_batch,
+    our_model,
+    our_step,
+    seconds_a_call,
+)
+from gpu_whole import whole
 
-from cryo_disentangle.decoders import ImplicitDecoder
-from cryo_disentangle.encoders import MLPEncoder
-from cryo_disentangle.geometry import random_rotations
-from cryo_disentangle.losses import PoseIntervention
-from cryo_disentangle.modules import HeterogeneousReconstruction
-from cryo_disentangle.types import ParticleBatch
-
-ZDIM, LAYERS, PIXEL_SIZE = 8, 3, 2.0
 # Dense products of the data sheets in flop/s: bfloat16, float32 (without TF32).
 PEAKS = {"H200": (989e12, 67e12), "H100": (989e12, 67e12), "A100": (312e12, 19.5e12)}
 # What waits for the device: reading a number, and finding where a mask is true.
 WAITS = ("aten::_local_scalar_dense", "aten::nonzero")
-
-Step = Callable[[], Tensor]
-
-
-class Case(NamedTuple):
-    """One row of the table."""
-
-    box_size: int
-    who: str
-    precision: str
-    compiled: bool = False
-    intervention: bool = False
-
-
-class Setting(NamedTuple):
-    """What all rows share."""
-
-    device: torch.device
-    width: int
-    seconds: float
-
-
-def make_batch(box_size: int, count: int, device: torch.device) -> ParticleBatch:
-    """Noise: the speed does not depend on what is in the images."""
-    generator = torch.Generator().manual_seed(0)
-    side = box_size + 1
-    row = torch.tensor([box_size, PIXEL_SIZE, 15000.0, 14500.0, 30.0, 300.0, 2.7, 0.1, 0.0])
-    return {
-        "images": torch.randn(count, side, side, generator=generator).to(device),
-        "rotation": random_rotations(count, generator=generator).to(device),
-        "translation": torch.randn(count, 2, generator=generator).to(device),
-        "ctf": row.repeat(count, 1).to(device),
-        "index": torch.arange(count, device=device),
-    }
-
-
-def our_model(case: Case, setting: Setting) -> HeterogeneousReconstruction:
-    """The model of a row."""
-    torch.manual_seed(0)
-    network = {"width": setting.width, "layers": LAYERS}
-    return HeterogeneousReconstruction(
-        case.box_size,
-        ZDIM,
-        encoder=partial(MLPEncoder, **network),
-        decoder=partial(ImplicitDecoder, **network),
-        penalties={"intervention": PoseIntervention()} if case.intervention else None,
-    ).to(setting.device)
-
-
-def adam(model: torch.nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    """Adam, in one kernel where there is one."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.Adam(trained, lr=1e-4, fused=device.type == "cuda")
-
-
-def our_step(case: Case, setting: Setting, count: int) -> Step:
-    """A training step of ours."""
-    model, device = our_model(case, setting), setting.device
-    optimizer, batch = adam(model, device), make_batch(case.box_size, count, device)
-
-    def loss_of(particles: ParticleBatch) -> Tensor:
-        return model.loss_terms(particles, step=0, sample=True)["loss"]
-
-    evaluate = torch.compile(loss_of) if case.compiled else loss_of
-
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16, enabled=case.precision == "bf16"):
-            loss = evaluate(batch)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    return step
-
-
-def cryodrgn_step(case: Case, setting: Setting, count: int) -> Step:
-    """A training step of cryoDRGN's own functions."""
-    from cryodrgn.commands import train_vae
-    from cryodrgn.lattice import Lattice
-    from cryodrgn.models import HetOnlyVAE
-
-    device, width, side = setting.device, setting.width, case.box_size + 1
-    lattice = Lattice(side, extent=0.5, device=device)
-    mask = lattice.get_circular_mask(case.box_size // 2)
-    torch.manual_seed(0)
-    model = HetOnlyVAE(
-        lattice,
-        LAYERS,
-        width,
-        LAYERS,
-        width,
-        in_dim=int(mask.sum()),
-        zdim=ZDIM,
-        encode_mode="resid",
-        enc_mask=mask,
-        enc_type="gaussian",
-        domain="fourier",
-        activation=torch.nn.ReLU,
-        feat_sigma=0.5,
-    ).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-    batch = make_batch(case.box_size, count, device)
-    params = batch["ctf"][:, 1:].clone()
-    amp = case.precision == "amp"
-    scaler = torch.amp.GradScaler(device.type, enabled=amp)
-    model.train()
-
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        with torch.autocast(device.type, torch.float16) if amp else nullcontext():
-            y = lattice.translate_ht(
-                batch["images"].view(count, -1), batch["translation"].unsqueeze(1)
-            ).view(count, side, side)
-            z_mu, z_logvar, _, y_recon, y_mask = train_vae.run_batch(
-                model, lattice, y, batch["rotation"], None, params
-            )
-            loss, _, _ = train_vae.loss_function(
-                z_mu, z_logvar, y, None, y_recon, y_mask, 1.0 / ZDIM, None
-            )
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        return loss.detach()
-
-    return step
-
-
-def arithmetic(case: Case, setting: Setting) -> float:
-    """Floating-point operations an image of a step that exact training can't avoid.
-
-    Each weight is used forwards, for its own gradient and, but for the first layer's features, for
-    its input's gradient, at every point of half the slice (decoder) or once an image (encoder). An
-    intervention renders and encodes once more, and there the encoder's input has a gradient too.
-    """
-    model = our_model(case, setting._replace(device=torch.device("cpu")))
-    networks = (model.decoder.decoder, model.encoder)  # type: ignore[attr-defined]
-    once = []
-    for network, points in zip(networks, (len(model.disc) // 2, 1), strict=True):
-        weights = [p.numel() for p in network.parameters() if p.ndim == 2]
-        once.append((2 * points * 3 * sum(weights), 2 * points * weights[0]))
-    (decoder, features), (encoder, images) = once
-    return (
-        decoder - features + encoder - images + case.intervention * (decoder - features + encoder)
-    )
-
-
-def synchronise(device: torch.device) -> None:
-    """Waits for the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds_a_call(call: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Median over five parts of a stretch of time, after two calls to warm up."""
-    call()
-    call()
-    synchronise(device)
-    start = time.perf_counter()
-    call()
-    synchronise(device)
-    repeats = max(1, int(seconds / 5 / (time.perf_counter() - start)))
-    parts = []
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        synchronise(device)
-        parts.append((time.perf_counter() - start) / repeats)
-    return statistics.median(parts)
 
 
 def product_rate(setting: Setting, precision: str) -> float:
@@ -367,7 +204,7 @@ def waits(case: Case, setting: Setting, count: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--small", action="store_true", help="tiny sizes on a CPU")
-    parser.add_argument("--minutes", type=float, default=8.0, help="begin no row after")
+    parser.add_argument("--minutes", type=float, default=4.0, help="begin no row after")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     args = parser.parse_args()
     if not args.small and not torch.cuda.is_available():
@@ -379,9 +216,14 @@ def main() -> None:
     name = platform.machine() if args.small else torch.cuda.get_device_name()
     print(f"{name}, torch {torch.__version__}, {setting.width} x {LAYERS}, zdim {ZDIM}\n")
     compiled = not (args.small or args.no_compile)
-    found = table(
-        cases(counts, compiled=compiled, amp=not args.small), counts, setting, args.minutes
-    )
+    rows = cases(counts, compiled=compiled, amp=not args.small)
+    begin = time.monotonic()
+    found = table([r for r in rows if not r.compiled], counts, setting, args.minutes)
+    whole(setting, counts, found)
+    if compiled:
+        print()
+        left = args.minutes - (time.monotonic() - begin) / 60
+        found |= table([r for r in rows if r.compiled], counts, setting, left)
     ratios(found)
     print()
     largest = max(counts)

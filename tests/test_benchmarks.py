@@ -32,6 +32,16 @@ def test_gpu() -> None:
     ]
     assert len(rows) == 8
     assert all(float(row[7]) > 0 for row in rows)
+    whole = {
+        cells[1].strip().split(",")[0]: float(cells[2])
+        for line in said.splitlines()
+        if (cells := line.split("|"))[0] == "" and len(cells) >= 4 and "statist" in cells[1]
+    }
+    assert len(whole) == 2
+    assert all(rate > 0 for rate in whole.values())
+    fitted = [line for line in said.splitlines() if line.startswith("| fit, D")]
+    assert len(fitted) == 2
+    assert all("of the bare step" in line for line in fitted)
     assert said.count("calls that would wait on a GPU: none") == 4
 
 
