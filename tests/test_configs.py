@@ -24,7 +24,7 @@ def test_training_configuration(
         cli.main(["fit", "--config", str(path), "--print_config"])
     assert ended.value.code == 0
     parsed = yaml.safe_load(capsys.readouterr().out)
-    assert parsed["model"]["class_path"].startswith("cryo_disentangle.modules.")
+    assert parsed["model"]["class_path"].startswith("cryo_disentangle.")
     assert parsed["trainer"]["default_root_dir"].startswith("runs/")
 
 
