@@ -125,7 +125,7 @@ def _best_training(cell: Cell) -> tuple[FinishedRun, dict[str, float]]:
         run = open_run(folder)
         restarts.append(Restart(number, _reconstruction(run), run.module))  # type: ignore[arg-type]
         runs.append(run)
-        seconds += float((folder / "seconds.txt").read_text())
+        seconds += float((folder / "seconds.txt").read_text(encoding="utf-8"))
     best = restarts[0] if len(restarts) == 1 else best_restart(restarts)
     run = runs[best.seed]
     if not isinstance(run.data, PreparedData):

@@ -49,6 +49,11 @@ from cryo_disentangle.options.yaml_files import check_configurations, check_file
 __all__ = ["fit", "predict", "test", "validate"]
 
 _DEFAULT_RUN = "runs/default"
+_DESCRIPTION = (
+    "Takes particles (--data), a model (--model) and a Trainer (--trainer), mostly from a file "
+    "(--config). Options of the particles: --data.help ParticleData; of a model: --model.help "
+    "HeterogeneousReconstruction; those below are the same for all of them."
+)
 
 
 class _SaveConfig(SaveConfigCallback):
@@ -184,7 +189,7 @@ def _run(command: str, words: list[str]) -> None:
         save_config_callback=_SaveConfig,
         auto_configure_optimizers=False,
         seed_everything_default=0,
-        parser_kwargs={"prog": "cryo-disentangle"},
+        parser_kwargs={"prog": "cryo-disentangle", command: {"description": _DESCRIPTION}},
     )
 
 

@@ -68,7 +68,7 @@ def assemble_run(run: Path, out: Path, **files: Path | None) -> None:
     (out / "checkpoints").mkdir(parents=True)
     config = _configuration(module, data, {name: value for name, value in files.items() if value})
     with replacing(out / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+        temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     trainer.save_checkpoint(out / "checkpoints/last.ckpt")
 
 

@@ -232,4 +232,4 @@ def _write_findings(
         "seconds": seconds,
     }
     with replacing(folder / "report.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=2))
+        temporary.write_text(json.dumps(report, indent=2), encoding="utf-8")

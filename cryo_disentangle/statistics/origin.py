@@ -108,7 +108,7 @@ def write_origin(path: Path, origin: StatisticsOrigin) -> None:
         path: File to be written.
         origin: What the statistics are made of.
     """
-    path.write_text(json.dumps(asdict(origin), indent=2))
+    path.write_text(json.dumps(asdict(origin), indent=2), encoding="utf-8")
 
 
 def read_origin(path: Path) -> StatisticsOrigin:
@@ -127,7 +127,7 @@ def read_origin(path: Path) -> StatisticsOrigin:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; is {path.parent} a folder of statistics?")
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return StatisticsOrigin(
             subspace=str(found["subspace"]),
             noise=tuple(float(value) for value in found["noise"]),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,18 @@ def test_rows_of_translated_files_are_not_copied(tmp_path: Path, name: str) -> N
     with pytest.raises(ValueError, match=r"x\.star: rows are copied byte for byte, .* convert it"):
         copy_star_rows(table, tmp_path / "y.star", np.ones(899, dtype=bool))
     assert not (tmp_path / "y.star").exists()
+
+
+def test_text_is_read_and_written_as_utf_8_wherever_it_runs() -> None:
+    """Under ``LANG=C`` what the system prefers is ASCII."""
+    missing = []
+    for path in sorted((Path(__file__).parents[2] / "cryo_disentangle").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            given = {keyword.arg for keyword in node.keywords}
+            if node.func.attr == "write_text" and "encoding" not in given:
+                missing.append(f"{path}:{node.lineno}")
+            if node.func.attr == "read_text" and not node.args and "encoding" not in given:
+                missing.append(f"{path}:{node.lineno}")
+    assert not missing
