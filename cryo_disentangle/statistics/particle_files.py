@@ -130,7 +130,7 @@ def check_made_of(
     report = folder.path / "report.json"
     if not report.is_file():
         return
-    found = json.loads(report.read_text()).get("settings", {})
+    found = json.loads(report.read_text(encoding="utf-8")).get("settings", {})
     expected = json.loads(json.dumps(asdict(settings)))
     for name, value in expected.items():
         if name in found and found[name] != value:
