@@ -26,6 +26,7 @@ __all__ = ["Job", "JobError", "Launcher", "run_job", "training_configuration"]
 Job: TypeAlias = Stack | Cell
 
 _TAIL = 15
+# Seeds of restarts of neighbouring seeds must not meet: fewer restarts than this.
 _RESTART_STRIDE = 100
 _QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 

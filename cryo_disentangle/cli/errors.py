@@ -15,8 +15,11 @@ __all__ = ["leave"]
 
 _PROGRAM = "cryo-disentangle: "
 _TRACEBACK = "CRYO_DISENTANGLE_TRACEBACK"
+# As argparse exits.
 _WRONG_WORDS = 2
+# 128 + SIGINT, as shells say.
 _INTERRUPTED = 130
+# 128 + SIGPIPE, as shells say.
 _PIPE_CLOSED = 141
 
 # Other libraries' errors that are no fault of the program, by name: importing torch and Lightning

@@ -22,6 +22,7 @@ from cryo_disentangle.metrics.intervals import bootstrap_interval, permutation_n
 
 __all__ = ["Agreement", "AxisAgreement", "Level", "compare_latents"]
 
+# Enough for errors of 0.01 in correlations; more would only take longer.
 _MOST_ROWS = 20_000
 _RESAMPLES = 40
 # Neighbours cost the square of the number of particles.

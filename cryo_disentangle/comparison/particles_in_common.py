@@ -11,6 +11,7 @@ from cryo_disentangle.embeddings.embedding import Embedding
 
 __all__ = ["common_particles"]
 
+# Fewer leave too few on either side of a split into fit and test.
 _FEWEST = 12
 
 IntArray = npt.NDArray[np.int64]

@@ -34,6 +34,7 @@ __all__ = [
 _ANGLES_DEG = np.arange(0, 360, 30)
 _POSES = ("viewing direction: rot (°)", "viewing direction: tilt (°)", "in-plane angle: psi (°)")
 _CYCLIC = (_POSES[0], _POSES[2])
+# Angles that vary by less, in degrees, are one angle and make no picture.
 _SAME_DEG = 0.1
 
 

@@ -15,6 +15,7 @@ from cryo_disentangle.particles.pickles import read_latents
 
 __all__ = ["read_cryodrgn", "read_drgnai", "read_opus"]
 
+# Files of torch.save are zip archives, which begin so; pickles do not.
 _ZIP = b"PK"
 
 

@@ -12,9 +12,13 @@ from cryo_disentangle.types import Inference
 
 __all__ = ["RenderedPosterior"]
 
+# Step of the finite differences of renderings, in units of z, of the order 1 under the prior.
 _DIFFERENCE = 0.01
+# A Gauss-Newton step longer than the prior's spread leaves where its linearisation holds.
 _LARGEST_STEP = 1.0
+# Coefficients at once: 64 MB in single precision.
 _RENDERED_AT_ONCE = 2**24
+# Weight of the newest batch in the running noise, an average over some 20 batches.
 _NEWS = 0.05
 _SMALLEST_SPREAD = 1e-3
 

@@ -12,6 +12,7 @@ from cryo_disentangle.types import Inference
 
 __all__ = ["StatisticsEncoder", "coefficient_posterior"]
 
+# Keeps the scale finite where an input does not vary.
 _TINY = 1e-6
 
 

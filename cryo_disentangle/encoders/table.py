@@ -11,6 +11,7 @@ from cryo_disentangle.types import Inference
 
 __all__ = ["LatentTable"]
 
+# Posteriors start near the middle of a normal prior, and apart from each other.
 _INITIAL_STD = 0.1
 
 

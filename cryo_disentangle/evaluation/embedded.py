@@ -31,6 +31,7 @@ from cryo_disentangle.selection.lasso import lasso_of
 
 __all__ = ["evaluate_embedding"]
 
+# As many as the leaks need.
 _FEWEST = 12
 # Particles whose images are seen on hover, and the side of these in pixels.
 _PICTURED, _SIDE = 1_500, 48

@@ -18,6 +18,7 @@ __all__ = ["ScatterColumn", "ScatterData"]
 Array = npt.NDArray[Any]
 Kind = Literal["linear", "cyclic", "category"]
 
+# An 8-bit palette.
 _COLOURS = 256
 # Ends of a colour scale, so that a few far values do not take it all.
 _ENDS = (0.5, 99.5)

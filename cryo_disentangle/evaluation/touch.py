@@ -17,6 +17,7 @@ from cryo_disentangle.evaluation.scatter import ScatterData
 __all__ = ["TouchableScatter", "can_be_touched", "draw_touchable"]
 
 _MAPS = {"linear": "viridis", "cyclic": "twilight", "category": "tab20"}
+# An 8-bit palette.
 _LEVELS = 256
 # Points of few particles are larger.
 _SIZES = ((20_000, 5), (200_000, 3), (np.inf, 2))

@@ -15,6 +15,7 @@ from cryo_disentangle.files.paths import beginning, readable
 
 __all__ = ["map_array", "read_archive"]
 
+# First bytes of every .npy file.
 _MAGIC = b"\x93NUMPY"
 # A hundred classes of cryoSPARC's take about 40 kB; parsing needs some hundred times the header.
 _LONGEST_HEADER = 2**20

@@ -14,6 +14,7 @@ from cryo_disentangle.files.paths import MissingColumnError
 
 __all__ = ["CsTable"]
 
+# Rows at a time: a few megabytes.
 _ROWS_PER_CHUNK = 10_000
 
 

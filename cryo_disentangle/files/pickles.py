@@ -27,6 +27,7 @@ _ALLOWED = {
     ),
 }
 _CORE = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+# Read by every Python 3 from 3.4 on.
 _PROTOCOL = 4
 
 

@@ -17,6 +17,7 @@ from cryo_disentangle.files.text import ByteStream
 
 __all__ = ["TOKEN", "StarSyntaxError", "holds_values_only", "pieces", "values_of"]
 
+# Bytes at a time: 1 MiB, so memory does not grow with the file.
 _PIECE = 2**20
 # Labels and comments lie in the first lines, and are gone through token by token.
 _FIRST_PIECE = 2**13

@@ -11,6 +11,7 @@ from cryo_disentangle.files.paths import readable
 __all__ = ["ByteStream", "open_text", "read_text"]
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# 64 KiB hold what tells texts from binary files.
 _SAMPLE = 2**16
 
 

@@ -34,7 +34,9 @@ __all__ = [
 ]
 
 _ICA_ROWS = 20_000
+# The smallest number that makes p-values of 0.01.
 _PERMUTATIONS = 99
+# Relative rounding of latents in single precision.
 _CONSTANT = 1e-6
 # What labels are called on the page: what slows down is known by the time of frames.
 _LABELS = {"temperature": "temperature", "slowness": "time"}

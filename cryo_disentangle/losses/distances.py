@@ -33,6 +33,7 @@ __all__ = [
     "relative_invariance",
 ]
 
+# Keeps quotients finite where nothing varies.
 _TINY = 1e-6
 # Beyond, one sure particle would outweigh all others of a batch.
 _LOG_VARIANCES = (-8.0, 8.0)

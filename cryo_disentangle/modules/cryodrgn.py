@@ -22,6 +22,7 @@ from cryo_disentangle.protocols.models import ImageNetworks
 
 __all__ = ["CryoDRGNReconstruction"]
 
+# cryoDRGN's default.
 _DEFAULT_RATE = 1e-4
 
 

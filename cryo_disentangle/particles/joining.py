@@ -34,6 +34,7 @@ __all__ = ["is_table", "with_ctf_of", "with_poses_of"]
 
 Table = StarParticles | CryosparcParticles
 Rows = npt.NDArray[np.int64]
+# Larger than any slot of a stack, so that file and slot make one number.
 _SLOTS = 2**31
 
 

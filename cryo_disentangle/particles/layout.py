@@ -16,6 +16,7 @@ from cryo_disentangle.particles.mapped import MappedImages
 
 __all__ = ["Images", "Layout", "read_headers"]
 
+# Headers wait for the file system, not for a core.
 _THREADS = 16
 
 

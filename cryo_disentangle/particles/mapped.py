@@ -15,8 +15,10 @@ from cryo_disentangle.files.mrc import MrcHeader
 
 __all__ = ["MappedImages"]
 
+# Well below the 256 open files that some systems allow a process.
 _MAX_OPEN = 64
 _RESIDENT_BYTES = 32 * 2**20
+# Reading across a gap of some images is cheaper than another request.
 _GAP = 16
 
 

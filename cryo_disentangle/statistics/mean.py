@@ -16,6 +16,7 @@ from cryo_disentangle.statistics.views import ParticleViews
 
 __all__ = ["HalfMaps", "back_project"]
 
+# The field's threshold for half maps (Rosenthal and Henderson 2003).
 _THRESHOLD = 0.143
 
 

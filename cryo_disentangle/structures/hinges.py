@@ -15,6 +15,7 @@ __all__ = ["Hinge", "find_hinge", "screw_displacement", "superpose"]
 
 Array = npt.NDArray[np.float64]
 
+# Below it the axis of the rotation is decided by rounding of coordinates.
 _SMALLEST_ANGLE_DEG = 0.1
 
 

@@ -23,6 +23,7 @@ from cryo_disentangle.metrics.functional.probes import (
 
 __all__ = ["NuisanceLeakScores", "PoseLeakScores", "nuisance_leak", "pose_leak"]
 
+# Fewer leave too few on either side of a split into fit and test.
 _FEWEST = 12
 # With fewer rows for each pair of bins the corrected information of independent columns is not 0.
 _ROWS_PER_PAIR = 5

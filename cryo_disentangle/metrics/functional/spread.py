@@ -14,6 +14,7 @@ from cryo_disentangle.metrics.functional.gauge import check_poses
 
 __all__ = ["SpreadLeakScores", "equal_cells", "nuisance_spread_leak", "view_spread_leak"]
 
+# Fewer leave too few on either side of a split into fit and test.
 _FEWEST = 12
 # Medians of smaller cells make their residuals too small for the null of permuted ones.
 _ROWS_PER_CELL = 50
