@@ -247,7 +247,7 @@ def _draw_points(found: Findings) -> PagePicture:
     figure.savefig(png, format="png", dpi=110)
     return PagePicture(
         "How well coordinates of z follow the true factors",
-        "A point is a seed. 1 is best; unrelated codes have small values above 0.",
+        "A point is a seed. 1 is best; unrelated latents have small values above 0.",
         png.getvalue(),
     )
 

@@ -1,4 +1,4 @@
-"""BetaVAE and FactorVAE scores as torchmetrics classes, for stored codes and for interventions."""
+"""BetaVAE and FactorVAE scores as classes, for stored latents and for interventions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class BetaVAEScore(CodesMetric):
-    """BetaVAE score of stored codes; see `beta_vae_score_from_codes`.
+    """BetaVAE score of stored latents; see `beta_vae_score_from_codes`.
 
     Args:
         bins: Bins of a factor: samples in one of them pass for sharing its value.
@@ -63,7 +63,7 @@ class BetaVAEScore(CodesMetric):
 
 
 class FactorVAEScore(CodesMetric):
-    """FactorVAE score of stored codes; see `factor_vae_score_from_codes`.
+    """FactorVAE score of stored latents; see `factor_vae_score_from_codes`.
 
     Args:
         bins: Bins of a factor: samples in one of them pass for sharing its value.
@@ -103,13 +103,13 @@ class FactorVAEScore(CodesMetric):
 
 
 class InterventionalBetaVAEScore(ScoreMetric):
-    """BetaVAE score of codes of samples that were made to share one factor.
+    """BetaVAE score of latents of samples that were made to share one factor.
 
     Of all interventions two thirds train the classifier, the others judge it.
 
     As input to ``update``:
-        z1: Codes of the first members of the pairs, shape (P, L, K): P interventions of L pairs.
-        z2: Codes of the second members, which share one factor with the first; same shape.
+        z1: Latents of the first members of the pairs, shape (P, L, K): P interventions of L pairs.
+        z2: Latents of the second members, which share one factor with the first; same shape.
         factor_index: Which factor each intervention fixed, shape (P,), integers.
 
     As output of ``compute``:
@@ -153,8 +153,8 @@ class InterventionalBetaVAEScore(ScoreMetric):
         """Stores what the classifier will see of P interventions.
 
         Args:
-            z1: Codes of the first members, shape (P, L, K).
-            z2: Codes of the second members, shape (P, L, K).
+            z1: Latents of the first members, shape (P, L, K).
+            z2: Latents of the second members, shape (P, L, K).
             factor_index: Which factor was fixed, shape (P,), integers.
 
         Raises:
@@ -189,14 +189,14 @@ class InterventionalBetaVAEScore(ScoreMetric):
 
 
 class InterventionalFactorVAEScore(ScoreMetric):
-    """FactorVAE score of codes of samples that were made to share one factor.
+    """FactorVAE score of latents of samples that were made to share one factor.
 
     Of all interventions two thirds settle each latent's factor, the others judge. Variances over
     all samples are those of all interventions' samples together.
 
     As input to ``update``:
-        z: Codes of batches that share the value of one factor, shape (P, L, K): P interventions of
-            L samples.
+        z: Latents of batches that share the value of one factor, shape (P, L, K): P interventions
+            of L samples.
         factor_index: Which factor each intervention fixed, shape (P,), integers.
 
     As output of ``compute``:
@@ -240,7 +240,7 @@ class InterventionalFactorVAEScore(ScoreMetric):
         """Stores P interventions.
 
         Args:
-            z: Codes of batches that share the value of one factor, shape (P, L, K).
+            z: Latents of batches that share the value of one factor, shape (P, L, K).
             factor_index: Which factor was fixed, shape (P,), integers.
 
         Raises:
@@ -277,7 +277,7 @@ class InterventionalFactorVAEScore(ScoreMetric):
 
 
 def _check_interventions(z: Tensor, name: str, index: Tensor) -> None:
-    """Sees that codes and indices are of as many interventions."""
+    """Checks that latents and indices are of as many interventions."""
     if z.ndim != 3 or z.shape[1] < 2:
         raise ValueError(
             f"{name} must have shape (interventions, samples, latents) with 2 samples or more, "

@@ -85,7 +85,7 @@ def bootstrap_interval(
         independent: for frames of a trajectory the interval is too narrow.
 
     Raises:
-        ValueError: If level or resamples is out of range, or the codes don't fit.
+        ValueError: If level or resamples is out of range, or the latents don't fit.
 
     References:
         Shao and Wu 1989, A general theory for jackknife variance estimation (delete-d jackknife);
@@ -161,7 +161,7 @@ def permutation_null(
         Mean, interval and p-value, each of the metric's shape.
 
     Raises:
-        ValueError: If level or permutations is out of range, or the codes don't fit.
+        ValueError: If level or permutations is out of range, or the latents don't fit.
 
     References:
         Phipson and Smyth 2010, Permutation p-values should never be zero, Eq. 2.

@@ -17,7 +17,7 @@ FACTORS = 3
 
 
 def pairs(mixing: Tensor, seed: int = 0, points: int = 300) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes of pairs that share one factor."""
+    """Latents of pairs that share one factor."""
     generator = torch.Generator().manual_seed(seed)
     index = torch.randint(FACTORS, (points,), generator=generator)
     first, second = torch.rand(2, points, 32, FACTORS, generator=generator)
@@ -26,7 +26,7 @@ def pairs(mixing: Tensor, seed: int = 0, points: int = 300) -> tuple[Tensor, Ten
 
 
 def batches(mixing: Tensor, seed: int = 0, points: int = 300) -> tuple[Tensor, Tensor]:
-    """Codes of batches that share one factor."""
+    """Latents of batches that share one factor."""
     generator = torch.Generator().manual_seed(seed)
     index = torch.randint(FACTORS, (points,), generator=generator)
     factors = torch.rand(points, 32, FACTORS, generator=generator)

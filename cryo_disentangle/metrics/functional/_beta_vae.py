@@ -29,8 +29,8 @@ def beta_vae_features(z1: Tensor, z2: Tensor) -> Tensor:
     """Computes features for the BetaVAE score: mean |z1 - z2| over the pairs of a batch.
 
     Args:
-        z1: Codes of the first members, shape (P, L, K) or (L, K) for one intervention.
-        z2: Codes of the second members, which share one factor with the first ones; same shape.
+        z1: Latents of the first members, shape (P, L, K) or (L, K) for one intervention.
+        z2: Latents of the second members, which share one factor with the first ones; same shape.
 
     Returns:
         Shape (P, K) or (K,), float64.
@@ -117,7 +117,7 @@ def beta_vae_score(
     """BetaVAE score with interventions: whether fixing a factor stills a fixed set of latents.
 
     One point: a factor drawn uniformly; ``batch`` pairs of samples that share its value and nothing
-    else; `beta_vae_features` of their codes. The score is `beta_vae_accuracy` on new points.
+    else; `beta_vae_features` of their latents. The score is `beta_vae_accuracy` on new points.
 
     The cost is that of ``encode`` on 2 · batch · (train_points + test_points) samples.
 
@@ -126,7 +126,7 @@ def beta_vae_score(
     because a factor is also told by which latents move. A rotation by less than 45° scores 1 too.
 
     Args:
-        encode: Codes of samples with given factors, (N, D) to (N, K).
+        encode: Latents of samples with given factors, (N, D) to (N, K).
         draw_factors: Draws the factors of independent samples, ``(count, generator)`` to
             (count, D).
         train_points: Interventions that the classifier learns from.
@@ -139,7 +139,7 @@ def beta_vae_score(
         Scalar, float64, about 1/D (chance) to 1.
 
     Raises:
-        ValueError: If codes are not finite, or not one row a sample.
+        ValueError: If latents are not finite, or not one row a sample.
 
     References:
         Higgins et al., beta-VAE, ICLR 2017, section 4.
@@ -159,7 +159,7 @@ def beta_vae_score_from_codes(
     batch: int = 64,
     seed: int = 0,
 ) -> Tensor:
-    """BetaVAE score of stored codes: samples in one bin of a factor pass for sharing its value.
+    """BetaVAE score of stored latents: samples in one bin of a factor pass for sharing its value.
 
     As `beta_vae_score`, with pairs of different rows that fall into the same of ``bins`` equally
     filled bins of the fixed factor. Two thirds of the rows serve to learn, the rest to judge.
@@ -185,7 +185,7 @@ def beta_vae_score_from_codes(
 
     References:
         Higgins et al., beta-VAE, ICLR 2017; Zaidi et al., Measuring disentanglement: a review of
-        metrics, 2020 (Z-diff on stored codes).
+        metrics, 2020 (Z-diff on stored latents).
     """
     fit, judge = divide_codes(z, factors, bins=bins, seed=seed)
     train = _features(fit, train_points, batch)

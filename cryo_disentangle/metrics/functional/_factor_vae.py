@@ -23,7 +23,7 @@ __all__ = [
     "factor_vae_votes",
 ]
 
-# Samples that the global variances of made codes are measured on (disentanglement_lib's number).
+# Samples that the global variances of made latents are measured on (disentanglement_lib's number).
 _VARIANCE_SAMPLES = 10_000
 
 
@@ -48,7 +48,7 @@ def factor_vae_votes(z: Tensor, index: Tensor, variances: Tensor, factors: int) 
     """Counts which latent varies least, relative to its variance, when a factor is fixed.
 
     Args:
-        z: Codes of batches that share the value of one factor, shape (P, L, K).
+        z: Latents of batches that share the value of one factor, shape (P, L, K).
         index: Which factor each batch shares, shape (P,), integers.
         variances: Variances over all samples, 0 for latents without a vote (`active_variances`),
             shape (K,).
@@ -116,7 +116,7 @@ def factor_vae_score(
     nothing. A rotation by less than 45° scores 1.
 
     Args:
-        encode: Codes of samples with given factors, (N, D) to (N, K).
+        encode: Latents of samples with given factors, (N, D) to (N, K).
         draw_factors: Draws the factors of independent samples, ``(count, generator)`` to
             (count, D).
         train_points: Interventions that settle each latent's factor.
@@ -129,7 +129,7 @@ def factor_vae_score(
         Scalar, float64, about 1/D (chance) to 1.
 
     Raises:
-        ValueError: If codes are not finite, or not one row a sample.
+        ValueError: If latents are not finite, or not one row a sample.
 
     References:
         Kim and Mnih, Disentangling by factorising, ICML 2018, section 4.
@@ -154,7 +154,7 @@ def factor_vae_score_from_codes(
     threshold: float = 0.0,
     seed: int = 0,
 ) -> Tensor:
-    """FactorVAE score of stored codes: samples in one bin of a factor pass for sharing its value.
+    """FactorVAE score of stored latents: samples in one bin of a factor pass for sharing its value.
 
     As `factor_vae_score`, with batches drawn, with replacement, from one of ``bins`` equally filled
     bins of the fixed factor. Two thirds of the rows serve to learn, the rest to judge. Factors that
@@ -181,7 +181,7 @@ def factor_vae_score_from_codes(
 
     References:
         Kim and Mnih, Disentangling by factorising, ICML 2018; Zaidi et al., Measuring
-        disentanglement: a review of metrics, 2020 (Z-min variance on stored codes).
+        disentanglement: a review of metrics, 2020 (Z-min variance on stored latents).
     """
     variances = active_variances(z, threshold=threshold)
     fit, judge = divide_codes(z, factors, bins=bins, seed=seed)

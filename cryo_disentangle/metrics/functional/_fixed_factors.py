@@ -1,4 +1,4 @@
-"""Codes of samples that share one factor: made with an encoder, or found among stored ones."""
+"""Latents of samples that share one factor: made with an encoder, or found among stored ones."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = [
     "divide_codes",
 ]
 
-# Codes held at once while interventions are made.
+# Latents held at once while interventions are made.
 _ROWS_AT_ONCE = 65_536
 # Fewest stored samples a bin, so that the third that judges still holds pairs.
 _BIN_SAMPLES = 6
 
 Encode: TypeAlias = Callable[[Tensor], Tensor]
-"""Codes of samples with given factors: (N, D) to (N, K)."""
+"""Latents of samples with given factors: (N, D) to (N, K)."""
 
 DrawFactors: TypeAlias = Callable[[int, torch.Generator], Tensor]
 """Draws the factors of so many independent samples, shape (count, D)."""
@@ -53,26 +53,26 @@ class Interventions(Protocol):
         ...
 
     def pairs(self, index: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Codes of pairs that share a factor.
+        """Latents of pairs that share a factor.
 
         Args:
             index: Which factor each intervention fixes, shape (P,).
             batch: Pairs L of an intervention; each pair has a value of its own.
 
         Returns:
-            Codes of either member, shape (P, L, K).
+            Latents of either member, shape (P, L, K).
         """
         ...
 
     def batches(self, index: Tensor, batch: int) -> Tensor:
-        """Codes of batches that share a factor.
+        """Latents of batches that share a factor.
 
         Args:
             index: Which factor each intervention fixes, shape (P,).
             batch: Samples L of an intervention; all have one value.
 
         Returns:
-            Codes, shape (P, L, K).
+            Latents, shape (P, L, K).
         """
         ...
 
@@ -91,7 +91,7 @@ class Simulated:
         return self._draw_factors(count, self.generator)
 
     def encode(self, factors: Tensor) -> Tensor:
-        """Codes of samples with these factors, (..., D) to (..., K), float64."""
+        """Latents of samples with these factors, (..., D) to (..., K), float64."""
         rows = factors.reshape(-1, factors.shape[-1])
         codes = check_columns(self._encode(rows), "encode(factors)", minimum=1)
         if len(codes) != len(rows):
@@ -101,13 +101,13 @@ class Simulated:
         return codes.reshape(*factors.shape[:-1], -1)
 
     def pairs(self, index: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Codes of pairs that share a factor; see `Interventions`."""
+        """Latents of pairs that share a factor; see `Interventions`."""
         first, second = self._independent(index, batch), self._independent(index, batch)
         fixed = index.to(first.device)[:, None, None].expand(-1, batch, 1)
         return self.encode(first), self.encode(second.scatter(2, fixed, first.gather(2, fixed)))
 
     def batches(self, index: Tensor, batch: int) -> Tensor:
-        """Codes of batches that share a factor; see `Interventions`."""
+        """Latents of batches that share a factor; see `Interventions`."""
         samples = self._independent(index, batch)
         fixed = index.to(samples.device)[:, None, None].expand(-1, batch, 1)
         shared = samples[:, :1].expand_as(samples)
@@ -132,7 +132,7 @@ class Stored:
         self.factors = len(self._labels)
 
     def pairs(self, index: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Codes of pairs that share a factor; see `Interventions`."""
+        """Latents of pairs that share a factor; see `Interventions`."""
         fixed = index[:, None]
         rows = self._pick((len(index), batch))
         start, size = self._bin(fixed, rows)
@@ -141,7 +141,7 @@ class Stored:
         return self._codes(rows), self._codes(self._order[fixed, place])
 
     def batches(self, index: Tensor, batch: int) -> Tensor:
-        """Codes of batches that share a factor; see `Interventions`."""
+        """Latents of batches that share a factor; see `Interventions`."""
         fixed = index[:, None]
         start, size = self._bin(fixed, self._pick((len(index), 1)))
         place = start + self._below(size.expand(-1, batch))
@@ -162,7 +162,7 @@ class Stored:
         return (uniform * limits).long()
 
     def _codes(self, rows: Tensor) -> Tensor:
-        """Codes of rows, shape (..., K)."""
+        """Latents of rows, shape (..., K)."""
         return self._z[rows.to(self._z.device)]
 
 
@@ -191,7 +191,7 @@ def divide_codes(z: Array, factors: Array, *, bins: int, seed: int) -> tuple[Sto
 
 
 def choose_factors(source: Interventions, points: int, batch: int) -> Iterator[Tensor]:
-    """Chooses which factors to fix, in parts whose codes fit into memory.
+    """Chooses which factors to fix, in parts whose latents fit into memory.
 
     Args:
         source: Of the samples.

@@ -232,7 +232,7 @@ def spline_mcc(
     test_fraction: float = 1 / 3,
     n_train: int | None = None,
 ) -> Tensor:
-    """MCC that forgives nonlinear codes: each factor predicted from one latent by a spline.
+    """MCC that forgives nonlinear latents: each factor predicted from one latent by a spline.
 
     Pairs score √max(R², 0), R² on held-out samples of the least squares fit of f_j by a natural
     cubic spline of z_i; then as `mcc`. The latent is first brought to normal scores by its ranks,

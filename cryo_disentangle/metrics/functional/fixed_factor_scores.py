@@ -1,7 +1,7 @@
 """BetaVAE and FactorVAE scores: fix one factor, and see whether a simple rule tells which.
 
 Each score has three parts: what one intervention tells (features, votes), how accurate the rule is
-on many, and two ways to intervene: by making samples, or by finding them among stored codes.
+on many, and two ways to intervene: by making samples, or by finding them among stored latents.
 """
 
 from cryo_disentangle.metrics.functional._beta_vae import (
