@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
-import numpy.typing as npt
-import torch
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.epoch_callback import EpochCallback
-from cryo_disentangle.callbacks.run_particles import held_out_batches
+from cryo_disentangle.callbacks.run_particles import held_out_batches, true_factors
 from cryo_disentangle.callbacks.score_callback import ScoreCallback
 from cryo_disentangle.drawing.inferred import (
     draw_by_factor,
@@ -26,12 +24,9 @@ from cryo_disentangle.drawing.inferred import (
 )
 from cryo_disentangle.drawing.latent_space import draw_metrics
 from cryo_disentangle.judgement.inferred import infer_particles
-from cryo_disentangle.particles.labels import read_labels
 from cryo_disentangle.types import ParticleBatch
 
 __all__ = ["LatentFigures"]
-
-FloatArray = npt.NDArray[np.floating]
 
 _ROTATED = 256
 
@@ -77,7 +72,7 @@ class LatentFigures(EpochCallback):
         if particles < 10:
             raise ValueError(f"figures need at least 10 particles to look at, found {particles}")
         self.truth, self.particles = truth, particles
-        self._factors: FloatArray | None = None
+        self._factors: Tensor | None = None
         self._curves: dict[str, dict[int, float]] = {}
         self._validated = False
 
@@ -93,9 +88,7 @@ class LatentFigures(EpochCallback):
         """Checks module and truth before the run rather than in it."""
         super().setup(trainer, pl_module, stage)
         if stage == "fit" and self.truth is not None:
-            self._factors = read_labels(self.truth).factors
-            if self._factors is None:
-                raise ValueError(f"{self.truth}: true factors expected, found none")
+            self._factors = true_factors(trainer, self.truth)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Keeps the metrics, before a checkpoint is made of the state."""
@@ -127,7 +120,7 @@ class LatentFigures(EpochCallback):
             rotated, batches = _some(held_out, _ROTATED)
             rows = infer_particles(model.infer, batches)
             if self._factors is not None and rows.index is not None:
-                rows = rows.with_labels(factors=torch.from_numpy(self._factors)[rows.index])
+                rows = rows.with_labels(factors=self._factors[rows.index])
             drawings["latents"] = lambda: draw_by_factor(rows)
             drawings["poses"] = lambda: draw_by_pose(rows)
             drawings["factors"] = lambda: draw_matching(rows)

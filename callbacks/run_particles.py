@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
@@ -12,9 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from cryo_disentangle.adapters import ModelAdapter
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.labels import read_labels
 from cryo_disentangle.types import ParticleBatch, flatten_particles, observation
 
-__all__ = ["all_batches", "first_particles", "held_out_batches", "held_out_samples"]
+__all__ = [
+    "all_batches",
+    "first_particles",
+    "held_out_batches",
+    "held_out_samples",
+    "true_factors",
+]
 
 
 def held_out_batches(
@@ -90,6 +99,30 @@ def all_batches(trainer: L.Trainer, adapter: ModelAdapter) -> Iterator[ParticleB
             batch["index"] = torch.arange(place, place + step * count, step)
             place += step * count
         yield _finite(batch)
+
+
+def true_factors(trainer: L.Trainer, path: str | Path) -> Tensor:
+    """Reads the true factors of a run's particles.
+
+    Args:
+        trainer: A Trainer that fits.
+        path: ``truth.npz`` of the particle file, or of the selected particles.
+
+    Returns:
+        Shape (N, F), in the order that ``index`` of batches counts in.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no factors, or they are of another number of particles.
+    """
+    factors = read_labels(path).factors
+    if factors is None:
+        raise ValueError(f"{path}: true factors expected, found none")
+    stack = getattr(trainer.datamodule, "stack", None)  # type: ignore[attr-defined]
+    # Batches count within the selection, and the truth is of the whole file.
+    if isinstance(stack, ParticleStack):
+        factors = factors[stack.selection.of(len(factors), path)]
+    return torch.from_numpy(factors)
 
 
 def _validation_loader(trainer: L.Trainer) -> Iterable[Any] | None:

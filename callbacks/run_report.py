@@ -18,7 +18,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from cryo_disentangle.adapters import ModelAdapter, adapt
-from cryo_disentangle.callbacks.run_particles import first_particles, held_out_samples
+from cryo_disentangle.callbacks.run_particles import (
+    first_particles,
+    held_out_samples,
+    true_factors,
+)
 from cryo_disentangle.drawing.inferred import draw_reconstructions
 from cryo_disentangle.drawing.reconstructions import (
     draw_curves,
@@ -89,6 +93,7 @@ class RunReport(Callback):
         self._curve: list[tuple[int, float, float]] = []
         self._loss_sum: Tensor | float = 0.0
         self._batches = 0
+        self._factors: Tensor | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the learning curve so far."""
@@ -98,7 +103,7 @@ class RunReport(Callback):
         """Goes on with the learning curve of a resumed run."""
         self._curve = [tuple(point) for point in state_dict["curve"]]
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Checks the model and the files before the run rather than after it."""
         if not isinstance(pl_module, LatentImageModel):
             raise TypeError(
@@ -108,6 +113,8 @@ class RunReport(Callback):
         for path in (self.reference_volume, self.truth):
             if path is not None and not Path(path).is_file():
                 raise FileNotFoundError(f"RunReport: no such file: {path}")
+        if stage == "fit" and self.truth is not None:
+            self._factors = true_factors(trainer, self.truth)
         if self.reference_volume is not None and isinstance(pl_module, EvaluatesVolumes):
             shape = read_mrc_header(self.reference_volume).shape
             expected = (pl_module.box_size,) * 3
@@ -168,8 +175,8 @@ class RunReport(Callback):
 
         samples = list(held_out_samples(trainer, ModelAdapter(), self.particles))
         particles = infer_particles(model.infer, samples)
-        if self.truth is not None and particles.index is not None:
-            factors = torch.from_numpy(np.load(self.truth)["factors"])[particles.index]
+        if self._factors is not None and particles.index is not None:
+            factors = self._factors[particles.index]
             particles = particles.with_labels(factors=factors)
         batches = [flatten_particles(batch) for batch in samples]
         rows |= _judge(model, particles, batches, held_out=bool(trainer.val_dataloaders))

@@ -28,6 +28,7 @@ from cryo_disentangle.evaluation.measuring import Sample
 from cryo_disentangle.evaluation.measuring import measure as measure_run
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
+from cryo_disentangle.files.arrays import read_archive
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.judgement.inferred import InferredParticles
@@ -155,7 +156,7 @@ def _reconstruction(run: FinishedRun) -> float:
 def _finished(cell: Cell) -> FinishedRun:
     """Latents, or a run, that somebody else has made, or a reading of another cell's latents."""
     settings = cell.settings
-    count = int(np.load(cell.stack / "truth.npz")["factors"].shape[0])
+    count = len(read_archive(cell.stack / "truth.npz", ("factors",), "the truth")["factors"])
     if settings["kind"] == "cryodrgn":
         files = DataFiles(cell.stack / "particles.mrcs", cell.stack / "poses.pkl", cell.ctf)
         return open_run(Path(settings["folder"]), None, files)

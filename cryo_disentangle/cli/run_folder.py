@@ -53,16 +53,25 @@ def check_checkpoint(path: str) -> None:
         read_checkpoint(Path(path))
 
 
-def refuse_other_run(root: Path) -> None:
+def refuse_other_run(root: Path, ckpt_path: str | None) -> None:
     """Refuses a folder that holds another run, whose files would be mixed with this one's.
 
     Args:
         root: Folder of the run.
+        ckpt_path: What training is to go on from; None for a new run, and ``last`` where there is
+            none yet.
 
     Raises:
-        FileExistsError: If it has checkpoints.
+        FileExistsError: If it has checkpoints that training would not go on from.
     """
-    if any((root / "checkpoints").glob("*.ckpt")):
+    found = sorted((root / "checkpoints").glob("*.ckpt"))
+    if ckpt_path == "last" and found and not any(path.name.startswith("last") for path in found):
+        raise FileExistsError(
+            f"{found[0].parent} has no last.ckpt (checkpoint.save_last), but {found[-1].name}: "
+            "name the one to go on from with --ckpt_path, or choose another folder with "
+            "--trainer.default_root_dir"
+        )
+    if ckpt_path is None and found:
         raise FileExistsError(
             f"{root} already holds a run: resume it with --ckpt_path last, or choose another "
             "folder with --trainer.default_root_dir"

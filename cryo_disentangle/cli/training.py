@@ -167,8 +167,7 @@ class _CLI(LightningCLI):
             return
         root = Path(self.trainer.default_root_dir)
         with alone_in(root, "another process trains here: wait for it, or choose another folder"):
-            if kwargs.get("ckpt_path") is None:
-                refuse_other_run(root)
+            refuse_other_run(root, kwargs.get("ckpt_path"))
             self.trainer.fit(**kwargs)
 
 

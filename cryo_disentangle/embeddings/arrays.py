@@ -10,6 +10,7 @@ import numpy as np
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding
 from cryo_disentangle.embeddings.selected_rows import with_rows
+from cryo_disentangle.files.arrays import map_array, read_archive
 from cryo_disentangle.particles.pickles import read_latents
 
 __all__ = ["ARRAYS", "read_array", "read_cryostar", "read_eman2"]
@@ -18,6 +19,7 @@ __all__ = ["ARRAYS", "read_array", "read_cryostar", "read_eman2"]
 _ROW_NAMES = ("row", "index")
 ARRAYS = (".npy", ".npz", ".csv", ".txt", ".pkl")
 _NAMES = ("latents", "z", "mean")
+_WIDTHS = ("covariance", "log_variance")
 
 
 def read_array(path: Path, key: str | None = None) -> Embedding:
@@ -72,8 +74,7 @@ def _contents(path: Path, key: str | None) -> _Contents:
         case ".npz":
             return _Contents(*_archive(path, key))
         case ".npy":
-            with path.open("rb") as file:
-                return _Contents(np.load(file, allow_pickle=False))
+            return _Contents(np.array(map_array(path, "an array of latents")))
         case ".csv":
             latents, coordinates = _comma_separated(path)
             return _Contents(latents, coordinates=coordinates)
@@ -138,18 +139,17 @@ def _numbered(embedding: Embedding) -> Embedding:
 
 
 def _archive(path: Path, key: str | None) -> tuple[Array, Array | None, Array | None]:
-    with np.load(path, allow_pickle=False) as archive:
-        wanted = next((n for n in _NAMES if n in archive.files), None) if key is None else key
-        if wanted not in archive.files:
-            asked = " or ".join(_NAMES) if key is None else key
-            raise ValueError(f"no array {asked}, found {', '.join(archive.files)}; name it by --z")
-        rows = next((archive[name] for name in _ROW_NAMES if name in archive.files), None)
-        latents, covariance = archive[wanted], None
-        if "covariance" in archive.files:
-            covariance = archive["covariance"]
-        elif "log_variance" in archive.files and archive["log_variance"].shape == latents.shape:
-            covariance = _diagonal(archive["log_variance"])
-        return latents, rows, covariance
+    names = _NAMES if key is None else (key,)
+    found = read_archive(path, (*names, *_ROW_NAMES, *_WIDTHS), "latents")
+    if not found.keys() & set(names):
+        present = ", ".join(found)
+        raise ValueError(f"no array {' or '.join(names)}, found {present}; name it by --z")
+    latents = next(found[name] for name in names if name in found)
+    rows = next((found[name] for name in _ROW_NAMES if name in found), None)
+    covariance, log_variance = (found.get(name) for name in _WIDTHS)
+    if covariance is None and log_variance is not None and log_variance.shape == latents.shape:
+        covariance = _diagonal(log_variance)
+    return latents, rows, covariance
 
 
 def _diagonal(log_variance: Array) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, LinearVolumes
+from cryo_disentangle.files.arrays import map_array
 from cryo_disentangle.files.pickles import load_pickles
 
 __all__ = ["read_recovar"]
@@ -91,7 +92,11 @@ def _from_arrays(folders: dict[int, Path], key: str | None) -> tuple[Path, str, 
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such file")
     paths = {name: folder / f"{name}{suffix}.npy" for name in _REGULARISED}
-    arrays = {name: np.load(path) for name, path in paths.items() if path.is_file()}
+    arrays = {
+        name: np.array(map_array(path, "an array of RECOVAR"))
+        for name, path in paths.items()
+        if path.is_file()
+    }
     return source, f"{number}{suffix}", arrays
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import warnings
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -166,6 +167,14 @@ def _write_metadata(data: ParticleData, folder: Path) -> dict[str, str | None]:
         raise ValueError(
             f"{data.particles}: images were corrected for their CTF, and cryoDRGN has no model of "
             "such images"
+        )
+    lost = sorted(data.stack.ctf_terms.known())
+    if lost:
+        words = {"ctf_scale": "scale factors", "ctf_b_factor": "B factors"}
+        warnings.warn(
+            f"{data.particles}: {' and '.join(words[name] for name in lost)} of the particles are "
+            "left out, for cryoDRGN has none",
+            stacklevel=4,
         )
     # cryoDRGN selects from whole tables, so that these are of all images, whatever is trained on;
     # only poses it takes as of selected images, where there are not more of them.

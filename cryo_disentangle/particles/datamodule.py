@@ -139,6 +139,11 @@ class ParticleData(SplitData, PreparedData):
         """Number of particles, held-out ones included."""
         return len(self.stack)
 
+    @property
+    def selected(self) -> npt.NDArray[np.int64] | None:
+        """Row of each particle in the file; None where there are all of them, in order."""
+        return None if self.stack.selection.whole else self.stack.rows
+
     def state_dict(self) -> dict[str, Any]:
         """Returns normalisation, sign and validation indices for a checkpoint."""
         return {

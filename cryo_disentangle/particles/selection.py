@@ -41,6 +41,11 @@ class Selection:
         return self.total if self._chosen is None else len(self._chosen)
 
     @property
+    def whole(self) -> bool:
+        """Whether all images are taken, in their order."""
+        return self._chosen is None
+
+    @property
     def rows(self) -> Rows:
         """Row in the particle file of each selected image, shape (N,)."""
         return np.arange(self.total) if self._chosen is None else self._chosen

@@ -142,18 +142,39 @@ class SplitData(SharedData):
         order = InOrder(np.arange(self.n_particles), *self._process())
         return evaluation_loader(self._dataset(), order, self.batch_size, self.num_workers)
 
+    @property
+    def selected(self) -> npt.NDArray[np.int64] | None:
+        """Row of each particle in the file; None where there are all of them, in order."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a checkpoint keeps: the number of particles and the validation indices."""
-        return {"n_particles": self.n_particles, "validation": torch.from_numpy(self.split[1])}
+        """Returns what a checkpoint keeps: how many particles, their rows, and who is held out."""
+        selected = self.selected
+        return {
+            "n_particles": self.n_particles,
+            "validation": torch.from_numpy(self.split[1]),
+            "selected": None if selected is None else torch.from_numpy(selected),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over the split if it is of as many particles.
+        """Takes over the split if it is of as many particles, or of others of the same file.
+
+        Particles that were held out stay so under another selection, wherever they stand in it.
 
         Args:
-            state_dict: What `state_dict` returned.
+            state_dict: What `state_dict` returned; before selections were kept, without
+                ``selected``.
         """
-        if state_dict["n_particles"] == self.n_particles:
-            self._validation = state_dict["validation"].numpy()
+        held_out = state_dict["validation"].numpy()
+        before, now = state_dict.get("selected"), self.selected
+        if "selected" not in state_dict or (before is None and now is None):
+            if state_dict["n_particles"] == self.n_particles:
+                self._validation = held_out
+            return
+        rows = held_out if before is None else before.numpy()[held_out]
+        places = np.flatnonzero(np.isin(np.arange(self.n_particles) if now is None else now, rows))
+        if 0 < len(places) < self.n_particles:
+            self._validation = places
 
     @cached_property
     def _tracks(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

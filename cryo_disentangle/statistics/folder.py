@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cryo_disentangle.files.arrays import map_array
 from cryo_disentangle.statistics.origin import StatisticsOrigin, read_origin
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
 from cryo_disentangle.statistics.subspace import Subspace
@@ -99,10 +100,8 @@ def _mapped(path: Path, kind: np.dtype[np.generic]) -> Tensor:
             f"{path.parent}: {path.name} is missing, a folder of statistics has "
             f"{', '.join(f'{name}.npy' for name in ARRAYS)} and {DESCRIPTION}"
         )
-    try:
-        array = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: cannot be read as an array: {error}") from error
+    map_array(path, "an array of statistics")
+    array = np.load(path, mmap_mode="c", allow_pickle=False)
     if array.dtype != kind:
         raise ValueError(f"{path}: expected {kind}, found {array.dtype}")
     return torch.from_numpy(array)

@@ -111,9 +111,9 @@ def test_a_model_that_fails_leaves_the_metrics(tmp_path: Path) -> None:
     assert names(tmp_path) == {"epoch_001_metrics.png", "epoch_002_metrics.png"}
 
 
-def test_truth_of_another_stack_ends_nothing(tmp_path: Path) -> None:
+def test_truth_of_another_stack_is_told_before_the_run(tmp_path: Path) -> None:
     figures = LatentFigures(truth=write_truth(tmp_path, count=3))
-    with pytest.warns(UserWarning, match="no look at held-out particles.*IndexError"):
+    with pytest.raises(ValueError, match=r"truth\.npz: 3 rows, expected one for each image"):
         watched.fit(tmp_path, figures, max_epochs=1)
 
 

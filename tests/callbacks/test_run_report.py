@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -13,11 +14,13 @@ import pytest
 import torch
 
 from cryo_disentangle.callbacks import RunReport
+from cryo_disentangle.callbacks.run_particles import true_factors
 from cryo_disentangle.decoders import ImplicitDecoder
 from cryo_disentangle.encoders import MLPEncoder
 from cryo_disentangle.files import write_volume
 from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
+from cryo_disentangle.particles.pickles import write_indices
 from tests import tiny
 from tests.callbacks import watched
 
@@ -121,6 +124,19 @@ def test_report_of_a_run_of_which_nothing_is_known(tmp_path: Path, data: Particl
     assert "R² of z from the pose (linear)" in rows
     assert not [name for name in rows if "FSC" in name or "true" in name]
     assert not (tmp_path / "report/fsc.png").exists()
+
+
+def test_the_truth_is_of_the_whole_file(tmp_path: Path, data: ParticleData) -> None:
+    factors = np.random.default_rng(0).uniform(-1, 1, (60, 2)).astype(np.float32)
+    np.savez(tmp_path / "truth.npz", factors=factors)
+    chosen = np.array([50, 3, 7])
+    write_indices(tmp_path / "ind.pkl", chosen)
+    some = ParticleData(data.particles, indices=tmp_path / "ind.pkl")
+    trainer: Any = SimpleNamespace(datamodule=some)
+    assert np.array_equal(true_factors(trainer, tmp_path / "truth.npz").numpy(), factors[chosen])
+    np.savez(tmp_path / "truth.npz", factors=factors[:5])
+    with pytest.raises(ValueError, match=r"truth\.npz: 5 rows, expected .* 3 \(selected\) or 60"):
+        fit(tmp_path, some, RunReport(truth=tmp_path / "truth.npz"))
 
 
 def test_a_trial_run_writes_no_report(tmp_path: Path, data: ParticleData) -> None:

@@ -166,7 +166,7 @@ def test_arrays_of_anybody(tmp_path: Path) -> None:
     found = open_embedding(tmp_path / "a.npz")
     np.testing.assert_array_equal(found.rows, np.arange(COUNT) + 5)
     np.testing.assert_array_equal(open_embedding(tmp_path / "a.npz", "other").latents, 2 * latents)
-    with pytest.raises(ValueError, match="no array zz, found z, row, other"):
+    with pytest.raises(ValueError, match="no array zz, found row; name it by"):
         open_embedding(tmp_path / "a.npz", "zz")
     table = open_embedding(tmp_path / "b.csv")
     assert table.coordinates == ("x", "y")

@@ -16,9 +16,11 @@ from cryo_disentangle.interop.config import read_config
 from cryo_disentangle.interop.networks import build_decoder, build_encoder, cryodrgn_model_args
 from cryo_disentangle.interop.writing import CryoDRGNWriter
 from cryo_disentangle.modules import CryoDRGNReconstruction
+from cryo_disentangle.particles import HartleyPreprocessing, ParticleData
 from cryo_disentangle.particles.pickles import read_ctf, read_indices, read_poses, write_indices
 from tests.helpers import shared
 from tests.interop import runs
+from tests.particles import formats
 
 
 def bytes_of(tensor: Tensor) -> bytes:
@@ -96,6 +98,17 @@ def test_every_choice_comes_back(changes: dict[str, Any], tmp_path: Path) -> Non
     assert cryodrgn_model_args(model) == runs.read_yaml(folder)["model_args"]
     for name, value in state.items():
         assert torch.equal(model.state_dict()[name], value)
+
+
+def test_factors_that_cryodrgn_has_not_are_named(tmp_path: Path) -> None:
+    made = formats.truth()
+    formats.write_stack(tmp_path / "stack.mrcs", made.images())
+    factors = np.linspace(0.5, 1.5, formats.COUNT)
+    table = formats.star(tmp_path, made, CtfScalefactor=factors, CtfBfactor=30 * factors)
+    data = ParticleData(table, preprocessing=HartleyPreprocessing(norm=(0.0, 1.0)))
+    model = CryoDRGNReconstruction(runs.golden_run(tmp_path))
+    with pytest.warns(UserWarning, match=r"p\.star: B factors and scale factors .* are left out"):
+        CryoDRGNWriter(tmp_path / "out").write_config(model, data)
 
 
 def test_poses_that_were_refined_of_a_selection(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.particles import HartleyPreprocessing, ParticleData, RealPreprocessing
+from cryo_disentangle.particles.pickles import write_indices
 from cryo_disentangle.types import ParticleBatch
-from tests.particles.conftest import BOX_SIZE, Files, flat
+from tests.particles.conftest import BOX_SIZE, N_IMAGES, Files, flat
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
@@ -203,6 +204,55 @@ def test_a_prediction_takes_the_normalisation_of_the_training(files: Files, tmp_
     fewer = ParticleData(files.stack, indices=None)
     fewer.load_state_dict(data.state_dict() | {"n_particles": 5})
     assert len(fewer.split[1]) == 1
+
+
+def _held_out_rows(data: ParticleData) -> set[int]:
+    return set(data.stack.rows[data.split[1]].tolist())
+
+
+@pytest.mark.parametrize("later", [[4, 3, 2, 1, 0], [0, 1, 2, 3, 5], [1, 3], None])
+def test_held_out_particles_stay_so_under_another_selection(
+    files: Files, later: list[int] | None, tmp_path: Path
+) -> None:
+    write_indices(tmp_path / "first.pkl", np.arange(5))
+    first = ParticleData(
+        files.stack, indices=tmp_path / "first.pkl", validation_fraction=0.4, seed=1
+    )
+    assert len(_held_out_rows(first)) == 2
+    write_indices(tmp_path / "later.pkl", np.arange(N_IMAGES) if later is None else later)
+    other = ParticleData(
+        files.stack, indices=tmp_path / "later.pkl", validation_fraction=0.4, seed=2
+    )
+    other.load_state_dict({"norm": (0.0, 1.0), **first.state_dict()})
+    rows = set(other.stack.rows.tolist())
+    expected = _held_out_rows(first) & rows
+    if expected:
+        assert _held_out_rows(other) == expected
+    assert not set(other.stack.rows[other.split[0]].tolist()) & expected
+
+
+def test_checkpoints_from_before_selections_were_kept(files: Files, tmp_path: Path) -> None:
+    write_indices(tmp_path / "ind.pkl", [5, 3, 1, 0])
+    first, other = (
+        ParticleData(files.stack, indices=tmp_path / "ind.pkl", validation_fraction=0.5, seed=seed)
+        for seed in (1, 2)
+    )
+    state = {"norm": (0.0, 1.0), **first.state_dict()}
+    del state["selected"]
+    other.load_state_dict(state)
+    assert other.split[1].tolist() == first.split[1].tolist()
+
+
+def test_a_split_of_none_of_the_particles_is_drawn_anew(files: Files, tmp_path: Path) -> None:
+    write_indices(tmp_path / "first.pkl", [0, 1, 2])
+    write_indices(tmp_path / "other.pkl", [3, 4, 5])
+    first, other = (
+        ParticleData(files.stack, indices=tmp_path / name, validation_fraction=0.4)
+        for name in ("first.pkl", "other.pkl")
+    )
+    drawn = other.split[1].tolist()
+    other.load_state_dict({"norm": (0.0, 1.0), **first.state_dict()})
+    assert other.split[1].tolist() == drawn
 
 
 def test_what_the_model_is_built_from_is_known_before_setup(files: Files) -> None:

@@ -115,7 +115,12 @@ def _break(folder: Path, name: str, how: str) -> None:
     [
         ("half.npy", "missing", FileNotFoundError, "half.npy is missing, a folder of statistics"),
         ("statistics.json", "missing", FileNotFoundError, "is .* a folder of statistics"),
-        ("offset.npy", "damaged", ValueError, "offset.npy: cannot be read as an array"),
+        (
+            "offset.npy",
+            "damaged",
+            ValueError,
+            "offset.npy: not an array of statistics: it begins with",
+        ),
         ("offset.npy", "type", ValueError, "offset.npy: expected float32, found float64"),
         ("statistics.json", "damaged", ValueError, "expected a JSON object with subspace"),
         ("statistics.json", '{"box_size": null}', ValueError, "expected a JSON object"),
