@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cryo_disentangle.files import write_volume
 from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.judgement.gathering import GatheredRows
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.pickles import write_latents, write_poses
 from cryo_disentangle.protocols.models import EvaluatesVolumes
@@ -56,11 +57,11 @@ class PredictionWriter(Callback):
         self.kmeans = kmeans
         self.latents = latents
         self.volume_box_size = volume_box_size
-        self._parts: list[dict[str, Tensor]] = []
+        self._rows = GatheredRows()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Refuses a folder, latents or a box that can't serve, before the work is done."""
-        self._parts = []
+        self._rows = GatheredRows()
         dim = getattr(pl_module, "conformation_dim", None)
         if self.latents is not None:
             _read_latents(self.latents, dim)
@@ -86,12 +87,13 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
         """Keeps a batch's latents in memory of the host."""
-        self._parts.append({name: value.detach().cpu() for name, value in outputs.items()})
+        self._rows.add(outputs)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gathers all processes' latents and writes from the first process."""
-        latents = gather_parts(self._parts)
-        self._parts = []
+        rows = self._rows.columns()
+        latents = gather_parts([rows] if rows else [])
+        self._rows = GatheredRows()
         if not trainer.is_global_zero:
             return
         order = np.argsort(latents["index"], kind="stable")

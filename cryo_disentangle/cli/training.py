@@ -152,6 +152,10 @@ class _CLI(LightningCLI):
         if options.get("ckpt_path") is not None:
             check_checkpoint(options["ckpt_path"])
 
+    def predict(self, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's
+        """Predicts; what is found is written, and nobody takes it back from here."""
+        self.trainer.predict(**kwargs | {"return_predictions": False})
+
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's
         """Trains, alone in the folder of the run."""
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]

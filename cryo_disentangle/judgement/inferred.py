@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cryo_disentangle.judgement.gathering import GatheredRows
 from cryo_disentangle.types import Inference, ParticleBatch, flatten_particles
 
 __all__ = ["InferredParticles", "infer_particles"]
@@ -166,20 +167,19 @@ def infer_particles(
     Raises:
         ValueError: If there are no particles.
     """
-    parts: dict[str, list[Tensor]] = {}
+    gathered = GatheredRows()
     paired = False
     for batch in batches:
         paired = batch["index"].ndim == 2
         particles = flatten_particles(batch)
         with torch.no_grad():
             found = infer(particles)
-        for name, value in _columns(particles, found).items():
-            parts.setdefault(name, []).append(value.cpu())
+        gathered.add(_columns(particles, found))
         if advance is not None:
             advance(len(particles["index"]))
-    if not parts:
+    columns = gathered.columns()
+    if not columns:
         raise ValueError("there are no particles to look at")
-    columns = {name: torch.cat(values) for name, values in parts.items()}
     return InferredParticles(
         columns["mean"],
         columns["log_variance"],
