@@ -19,4 +19,4 @@ def test_latents_are_kept_without_their_graph(tmp_path: Path) -> None:
     writer = PredictionWriter(tmp_path)
     mean = torch.ones(2, 3, requires_grad=True)
     writer.on_predict_batch_end(None, None, {"mean": mean * 2}, None, 0)  # type: ignore[arg-type]
-    assert not writer._parts[0]["mean"].requires_grad
+    assert not writer._rows.columns()["mean"].requires_grad
