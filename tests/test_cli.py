@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from cryo_disentangle.cli import main
+from cryo_disentangle.cli.run_folder import refuse_other_run
 from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.particles.pickles import read_latents
@@ -263,6 +264,17 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     message = refused(tmp_path, data)
     assert f"{tmp_path / 'run'} already holds a run: resume it with --ckpt_path last" in message
     assert (tmp_path / "run/checkpoints/last.ckpt").read_bytes() == before
+
+
+def test_last_is_not_taken_for_a_new_run_where_there_are_others(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    refuse_other_run(tmp_path, "last")
+    (folder / "epoch=0-step=2.ckpt").write_text("x")
+    with pytest.raises(FileExistsError, match=r"has no last\.ckpt .*, but epoch=0-step=2\.ckpt"):
+        refuse_other_run(tmp_path, "last")
+    (folder / "last-v1.ckpt").write_text("x")
+    refuse_other_run(tmp_path, "last")
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
