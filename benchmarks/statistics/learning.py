@@ -12,11 +12,13 @@ from algorithm1 import make_model, train
 from oracles import scores
 from torch import Tensor
 
-from cryo_disentangle.axes import LinearAxes, PrincipalAxes, TemperatureAxes, TimeAxes
+from cryo_disentangle.axes import PrincipalAxes, TemperatureAxes, TimeAxes
+from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.metrics.functional import pose_leak
-from cryo_disentangle.modules import StatisticsModel
-from cryo_disentangle.particles import ParticleLabels
-from cryo_disentangle.statistics import ParticleStatistics, StatisticsDataset
+from cryo_disentangle.modules.statistics_model import StatisticsModel
+from cryo_disentangle.particles.labels import ParticleLabels
+from cryo_disentangle.statistics.dataset import StatisticsDataset
+from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
 from cryo_disentangle.statistics.posterior import Likelihood
 from cryo_disentangle.types import Inference
 
