@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 
 from cryo_disentangle.embeddings.embedding import Embedding
@@ -33,10 +30,6 @@ __all__ = ["evaluate_embedding"]
 
 # As many as the leaks need.
 _FEWEST = 12
-# Particles whose images are seen on hover, and the side of these in pixels.
-_PICTURED, _SIDE = 1_500, 48
-
-Array = npt.NDArray[Any]
 _NEEDS_NETWORK = (
     "needs the images and the network that inferred z, which are not read of runs of other programs"
 )
@@ -102,32 +95,14 @@ def evaluate_embedding(
     run = EmbeddedRun(path, embedding.tool)
     facts = _facts(joined, path)
     lasso = lasso_of(embedding, joined.table)
-    scatter = scatter_particles(rows, joined.groups, lasso, *_images(joined))
+    scatter = scatter_particles(rows, joined.groups, lasso, lambda: _stack(joined))
     verdict = judge(measured.scores)
     return Evaluation(run, facts, measured, verdict, pictures, None, None, scatter)
 
 
-def _images(joined: JoinedLatents) -> tuple[Array, Array] | tuple[None, None]:
-    """Small images of some particles, where their stacks lie beside the particle file."""
-    table = joined.table
-    if table is None or joined.particles.index is None:
-        return None, None
-    places = evenly(len(joined.particles), _PICTURED)
-    try:
-        stack = ParticleStack.open(table.path)
-        rows = joined.particles.index.numpy()[places]
-        images = np.stack([_small(image) for image in stack.read(rows)])
-    except (ValueError, OSError):
-        return None, None
-    return places, images
-
-
-def _small(image: Array) -> Array:
-    """An image binned to about 48 pixels a side."""
-    step = max(1, image.shape[-1] // _SIDE)
-    side = image.shape[-1] // step * step
-    parts = image[:side, :side].reshape(side // step, step, side // step, step)
-    return np.asarray(parts.mean((1, 3)))
+def _stack(joined: JoinedLatents) -> ParticleStack | None:
+    """Images of the particle file, where the latents are joined with one."""
+    return None if joined.table is None else ParticleStack.open(joined.table.path)
 
 
 def _facts(joined: JoinedLatents, path: Path) -> dict[str, str]:

@@ -15,11 +15,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.html_page import SCATTER, write_page
 from cryo_disentangle.evaluation.measuring import Sample, choose_sample, measure
 from cryo_disentangle.evaluation.runs import EmbeddedRun, FinishedRun
 from cryo_disentangle.evaluation.scatter import ScatterData
+from cryo_disentangle.evaluation.scattering import scatter_particles
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
 from cryo_disentangle.files.paths import replacing
@@ -31,9 +33,10 @@ from cryo_disentangle.judgement.scores import Measurement, Score
 from cryo_disentangle.judgement.verdict import Verdict, judge
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.metrics.permutations import TrueGenerator
-from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles import ParticleData, ParticleStack
 from cryo_disentangle.particles.labels import read_labels
 from cryo_disentangle.particles.prepared import PreparedData
+from cryo_disentangle.selection.lasso import lasso_of
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -51,6 +54,7 @@ class Evaluation:
         volumes: Along principal axes of z; None where the model has none.
         sample: Whether training has seen the particles that were scored; None where it is unknown.
         scatter: Particles for a page that can be touched, or None.
+        rows: Latents that are kept beside the page, for `select`; None where the run has a file.
     """
 
     run: FinishedRun | EmbeddedRun
@@ -61,6 +65,7 @@ class Evaluation:
     volumes: PrincipalVolumes | None
     sample: Literal["held-out", "training"] | None = "training"
     scatter: ScatterData | None = None
+    rows: InferredParticles | None = None
 
     def write(self, folder: Path) -> None:
         """Writes ``metrics.json``, ``report.html``, the pictures and ``volumes``.
@@ -81,7 +86,15 @@ class Evaluation:
             self.volumes.write(folder / "volumes", self.run)
         if self.scatter is not None:
             self.scatter.write(folder / SCATTER)
+        if self.rows is not None:
+            self._write_latents(folder / "latents.npz", self.rows)
         write_page(folder)
+
+    def _write_latents(self, path: Path, rows: InferredParticles) -> None:
+        """Writes latents that a lasso of the page is drawn on."""
+        index = {} if rows.index is None else {"row": rows.index.numpy()}
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, latents=rows.mean.numpy(), **index)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the content of ``metrics.json``; numbers that are not finite are null."""
@@ -191,7 +204,20 @@ def evaluate(
         pictures = list(draw_all(run, particles, rows, measured, volumes, progress))
     facts = _facts(run, len(particles), sampled)
     judgement = judge(measured.scores, sampled.kind)
-    return Evaluation(run, facts, measured, judgement, pictures, volumes, sampled.kind)
+    scatter = scatter_particles(rows, {}, _drawn_on(run, rows), lambda: _stack(run))
+    return Evaluation(
+        run, facts, measured, judgement, pictures, volumes, sampled.kind, scatter, rows
+    )
+
+
+def _drawn_on(run: FinishedRun, rows: InferredParticles) -> dict[str, str | None]:
+    """What a lasso on the page is drawn on: the latents that are written beside it."""
+    return lasso_of(Embedding("latents", run.folder, rows.mean.numpy()))
+
+
+def _stack(run: FinishedRun) -> ParticleStack | None:
+    """Images of a run of particle files."""
+    return run.data.stack if isinstance(run.data, ParticleData) else None
 
 
 def _read_truth(

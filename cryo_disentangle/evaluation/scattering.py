@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,14 @@ from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.particle_groups import neighbour_distances
 from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.networks.readout import LinearReadout
+from cryo_disentangle.particles import ParticleStack
 
 __all__ = ["scatter_particles"]
 
 _MOST_POINTS, _MOST_AXES = 1_000_000, 6
 _ROWS, _CLUSTERS = 5_000, 6
+# Particles whose images are seen on hover, and the side of these in pixels.
+_PICTURED, _SIDE = 1_500, 48
 
 Array = npt.NDArray[Any]
 
@@ -29,8 +32,7 @@ def scatter_particles(
     particles: InferredParticles,
     groups: Mapping[str, Array],
     lasso: Mapping[str, Any],
-    pictured: Array | None = None,
-    images: Array | None = None,
+    images: Callable[[], ParticleStack | None],
 ) -> ScatterData:
     """Chooses axes and colours of particles.
 
@@ -38,8 +40,7 @@ def scatter_particles(
         particles: All particles.
         groups: Group of each particle, shape (N,), by name.
         lasso: What a saved lasso says besides positions.
-        pictured: Positions of particles whose images are at hand, ascending, shape (P,).
-        images: Their images, shape (P, S, S).
+        images: Opens the images of the particle file, by row; what it refuses are no images.
 
     Returns:
         At most a million particles, evenly spread where there are more.
@@ -53,10 +54,33 @@ def scatter_particles(
     colours = _labels(particles) | _of_latents(particles)
     for name, values in groups.items():
         colours[name.replace("_", " ")] = ScatterColumn.colour(values, "category")
-    found = ScatterData(axes, colours, dict(lasso), places)
-    if pictured is None or images is None or places is not None:
-        return found
-    return ScatterData(axes, colours, dict(lasso), places, pictured, _grey(images))
+    return ScatterData(axes, colours, dict(lasso), places, *_images(particles, images))
+
+
+def _images(
+    particles: InferredParticles, images: Callable[[], ParticleStack | None]
+) -> list[Array]:
+    """Which particles have images at hand, and these, small; nothing where there are none."""
+    pictured = evenly(len(particles), _PICTURED)
+    try:
+        stack = images()
+        if stack is None or particles.index is None:
+            return []
+        # A stack counts within its selection.
+        order = np.argsort(stack.rows)
+        wanted = particles.index.numpy()[pictured]
+        places = order[np.searchsorted(stack.rows, wanted, sorter=order).clip(max=len(order) - 1)]
+        return [pictured, _grey(np.stack([_small(image) for image in stack.read(places)]))]
+    except (ValueError, OSError):
+        return []
+
+
+def _small(image: Array) -> Array:
+    """An image binned to about 48 pixels a side."""
+    step = max(1, image.shape[-1] // _SIDE)
+    side = image.shape[-1] // step * step
+    parts = image[:side, :side].reshape(side // step, step, side // step, step)
+    return np.asarray(parts.mean((1, 3)))
 
 
 def _axes(particles: InferredParticles) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mrcfile
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -38,7 +39,10 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 def test_rounding_an_axis_moves_nothing_that_is_seen(values: list[float]) -> None:
     x = np.array(values)
     width = float(np.ptp(x)) or 1.0
-    assert np.abs(ScatterColumn.axis(x).values() - x).max() <= width / 65535 + 1e-6 * abs(x).max()
+    assert (
+        np.abs(ScatterColumn.axis(x).values() - x).max()
+        <= width / 65535 + 1e-6 * abs(x).max() + 1e-30
+    )
 
 
 def test_colours_are_kept_apart_and_ends_are_told() -> None:
@@ -76,13 +80,33 @@ def test_particles_are_coloured_by_what_is_known() -> None:
         translation=torch.randn(60, 2, generator=generator),
         temperature=torch.arange(60.0),
     )
-    data = scatter_particles(particles, {"optics_group": np.arange(60) % 2}, {})
+    data = scatter_particles(particles, {"optics_group": np.arange(60) % 2}, {}, lambda: None)
     assert list(data.axes) == ["PC1", "PC2", "PC3", "z1", "z2", "z3"]
     expected = {"view: tilt (°)", "shift", "temperature", "optics group", "cluster (k-means)"}
     assert {*expected, "outlier score", "uncertainty"} <= set(data.colours)
     assert len(data) == 60
     same = InferredParticles.of(torch.zeros(60, 3))
-    assert list(scatter_particles(same, {}, {}).axes) == ["z1", "z2", "z3"]
+    assert list(scatter_particles(same, {}, {}, lambda: None).axes) == ["z1", "z2", "z3"]
+
+
+def test_images_beside_the_particle_file_are_seen_on_hover(tmp_path: Path) -> None:
+    t = truth()
+    stack = np.zeros((COUNT, 16, 16), np.float32)
+    stack[:, 4, 4] = 1
+    stack[3, 4, 4] = -1
+    with mrcfile.new(tmp_path / "stack.mrcs", data=stack) as file:
+        file.set_image_stack()
+        file.voxel_size = 1.5
+    tables = written.particles(t)
+    tables["rlnDetectorPixelSize"], tables["rlnMagnification"] = 1.5, 10000.0
+    starfile.write({"particles": tables}, tmp_path / "p.star")
+    np.save(tmp_path / "z.npy", t.latents)
+    words = [str(tmp_path / "z.npy"), "--particles", str(tmp_path / "p.star"), "--resamples", "0"]
+    evaluate_command(words)
+    data = ScatterData.read(tmp_path / "z_evaluation" / SCATTER)
+    assert data.images.shape == (COUNT, 16, 16)
+    assert data.pictured.tolist() == list(range(COUNT))
+    assert int(data.images[2, 4, 4]) > int(data.images[3, 4, 4])
 
 
 def test_a_page_without_bokeh_has_pictures_alone(
