@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 QUICK = {
-    "simulate": ["--n_images", "80", "--box_size", "16", "--pixel_size", "8.5"],
+    "simulate": ["--n_images", "600", "--box_size", "16", "--pixel_size", "8.5"],
     "fit": ["--config", "quick.yaml"],
     "evaluate": ["--resamples", "0", "--sample", "24", "--device", "cpu"],
     "predict": ["--prediction.kmeans", "2"],
@@ -111,7 +111,7 @@ def test_the_front_page(tmp_path: Path) -> None:
         z=factors @ [[1.0, 0.5], [0.0, 1.0]],
         factors=factors,
     )
-    assert all(Path(name).is_dir() for name in ("runs/two_arm", "runs/mine/prediction", "exported"))
+    assert all(Path(name).is_dir() for name in ("runs/adk/report", "runs/mine/prediction", "exported"))
 
 
 @pytest.mark.parametrize("page", ["simulation.md", "cluster.md"])
