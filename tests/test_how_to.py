@@ -111,7 +111,9 @@ def test_the_front_page(tmp_path: Path) -> None:
         z=factors @ [[1.0, 0.5], [0.0, 1.0]],
         factors=factors,
     )
-    assert all(Path(name).is_dir() for name in ("runs/adk/report", "runs/mine/prediction", "exported"))
+    assert all(
+        Path(name).is_dir() for name in ("runs/adk/statistics", "runs/mine/prediction", "exported")
+    )
 
 
 @pytest.mark.parametrize("page", ["simulation.md", "cluster.md"])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cryo_disentangle.cli import main
 from cryo_disentangle.evaluation.training_runs import open_training_run
 from cryo_disentangle.modules import SubspaceReconstruction
 from cryo_disentangle.simulation import (
@@ -90,3 +91,31 @@ def test_statistics_of_others_are_refused(run: Path, tmp_path: Path) -> None:
         StatisticsData(**files, indices=tmp_path / "some.npy").setup("fit")
     with pytest.raises(ValueError, match=r"expected a folder \(data.statistics\), found none"):
         _ = StatisticsData().folder
+
+
+def test_the_run_goes_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["cryo-disentangle"])
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    few = ["--resamples=0", "--sample=200", "--device=cpu"]
+    main(["evaluate", str(run / "run"), *few])
+    found = json.loads((run / "run/evaluation/metrics.json").read_text())
+    assert found["scores"]["decoding"]["decoding_p_value"]["value"] < 0.01
+    assert found["run"]["inference"] == "run"
+    main(["report", str(run / "run")])
+    assert (run / "run/evaluation/report.html").is_file()
+    config = ["--config", str(run / "run/config.yaml")]
+    main(["predict", *config, "--prediction.kmeans=2", *QUIET])
+    assert len(list((run / "run/prediction/volumes").glob("*.mrc"))) == 2
+
+    images = str(tmp_path / "images")
+    stack = f"--particles={run / 'data/particles.star'}"
+    main(["assemble", str(run / "run"), "--out", images, stack])
+    main(["evaluate", images, "--inference=statistics", *few])
+    found = json.loads((tmp_path / "images/evaluation/metrics.json").read_text())
+    assert found["run"]["inference"] == "statistics"
+    assert found["scores"]["decoding"]["decoding_p_value"]["value"] < 0.01
+    assert "coefficients of" in found["run"]["z"]
+    with pytest.raises(SystemExit):
+        main(["export", images, "--inference=statistics", "--out", str(tmp_path / "no")])
+    with pytest.raises(SystemExit, match="takes a run with a decoder of volumes and a particle"):
+        main(["evaluate", str(run / "run"), "--inference=statistics"])

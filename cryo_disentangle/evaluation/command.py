@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from rich.console import Console
 
+from cryo_disentangle.evaluation.by_statistics import infer_by_statistics
 from cryo_disentangle.evaluation.embedded_command import (
     evaluate_latents,
     latents_folder,
@@ -48,8 +50,9 @@ def evaluate_command(words: Sequence[str]) -> None:
         _plan(run, options, console)
     elif options.minutes is not None:
         raise ValueError("--minutes goes with --inference rendering")
+    folder = options.out or options.run / "evaluation"
     found = evaluate(
-        _inferring(run, options, console),
+        _inferring(run, options, console, folder),
         truth=options.truth,
         batch_size=options.batch_size,
         device=_device(options.device),
@@ -58,7 +61,6 @@ def evaluate_command(words: Sequence[str]) -> None:
         console=console,
     )
     found.show(console)
-    folder = options.out or options.run / "evaluation"
     found.write(folder)
     console.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
 
@@ -85,8 +87,9 @@ def report_command(words: Sequence[str]) -> None:
         return
     folder = options.out or options.run / "evaluation"
     run = open_run(options.run, options.epoch, _files(vars(options)))
-    asked = {None: None, "run": run.renders, "rendering": True}[options.inference]
-    if is_evaluated(folder, run.epoch, rendered=asked):
+    # A run may be one that renders by itself.
+    asked = "rendering" if options.inference == "run" and run.renders else options.inference
+    if is_evaluated(folder, run.epoch, inference=asked):
         Console().print(f"Report: {write_page(folder)}", markup=False, soft_wrap=True)
     else:
         evaluate_command(words)
@@ -144,12 +147,22 @@ def _plan(run: FinishedRun, options: Namespace, console: Console) -> None:
     )
 
 
-def _inferring(run: FinishedRun, options: Namespace, console: Console) -> FinishedRun:
-    """The run, inferring as the options say."""
+def _inferring(
+    run: FinishedRun, options: Namespace, console: Console, folder: Path | None = None
+) -> FinishedRun:
+    """The run, inferring as the options say; statistics are written to the folder."""
+    if options.inference != "rendering" and options.radius is not None:
+        raise ValueError("--radius goes with --inference rendering")
     if options.inference == "run":
-        if options.radius is not None:
-            raise ValueError("--radius goes with --inference rendering")
         return run
+    if options.inference == "statistics" and folder is not None:
+        return infer_by_statistics(
+            run,
+            folder / "statistics",
+            batch_size=options.batch_size,
+            device=_device(options.device),
+            console=console,
+        )
     return infer_by_rendering(
         run,
         radius=options.radius,

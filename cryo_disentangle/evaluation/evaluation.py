@@ -37,6 +37,7 @@ from cryo_disentangle.particles import ParticleData, ParticleStack
 from cryo_disentangle.particles.labels import read_labels
 from cryo_disentangle.particles.prepared import PreparedData
 from cryo_disentangle.selection.lasso import lasso_of
+from cryo_disentangle.statistics import StatisticsData
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -105,6 +106,7 @@ class Evaluation:
                 "epoch": self.run.epoch,
                 "cryodrgn": self.run.is_cryodrgn,
                 "rendered": self.run.renders,
+                "inference": _inference(self.run),
                 "embedded": isinstance(self.run, EmbeddedRun),
                 "sample": self.sample,
                 **self.facts,
@@ -231,7 +233,11 @@ def _read_truth(
     stack = getattr(dataset, "stack", None)
     if isinstance(stack, ParticleStack):
         factors = factors[stack.selection.of(len(factors), truth)]
-    elif len(factors) != len(dataset):
+    elif (
+        isinstance(run.data, StatisticsData) and len(factors) == run.data.folder.origin.n_particles
+    ):
+        factors = factors[run.data.folder.statistics.index.numpy()]
+    if len(factors) != len(dataset):
         raise ValueError(
             f"{truth}: a row for each of the run's {len(dataset)} particles expected, found "
             f"{len(factors)}"
@@ -267,6 +273,13 @@ def _facts(run: FinishedRun, count: int, sample: Sample) -> dict[str, str]:
         if value is not None:
             facts[name.replace("_", " ")] = f"{value:g} {unit}"
     return facts
+
+
+def _inference(run: FinishedRun | EmbeddedRun) -> str:
+    """How conformations are found, as `--inference` has it."""
+    if isinstance(run, FinishedRun) and run.by_statistics:
+        return "statistics"
+    return "rendering" if run.renders else "run"
 
 
 def _entry(score: Score) -> dict[str, float | None]:

@@ -26,16 +26,17 @@ __all__ = ["SCATTER", "is_evaluated", "write_page"]
 SCATTER = "scatter.npz"
 
 _FLAGS = ("folder", "epoch", "cryodrgn", "rendered")
-_NO_FACTS = (*_FLAGS, "sample", "embedded")
+_NO_FACTS = (*_FLAGS, "sample", "embedded", "inference")
 
 
-def is_evaluated(folder: Path, epoch: int | None, *, rendered: bool | None = None) -> bool:
+def is_evaluated(folder: Path, epoch: int | None, *, inference: str | None = None) -> bool:
     """Returns whether an evaluation of this epoch is there.
 
     Args:
         folder: Where ``cryo-disentangle evaluate`` may have written.
         epoch: The epoch; None of runs of which only latents are read.
-        rendered: Whether its latents are to have been found by rendering; None is either way.
+        inference: How its latents are to have been found: ``run``, ``rendering`` or
+            ``statistics``; None is any way.
 
     Returns:
         False also where there is an evaluation that a report can't be drawn from.
@@ -48,7 +49,9 @@ def is_evaluated(folder: Path, epoch: int | None, *, rendered: bool | None = Non
     run = _read(folder / "metrics.json")["run"]
     if not set(_FLAGS) <= run.keys() or run["epoch"] != epoch:
         return False
-    return rendered is None or run["rendered"] == rendered
+    # Evaluations of earlier versions know of rendering alone.
+    found = run.get("inference", "rendering" if run["rendered"] else "run")
+    return inference is None or found == inference
 
 
 def write_page(folder: Path) -> Path:

@@ -76,6 +76,8 @@ class FinishedRun:
         stored: Latents of the particles, in their order, where the module infers none, else None.
         facts: What was trained, for the reader.
         is_cryodrgn: Whether cryoDRGN has made it.
+        by_statistics: Whether conformations are found by statistics in the decoder's volumes, in
+            the place of the run's own inference.
         optimizer_states: Of the optimisers at the end of training, where the module doesn't know
             them.
     """
@@ -89,6 +91,7 @@ class FinishedRun:
     facts: Mapping[str, str] = field(default_factory=dict)
     is_cryodrgn: bool = False
     optimizer_states: Sequence[dict[str, Any]] = ()
+    by_statistics: bool = False
 
     @property
     def reads_images(self) -> bool:

@@ -84,9 +84,10 @@ def _of_finished_run(name: str, description: str) -> CommandParser:
         add(f"--{option}", type=Path, help=f"{what}, in place of the run's configuration")
     add(
         "--inference",
-        choices=["run", "rendering"],
+        choices=["run", "rendering", "statistics"][: 2 if name == "export" else 3],
         default="run",
-        help="z as the run infers it, or found by rendering through its decoder",
+        help="z as the run infers it, found by rendering through its decoder, or, of all particles "
+        "in minutes, by the statistics of images in the decoder's volumes (not for export)",
     )
     add("--radius", type=int, help="Fourier pixels that rendering compares; else half the box")
     add("--batch-size", type=int, default=64, help="particles a batch")

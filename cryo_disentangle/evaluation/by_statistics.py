@@ -1,0 +1,140 @@
+"""Finished runs judged by what images tell of the volumes that their decoder has learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from cryo_disentangle.encoders.statistics import coefficient_posterior
+from cryo_disentangle.evaluation.runs import FinishedRun
+from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
+from cryo_disentangle.metrics.particle_rows import evaluating
+from cryo_disentangle.modules.statistics_model import StatisticsModel
+from cryo_disentangle.particles import ParticleData, ParticleStack
+from cryo_disentangle.protocols import VolumeDecoder
+from cryo_disentangle.protocols.models import HasDecoder
+from cryo_disentangle.statistics import StatisticsData, StatisticsFolder, make_statistics
+from cryo_disentangle.statistics.adoption import principal_volumes
+from cryo_disentangle.statistics.making import ParticleRows
+from cryo_disentangle.statistics.settings import SubspaceSettings
+from cryo_disentangle.statistics.stages import shown_stages
+from cryo_disentangle.statistics.views import open_images
+from cryo_disentangle.traversals import representative_latents
+from cryo_disentangle.types import Inference
+
+__all__ = ["infer_by_statistics"]
+
+# Particles whose z are looked at, and volumes that span the decoder's.
+_SAMPLE, _VOLUMES, _MOST = 2000, 32, 6
+# Share of the volumes' variance that more components would have to add.
+_REST = 0.01
+
+
+class _ExactPosterior(nn.Module):
+    """Posterior of the coefficients themselves, under a standard normal prior."""
+
+    def forward(self, information: Tensor, precision: Tensor) -> Inference:
+        """Infers the posterior of statistics (B, K) and (B, K, K)."""
+        return Inference.of_scale(*coefficient_posterior(information.float(), precision.float()))
+
+
+def infer_by_statistics(
+    run: FinishedRun,
+    folder: Path,
+    *,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+    console: Console | None = None,
+) -> FinishedRun:
+    """Takes the encoder out of a run and asks images for coefficients of its decoder's volumes.
+
+    Nothing is trained. The decoder's volumes at a sample of the run's z are spanned by their mean
+    and up to 6 principal components; images are read once; and z becomes the posterior of the
+    components' coefficients, exact under a standard normal prior.
+
+    Args:
+        run: The run; `open_run`. Its decoder and the poses of its particles are used.
+        folder: Where statistics are kept; those that are there are gone on with.
+        batch_size: Particles a batch.
+        device: Where the model works.
+        console: Where progress is shown; None shows none.
+
+    Returns:
+        The run with another module, whose data are statistics.
+
+    Raises:
+        ValueError: If particles have no poses, z is the same for all, or the decoder's volumes do
+            not look like the images.
+        TypeError: If the run's model has no decoder of volumes, or its particles are no stack.
+        OSError: If the folder can't be written to.
+    """
+    module: Any = run.module
+    decoder: Any = module.decoder if isinstance(module, HasDecoder) else None
+    data: Any = run.data
+    stack = getattr(data, "stack", None)
+    if not isinstance(decoder, VolumeDecoder) or not isinstance(stack, ParticleStack):
+        raise TypeError(
+            f"{run.folder}: --inference statistics takes a run with a decoder of volumes and a "
+            f"particle stack, found {type(decoder).__name__} and {type(data).__name__}"
+        )
+    volumes = _spanned(run, decoder, batch_size, torch.device(device), console)
+    images = open_images(stack, invert=getattr(data.preprocessing, "invert", True), norm=None)
+    rows = ParticleRows(images, stack.rows, int(stack.rows.max()) + 1)
+    with shown_stages(hidden=console is None) as told:
+        made = make_statistics(rows, folder, SubspaceSettings(), told, volumes)
+    return _judged(run, cast(StatisticsFolder, made), device)
+
+
+def _spanned(
+    run: FinishedRun,
+    decoder: VolumeDecoder,
+    batch_size: int,
+    device: torch.device,
+    console: Console | None,
+) -> Tensor:
+    """Mean and principal components of the decoder's volumes at the run's z."""
+    run.module.to(device)
+    particles = Particles(run, batch_size, device)
+    with show_progress(console) as progress, evaluating(run.module), torch.no_grad():
+        places = particles.sample(_SAMPLE)
+        known = infer_all(run, particles, progress, places if run.stored is None else None)
+        latents = np.unique(known.mean.numpy(), axis=0)
+        if len(latents) < 2:
+            raise ValueError(
+                f"{run.folder}: z is the same for all particles, so its decoder shows one volume"
+            )
+        chosen = representative_latents(latents, min(_VOLUMES, len(latents)))
+        found = principal_volumes(decoder, torch.from_numpy(chosen).to(device), len(chosen) - 1)
+    share = found[1:].flatten(1).square().sum(1).cpu()
+    left = 1 - share.cumsum(0) / share.sum()
+    count = min(_MOST, 1 + int((left > _REST).sum()))
+    return found[: count + 1].cpu()
+
+
+def _judged(run: FinishedRun, folder: StatisticsFolder, device: torch.device | str) -> FinishedRun:
+    """The run with statistics in the place of images."""
+    subspace = folder.subspace()
+    module = StatisticsModel(
+        subspace.decoder(),
+        subspace.rank,
+        encoder=lambda _rank, _dim: _ExactPosterior(),
+        pixel_size=subspace.pixel_size,
+        intensity_scale=subspace.norm,
+    ).to(device)
+    source: Any = run.data
+    labels = source.labels if isinstance(source, ParticleData) else None
+    data = StatisticsData(folder.path, labels)
+    if not run.is_cryodrgn:
+        kept = source.state_dict()
+        data.load_state_dict({name: kept[name] for name in ("n_particles", "validation")})
+    words = f"coefficients of {subspace.rank} volumes that span the decoder's"
+    facts = {**run.facts, "z": f"{words}, by each image's exact likelihood, without the encoder"}
+    return replace(
+        run, data=data, module=module.eval(), stored=None, facts=facts, by_statistics=True
+    )
