@@ -175,7 +175,7 @@ def _estimated(
     else:
         found = adopt(images, half, volumes, settings, progress)
     if not process()[0]:
-        kept.mkdir(exist_ok=True)
+        kept.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             torch.save({"key": key, **_packed(found)}, temporary)
     return found
