@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -16,7 +18,8 @@ pytestmark = pytest.mark.skipif(not is_available(), reason="torch before 2.10 ha
 @pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("name", list(PARTS))
 def test_a_part_trains_without_waiting(name: str, autocast: bool) -> None:
-    options = dict(PARTS[name])
+    # Parts are moved, and others use the same.
+    options = deepcopy(PARTS[name])
     batch = make_part_batch(options.pop("batch", ""))
     # Apple's GPUs have no float64, and nothing here asks for more than they have.
     with FakeDevice(float64=False) as seen:

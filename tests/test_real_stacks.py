@@ -24,24 +24,24 @@ STACKS = {
         "poses": "toy_rot_trans.pkl",
         "ctf": "test_ctf.pkl",
     },
-    "ribosome": {
-        "particles": "sta_testing_bin8.star",
-        "poses": "sta_pose.pkl",
-        "ctf": "sta_ctf.pkl",
-    },
 }
+TILTS = {"particles": "sta_testing_bin8.star", "poses": "sta_pose.pkl", "ctf": "sta_ctf.pkl"}
 
 
-def command(*words: str) -> None:
+def finished(*words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "cryo_disentangle", *words],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def command(*words: str) -> None:
+    ended = finished(*words)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def options(run: Path, files: dict[str, str]) -> list[str]:
@@ -93,3 +93,9 @@ def test_a_real_stack_becomes_latents_and_volumes(name: str, tmp_path: Path) -> 
     assert pixel_size is not None
     assert np.isfinite(volume).all()
     assert volume.std() > 0
+
+
+def test_tilts_of_ribosomes_are_no_single_particles(tmp_path: Path) -> None:
+    ended = finished("fit", *options(tmp_path, TILTS))
+    assert ended.returncode == 1
+    assert "each _rlnGroupName is a series of images of one particle" in ended.stderr

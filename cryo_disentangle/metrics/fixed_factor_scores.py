@@ -122,7 +122,7 @@ class InterventionalBetaVAEScore(ScoreMetric):
 
     Example:
         >>> import torch
-        >>> from cryo_disentangle.metrics import InterventionalBetaVAEScore
+        >>> from cryo_disentangle.metrics.fixed_factor_scores import InterventionalBetaVAEScore
         >>> generator = torch.Generator().manual_seed(0)
         >>> index = torch.arange(200) % 2
         >>> first, second = torch.rand(2, 200, 32, 2, generator=generator)
@@ -210,7 +210,7 @@ class InterventionalFactorVAEScore(ScoreMetric):
 
     Example:
         >>> import torch
-        >>> from cryo_disentangle.metrics import InterventionalFactorVAEScore
+        >>> from cryo_disentangle.metrics.fixed_factor_scores import InterventionalFactorVAEScore
         >>> index = torch.arange(200) % 2
         >>> z = torch.rand(200, 32, 2, generator=torch.Generator().manual_seed(0))
         >>> fixed = torch.nn.functional.one_hot(index, 2).bool()[:, None]

@@ -128,7 +128,7 @@ def test_stacks_without_poses_and_ctf_have_no_tables(tmp_path: Path) -> None:
 
 
 def test_of_a_users_module_latents_alone(tmp_path: Path) -> None:
-    reason = r"no cryoDRGN weights and configuration.*found Sequential and Sequential"
+    reason = r"no cryoDRGN weights and configuration.*found ConvolutionalVAE"
     with pytest.warns(UserWarning, match=reason):
         model = watched.fit_foreign(tmp_path, CryoDRGNExport(**TOLD))
     names = {path.name for path in (tmp_path / "cryodrgn").iterdir()}

@@ -20,7 +20,6 @@ from cryo_disentangle.losses import (
     UniformPoses,
 )
 from cryo_disentangle.metrics import (
-    DecodingTest,
     PoseConformationMetrics,
     PoseLeak,
     RedrawnNoise,
@@ -229,8 +228,6 @@ def test_what_does_not_go_with_statistics_is_refused() -> None:
         uniform.loss_terms(batch, step=0, sample=True)
     with pytest.raises(ValueError, match="statistics are generated with the noise of the data"):
         PoseConformationMetrics(noise_std=1.0).update(make_model(), batch)
-    with pytest.raises(ValueError, match="compares images, and the particles are statistics"):
-        DecodingTest(1.0).update(make_model(), batch)
     images = ParticleBatch(images=torch.zeros(2, 17, 17), index=torch.arange(2))
     with pytest.raises(ValueError, match="reads statistics and the particles have none"):
         make_model().infer(images)

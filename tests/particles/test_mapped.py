@@ -60,7 +60,8 @@ _SPARSE = """
 import sys
 import numpy as np
 import torch
-from cryo_disentangle.particles import ParticleDataset, ParticleStack
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.files.stacks import stack_header
 
 path, count, side, step = sys.argv[1], 330_000, 64, 330

@@ -22,7 +22,7 @@ def test_a_configuration_becomes_a_stack(name: str, tmp_path: Path) -> None:
     truth = np.load(out / "truth.npz")
     assert len(stack) == len(truth["factors"]) == 60
     assert ("temperature" in truth) == name.startswith("temperature")
-    assert ("time" in truth) == (name in {"time_resolved", "pairs_in_plane"})
+    assert ("time" in truth) == (name in {"time_resolved", "pairs_in_plane", "adk_in_time"})
     # Factors are mixed in all of them but where poses are the question.
     mixed = np.abs(truth["factors"] - truth["hinges"]).max() > 0.1
     assert mixed == (name != "two_arm_in_plane")

@@ -50,5 +50,5 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
         read_rotations(file, "quat")
     with pytest.raises(ValueError, match=r"shape \(N, 2\) expected"):
         read_shifts(file, "ctf")
-    with pytest.raises(ValueError, match="box size of the CTF must be positive"):
+    with pytest.raises(ValueError, match="box size of the CTF is 0, expected 2 to 100000"):
         read_ctf_rows(file, "ctf")
