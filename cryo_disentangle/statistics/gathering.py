@@ -13,7 +13,7 @@ from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.poses import PoseErrors
 from cryo_disentangle.statistics.posterior import Likelihood, marginal_likelihood, residuals
-from cryo_disentangle.statistics.processes import process
+from cryo_disentangle.statistics.processes import process, wait_for_all
 from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import ParticleViews, view_batches
 from cryo_disentangle.statistics.writing import StatisticsWriter
@@ -96,6 +96,8 @@ class Gathering:
         """
         rank, count = process()
         missing = torch.from_numpy(writer.missing)[rank::count]
+        # What one process writes is no longer missing to another: all divide before any writes.
+        wait_for_all()
         disc = self.subspaces[0].grid.disc
         for number in (0, 1):
             mine = missing[half[missing] == number]
