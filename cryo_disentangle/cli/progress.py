@@ -17,7 +17,8 @@ class LossBar(RichProgressBar):
     """
 
     def __init__(self) -> None:
-        super().__init__(leave=True)
+        # Short epochs are many: each would leave a line of its own.
+        super().__init__(leave=False)
         self._loss: float | None = None
 
     def get_metrics(
