@@ -6,13 +6,25 @@ cryoDRGN's pickles. Nothing is half-written, nothing unpickles code, and memory 
 the number of images.
 """
 
+from cryo_disentangle.files.maps import read_volume, write_volume
+from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.particles.datamodule import ParticleData
+from cryo_disentangle.particles.dataset import ParticleDataset
+from cryo_disentangle.particles.export import write_particles_star
+from cryo_disentangle.particles.pickles import read_latents, read_poses
 from cryo_disentangle.particles.preprocessing import HartleyPreprocessing, RealPreprocessing
 from cryo_disentangle.particles.stack import ParticleStack
 
 __all__ = [
     "HartleyPreprocessing",
+    "MrcsWriter",
     "ParticleData",
+    "ParticleDataset",
     "ParticleStack",
     "RealPreprocessing",
+    "read_latents",
+    "read_poses",
+    "read_volume",
+    "write_particles_star",
+    "write_volume",
 ]
