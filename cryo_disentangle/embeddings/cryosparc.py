@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, LinearVolumes, ParticlePoses
+from cryo_disentangle.embeddings.keys import rows_by_key
 from cryo_disentangle.files.cs import CsTable
 from cryo_disentangle.geometry.rotations import rotation_vector_to_rotation
 
@@ -104,7 +105,7 @@ def _poses(tables: list[CsTable], uids: Array) -> ParticlePoses | None:
     for table in tables:
         if "alignments3D/pose" not in table:
             continue
-        order = _rows_of(uids, table)
+        order = rows_by_key(uids, np.asarray(table["uid"]), "uid", table.path)
         vectors = torch.from_numpy(table.numbers("alignments3D/pose", 3)[order])
         rotation = rotation_vector_to_rotation(vectors).numpy()
         shift = None
@@ -113,22 +114,6 @@ def _poses(tables: list[CsTable], uids: Array) -> ParticlePoses | None:
             shift = table.numbers("alignments3D/shift", 2)[order] * scale
         return ParticlePoses(rotation, shift, "angstrom", table.path)
     return None
-
-
-def _rows_of(uids: Array, table: CsTable) -> Array:
-    """Row of each particle in a table, joined by ``uid``."""
-    there = np.asarray(table["uid"])
-    order = np.argsort(there, kind="stable")
-    places = np.searchsorted(there, uids, sorter=order).clip(max=len(there) - 1)
-    rows: Array = order[places]
-    missing = np.flatnonzero(there[rows] != uids)
-    if missing.size:
-        named = ", ".join(str(uid) for uid in uids[missing[:3]])
-        raise ValueError(
-            f"{table.path}: {missing.size} of {len(uids)} particles are not in it, by uid; the "
-            f"first: {named}"
-        )
-    return rows
 
 
 def _volumes(folder: Path, count: int) -> LinearVolumes | None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryo_disentangle.embeddings.embedding import Embedding
+from cryo_disentangle.embeddings.keys import rows_by_key
 from cryo_disentangle.selection.particle_table import ParticleTable
 
 __all__ = ["rows_in_table"]
@@ -37,7 +38,7 @@ def rows_in_table(embedding: Embedding, table: ParticleTable) -> npt.NDArray[np.
         ("image name", embedding.image_names, table.image_names),
     ):
         if ours is not None and theirs is not None:
-            return _joined(ours, theirs, what, embedding, table)
+            return rows_by_key(ours, theirs, what, table.path, f"particles of {embedding.source}")
     if embedding.rows is None:
         raise ValueError(
             f"{embedding.source} {_key(embedding)}, and {table.path} has none that fits; give the "
@@ -68,27 +69,3 @@ def _key(embedding: Embedding) -> str:
     if embedding.image_names is not None:
         return "names its particles by image name"
     return "does not say which particles its latents are of (the run's configuration or ind file)"
-
-
-def _joined(
-    ours: Array, theirs: Array, what: str, embedding: Embedding, table: ParticleTable
-) -> npt.NDArray[np.int64]:
-    """Rows of ``ours`` among ``theirs``."""
-    order = np.argsort(theirs, kind="stable")
-    ordered = theirs[order]
-    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if twice.size:
-        raise ValueError(
-            f"{table.path}: {what} {ordered[twice[0]]} stands in rows {order[twice[0]] + 1} and "
-            f"{order[twice[0] + 1] + 1}, so that particles cannot be told apart"
-        )
-    places = np.searchsorted(ordered, ours).clip(max=len(ordered) - 1)
-    missing = np.flatnonzero(ordered[places] != ours)
-    if missing.size:
-        first = ", ".join(str(name) for name in ours[missing[:3]])
-        raise ValueError(
-            f"{missing.size} of {len(ours)} particles of {embedding.source} are not in "
-            f"{table.path} by {what}, the first: {first}"
-        )
-    rows: npt.NDArray[np.int64] = order[places]
-    return rows

@@ -124,6 +124,15 @@ def test_cryosparc_particles_without_a_pose_are_refused(tmp_path: Path) -> None:
         open_embedding(folder)
 
 
+def test_a_uid_of_two_poses_is_refused(tmp_path: Path) -> None:
+    folder = write("cryosparc", tmp_path / "run")
+    table = written.passthrough(TRUTH)
+    table["uid"][3] = table["uid"][7]
+    written.save_cs(folder / "J11_passthrough_particles.cs", table)
+    with pytest.raises(ValueError, match="stands in rows 4 and 8"):
+        open_embedding(folder)
+
+
 def test_3d_flex_is_told_from_variability_analysis(tmp_path: Path) -> None:
     written.cryosparc(tmp_path / "run", TRUTH, "flex_train")
     assert open_embedding(tmp_path / "run").tool == "cryoSPARC 3DFlex"
