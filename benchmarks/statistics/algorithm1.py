@@ -31,10 +31,10 @@ from cryo_disentangle.statistics import StatisticsFolder
 from cryo_disentangle.statistics.dataset import StatisticsDataset
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
 
-_HELD_OUT, _BATCH, _RATE, _DIM = 4000, 512, 2e-3, 2
+_HELD_OUT, _BATCH, _RATE = 4000, 512, 2e-3
 
 
-def make_model(rank: int, weight: float) -> StatisticsModel:
+def make_model(rank: int, weight: float, dim: int = 2) -> StatisticsModel:
     """The model of configs/statistics.yaml."""
     penalties = {}
     if weight:
@@ -46,10 +46,10 @@ def make_model(rank: int, weight: float) -> StatisticsModel:
             every_n_steps=2,
         )
     # No volume is asked for, so that the box is of no importance.
-    decoder = BasisDecoder(16, _DIM, rank, hidden=48, layers=1)
+    decoder = BasisDecoder(16, dim, rank, hidden=48, layers=1)
     return StatisticsModel(
         decoder,
-        _DIM,
+        dim,
         lambda coefficients, dim: StatisticsEncoder(coefficients, dim, width=96, layers=1),
         penalties=penalties,
     )

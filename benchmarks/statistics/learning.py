@@ -9,22 +9,25 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from algorithm1 import make_model, train
-from oracles import scores
+from errors import in_both_frames
+from held_out import HeldOut
+from oracles import best_rotation, scores
 from torch import Tensor
 
 from cryo_disentangle.axes import PrincipalAxes, TemperatureAxes, TimeAxes
 from cryo_disentangle.axes.linear import LinearAxes
-from cryo_disentangle.metrics.functional import pose_leak
+from cryo_disentangle.metrics.functional.leak import nuisance_leak, pose_leak
 from cryo_disentangle.modules.statistics_model import StatisticsModel
 from cryo_disentangle.particles.labels import ParticleLabels
 from cryo_disentangle.statistics.dataset import StatisticsDataset
+from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
 from cryo_disentangle.statistics.posterior import Likelihood
 from cryo_disentangle.types import Inference
 
 __all__ = ["Labels", "learned"]
 
-_TRAININGS, _STEPS, _BATCH = 5, 2500, 4096
+_TRAININGS, _STEPS, _BATCH, _PERMUTATIONS = 5, 2500, 4096, 39
 
 
 class Labels(NamedTuple):
@@ -73,55 +76,91 @@ def axes_of(found: Inference, labels: Labels) -> LinearAxes:
 
 
 def learned(
-    statistics: ParticleStatistics,
-    labels: Labels,
-    held_out: Likelihood,
-    truth: Tensor,
-    view: Tensor,
+    statistics: ParticleStatistics, labels: Labels, unseen: HeldOut, errors: Nuisance
 ) -> dict[str, float]:
     """Trains five times and scores latents of particles that nothing was fitted to.
 
     Args:
         statistics: Of the N particles.
         labels: What is known of them.
-        held_out: Statistics of other particles.
-        truth: Their true factors.
-        view: Their rotations.
+        unseen: Other particles.
+        errors: What their errors of poses and contrast are in units of.
 
     Returns:
-        Median and worst MCC over trainings with the axes named, and without; median R², the largest
-        leak of the view, how many trainings call the axes determined, seconds of one training.
+        Medians over trainings, and the worst MCC, the largest leaks and number of trainings that
+        call the axes determined.
     """
     data = StatisticsDataset(statistics, ParticleLabels())
     everything = torch.arange(len(statistics))
     rows: dict[str, list[float]] = {}
     for seed in range(_TRAININGS):
         torch.manual_seed(seed)
-        model = make_model(statistics.rank, 1.0)
+        model = make_model(statistics.rank, 1.0, unseen.factors.shape[1])
         started = time.perf_counter()
         train(data, everything, model, _STEPS)
         seconds = time.perf_counter() - started
         own = inferred(model.eval(), statistics.information, statistics.precision)
-        axes = axes_of(own, labels)
-        others = inferred(model, held_out.information, held_out.precision).mean
-        named = torch.as_tensor(axes.transform(others)).float()
-        leak = pose_leak(others, view)
-        found = {
-            "mcc": scores(named, truth)[0],
-            "mcc_unnamed": scores(others, truth)[0],
-            "r2": scores(others, truth)[1],
-            "view_leak": float(leak.nonlinear_r2.max()),
-            "determined": float(axes.determined_),
-            "seconds_learning": seconds,
-        }
+        try:
+            axes = axes_of(own, labels)
+        except ValueError as reason:
+            # Noise explains a coordinate: nothing is to be named.
+            print(reason)
+            axes = None
+        found = judged(model, axes, unseen) | {"seconds_learning": seconds}
         for name, value in found.items():
             rows.setdefault(name, []).append(value)
-    return {
-        "mcc": summary.median(rows["mcc"]),
+    medians = {name: summary.median(values) for name, values in rows.items()}
+    return medians | {
         "mcc_worst": min(rows["mcc"]),
-        "mcc_unnamed": summary.median(rows["mcc_unnamed"]),
-        "r2": summary.median(rows["r2"]),
-        "view_leak": max(0.0, *rows["view_leak"]),
+        "view_leak": max(rows["view_leak"]),
+        "pose_share": max(rows["pose_share"]),
         "determined": sum(rows["determined"]),
-        "seconds_learning": summary.median(rows["seconds_learning"]),
+        **error_leaks(means(model, unseen.own), errors, unseen),
     }
+
+
+def judged(model: StatisticsModel, axes: LinearAxes | None, unseen: HeldOut) -> dict[str, float]:
+    """Scores of one training.
+
+    ``noise_share`` is how much of the latents' variance another draw of the noise makes,
+    ``pose_share`` how much another pose makes beyond it: the variance over poses of a
+    conformation's expected posterior mean.
+    """
+    z, noisy, moved = (means(model, seen) for seen in (unseen.own, unseen.noisy, unseen.moved))
+    truth, total = unseen.factors, 2 * z.var(0).sum()
+    noise = float((noisy - z).square().sum(1).mean() / total)
+    mixed, r2 = scores(z, truth)
+    named = z if axes is None else torch.as_tensor(axes.transform(z)).float()
+    return {
+        "mcc": scores(named, truth)[0],
+        "mcc_rotated": best_rotation(z, truth),
+        "mcc_unnamed": mixed,
+        "r2": r2,
+        "view_leak": float(pose_leak(z, unseen.rotation).nonlinear_r2.max()),
+        "noise_share": noise,
+        "pose_share": float((moved - z).square().sum(1).mean() / total) - noise,
+        "determined": float(axes is not None and axes.determined_),
+    }
+
+
+def means(model: StatisticsModel, seen: Likelihood) -> Tensor:
+    """Posterior means of all particles."""
+    return inferred(model, seen.information, seen.precision).mean
+
+
+def error_leaks(z: Tensor, errors: Nuisance, unseen: HeldOut) -> dict[str, float]:
+    """Largest R² of a latent from each error, and its p-value among shuffled errors."""
+    found: dict[str, float] = {}
+    generator = torch.Generator().manual_seed(0)
+    for name, columns in in_both_frames(errors, unseen.error, unseen.rotation).items():
+        orders = [torch.randperm(len(z), generator=generator) for _ in range(_PERMUTATIONS)]
+        leak, *null = (_leak(z, columns[rows]) for rows in (torch.arange(len(z)), *orders))
+        rank = 1 + sum(value >= leak for value in null)
+        found |= {f"{name}_leak": leak, f"{name}_leak_p": rank / (1 + _PERMUTATIONS)}
+    return found
+
+
+def _leak(z: Tensor, columns: Tensor) -> float:
+    """Largest R² of a latent from an error, linear or not."""
+    scores_of = nuisance_leak(z, {"error": columns})["error"]
+    return float(torch.stack([scores_of.linear_r2, scores_of.nonlinear_r2]).max())

@@ -6,13 +6,16 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.metrics.functional.correlation import mcc, r2_linear
+from cryo_disentangle.metrics.functional.oracle import (
+    fit_factor_mixture,
+    posterior_means,
+    posterior_means_linearised,
+)
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.statistics.posterior import Likelihood
 
 _STEP = 0.02
-_RIDGE = 1e-6
-_EDGE, _POINTS = 3.5, 51
 
 
 def scores(found: Tensor, factors: Tensor) -> tuple[float, float]:
@@ -34,44 +37,35 @@ def true_molecule(simulation: Simulation, draws: Draws) -> tuple[float, float]:
             changed = changed._replace(hinges=simulation.hinges(moved.double()).float())
         return simulation.clean(changed).flatten(1)
 
-    width = factors.shape[1]
     slopes = torch.stack(
-        [(image(factors + d) - image(factors - d)) / (2 * _STEP) for d in _STEP * torch.eye(width)],
+        [
+            (image(factors + step) - image(factors - step)) / (2 * _STEP)
+            for step in _STEP * torch.eye(factors.shape[1])
+        ],
         dim=2,
     )
-    prior = torch.diag(1 / factors.var(0))
-    precision = slopes.mT @ slopes / variance + prior
-    right = (slopes.mT @ noise[..., None])[..., 0] / variance
-    right += (precision @ factors[..., None])[..., 0] - (factors - factors.mean(0)) @ prior
-    return scores(torch.linalg.solve(precision, right), factors)
+    found = posterior_means_linearised(slopes, noise, float(variance), factors)
+    return scores(found, factors)
 
 
 def within_subspace(
     training: Likelihood, factors: Tensor, held_out: Likelihood, truth: Tensor
 ) -> tuple[float, float]:
-    """Posterior means where coefficients are the best cubic of two true factors."""
-    centre, spread = factors.mean(0), factors.std(0)
-    rank = training.information.shape[1]
-    features = _cubic((factors - centre) / spread).double()
-    width = features.shape[1]
-    system = torch.zeros(rank * width, rank * width, dtype=torch.float64)
-    right = torch.zeros(rank, width, dtype=torch.float64)
-    for rows in torch.arange(len(factors)).split(4096):
-        some, precision = features[rows], training.precision[rows].double()
-        system += torch.einsum("np,nq,nij->ipjq", some, some, precision).reshape_as(system)
-        right += torch.einsum("np,ni->ip", some, training.information[rows].double())
-    system += _RIDGE * system.diagonal().mean() * torch.eye(len(system))
-    weights = torch.linalg.solve(system, right.flatten()).view(rank, width).float()
-    axis = torch.linspace(-_EDGE, _EDGE, _POINTS)
-    grid = torch.cartesian_prod(axis, axis)
-    coefficients = _cubic(grid) @ weights.T
-    quadratic = torch.einsum("gi,nij,gj->ng", coefficients, held_out.precision, coefficients)
-    log = held_out.information @ coefficients.T - 0.5 * quadratic
-    return scores((log - 0.5 * grid.square().sum(1)).softmax(1) @ grid, truth)
+    """Posterior means where coefficients are the best polynomials of the true factors."""
+    mixture = fit_factor_mixture(factors, training.information, training.precision)
+    found = posterior_means(mixture, factors, held_out.information, held_out.precision)
+    return scores(found, truth)
 
 
-def _cubic(z: Tensor) -> Tensor:
-    """All monomials of two coordinates up to the third degree, (N, 2) -> (N, 10)."""
-    x, y = z.unbind(1)
-    terms = [x**i * y**j for i in range(4) for j in range(4 - i)]
-    return torch.stack(terms, 1)
+def best_rotation(found: Tensor, factors: Tensor) -> float:
+    """MCC of latents that are whitened and turned to the factors as far as a rotation can."""
+    white, truth = _white(found.double()), _white(factors.double())
+    left, _, right = torch.linalg.svd(white.T @ truth)
+    return float(mcc(white @ left @ right, truth))
+
+
+def _white(columns: Tensor) -> Tensor:
+    """Columns of zero mean and unit covariance."""
+    centred = columns - columns.mean(0)
+    factor = torch.linalg.cholesky(torch.cov(columns.T))
+    return torch.linalg.solve_triangular(factor, centred.T, upper=False).T

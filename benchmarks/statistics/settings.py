@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryo_disentangle.simulation import (
     AdenylateKinase,
+    ConcentratedViews,
     ContrastTransferFromFile,
     LaplacePairs,
     LinearMixing,
@@ -16,12 +17,14 @@ from cryo_disentangle.simulation import (
     Simulation,
     TwoArms,
     UniformFactors,
+    UniformViews,
     ViewsFromFile,
     WhiteNoise,
 )
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.processes import ConformationProcess, Conformations
 from cryo_disentangle.simulation.temperature import TemperatureNormal
+from cryo_disentangle.simulation.views import Views
 from cryo_disentangle.statistics.nuisance import Nuisance
 
 SETS = Path(__file__).parents[2] / "../shared/data/poses/empiar_poses_ctf.npz"
@@ -59,12 +62,14 @@ class Setting:
         errors: What consensus refinement leaves wrong in poses and contrast, standard deviations.
         nuisance: What is integrated out.
         refine: Whether poses are refined.
+        largest_rank: Most volumes that are tried.
     """
 
     simulate: Callable[[int], Simulation]
     errors: Nuisance = field(default_factory=Nuisance)
     nuisance: Nuisance = field(default_factory=Nuisance)
     refine: bool = False
+    largest_rank: int = 8
 
 
 def adenylate_kinase(
@@ -75,13 +80,14 @@ def adenylate_kinase(
     box_size: int = 64,
     box_angstrom: float = 108.8,
     count: int = 50_000,
-    views: str = "10076",
+    views: str | Views = "10076",
 ) -> Setting:
-    """Two hinges of adenylate kinase, views and CTFs of an EMPIAR set."""
+    """Two hinges of adenylate kinase, views and CTFs of an EMPIAR set, or other views."""
+    named = isinstance(views, str)
     microscope = Microscope(
-        ViewsFromFile(SETS, f"quat_xyzw_{views}"),
+        ViewsFromFile(SETS, f"quat_xyzw_{views}") if isinstance(views, str) else views,
         None,
-        ContrastTransferFromFile(SETS, f"ctf_{views}"),
+        ContrastTransferFromFile(SETS, f"ctf_{views if named else '10076'}"),
         WhiteNoise(snr),
     )
     return Setting(
@@ -98,24 +104,31 @@ def adenylate_kinase(
     )
 
 
-def two_arms(snr: float, box_size: int = 24, count: int = 50_000) -> Setting:
-    """Large motions: two arms, uniform factors, the setting of losses/known_poses.py."""
+def arms(
+    snr: float,
+    views: Views,
+    *,
+    count: int = 2,
+    largest_rank: int = 12,
+    box_size: int = 24,
+    particles: int = 50_000,
+) -> Setting:
+    """Large motions: arms whose angles are uniform, as in losses/known_poses.py."""
     microscope = Microscope(
-        ViewsFromFile(SETS, "quat_xyzw_10076"),
-        None,
-        ContrastTransferFromFile(SETS, "ctf_10076"),
-        WhiteNoise(snr),
+        views, None, ContrastTransferFromFile(SETS, "ctf_10076"), WhiteNoise(snr)
     )
+    every = TwoArms(lengths=(40.0, 30.0, 35.0, 26.0, 32.0)[:count])
     return Setting(
         lambda seed: Simulation(
-            TwoArms(),
-            UniformFactors(2),
+            every,
+            UniformFactors(count),
             microscope,
-            n_images=count,
+            n_images=particles,
             box_size=box_size,
             pixel_size=136.0 / box_size,
             seed=seed,
-        )
+        ),
+        largest_rank=largest_rank,
     )
 
 
@@ -127,6 +140,7 @@ _ERRORS = Nuisance(shift=1.0, rotation=3.0)
 _COARSE = Nuisance(shift=3.0, rotation=8.0)
 _ALL = Nuisance(shift=1.0, rotation=3.0, contrast=0.2)
 _PAIRS = adenylate_kinase()
+_EMPIAR_VIEWS = ViewsFromFile(SETS, "quat_xyzw_10076")
 
 SETTINGS: dict[str, Setting] = {
     "pairs": _PAIRS,
@@ -145,8 +159,11 @@ SETTINGS: dict[str, Setting] = {
         process=_temperatures([100.0, 300.0], [[0.35, 0.1], [0.35, 0.5]])
     ),
     "harmonic": adenylate_kinase(process=_temperatures([100.0, 300.0], [[0.2, 0.2], [0.35, 0.35]])),
-    "arms_snr_1": two_arms(1.0),
-    "arms_snr_0.1": two_arms(0.1),
+    "arms_snr_1": arms(1.0, _EMPIAR_VIEWS, largest_rank=16),
+    "arms_snr_0.1": arms(0.1, _EMPIAR_VIEWS),
+    "five_arms": arms(0.1, UniformViews(), count=5, largest_rank=20),
+    "five_arms_64": arms(0.1, UniformViews(), count=5, largest_rank=20, box_size=64),
+    "pairs_preferred": adenylate_kinase(views=ConcentratedViews(5.0)),
     "errors_without_care": replace(_PAIRS, errors=_ERRORS),
     "errors_integrated": replace(_PAIRS, errors=_ERRORS, nuisance=_ERRORS),
     "errors_refined": replace(_PAIRS, errors=_ERRORS, nuisance=_ERRORS, refine=True),

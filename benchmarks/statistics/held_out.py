@@ -1,0 +1,109 @@
+"""Particles that nothing was fitted to: as they are, with other noise, and from elsewhere."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from errors import contrast_of, draw_errors, wrong_pose
+from settings import Setting
+from torch import Tensor
+
+from cryo_disentangle.particles.preprocessing import Preprocessing
+from cryo_disentangle.simulation import Simulation
+from cryo_disentangle.simulation.draws import Draws
+from cryo_disentangle.simulation.particles import Particles
+from cryo_disentangle.statistics.expectation import expectation
+from cryo_disentangle.statistics.gathering import Gathering
+from cryo_disentangle.statistics.posterior import Likelihood
+from cryo_disentangle.statistics.subspace import Subspace
+from cryo_disentangle.statistics.views import ParticleViews
+from cryo_disentangle.types import Pose
+
+__all__ = ["COUNT", "STREAM", "HeldOut", "see_held_out"]
+
+COUNT, STREAM = 4000, 11
+_OTHER_STREAM, _BATCH, _REFINEMENTS = 13, 250, 3
+
+
+class HeldOut(NamedTuple):
+    """Statistics of the same conformations, imaged three times.
+
+    Attributes:
+        own: As they are.
+        noisy: The same view with other noise.
+        moved: From another pose, with other noise and the same CTF and errors.
+        factors: True factors, shape (N, F).
+        rotation: Their true views.
+        error: Errors of poses and contrast in standard deviations, shape (N, Q).
+    """
+
+    own: Likelihood
+    noisy: Likelihood
+    moved: Likelihood
+    factors: Tensor
+    rotation: Tensor
+    error: Tensor
+
+
+@torch.no_grad()
+def see_held_out(
+    simulation: Simulation,
+    setting: Setting,
+    preprocessing: Preprocessing,
+    subspace: Subspace,
+    seed: int,
+) -> HeldOut:
+    """Makes the statistics of particles that nothing was fitted to."""
+    first, second = (
+        Draws.consecutive((simulation.seed, stream), 0, COUNT) for stream in (STREAM, _OTHER_STREAM)
+    )
+    particles, other = simulation.describe(first), simulation.describe(second)
+    moved = particles._replace(rotation=other.rotation, translation=other.translation)
+    error = draw_errors(setting.errors, COUNT, seed)
+
+    def seen(known: Particles, draws: Draws) -> Likelihood:
+        clean = simulation.clean(known) * contrast_of(setting.errors, error)
+        images = preprocessing(simulation.add_noise(clean, draws))
+        pose = wrong_pose(known.rotation, setting.errors, error)
+        return _statistics(images, pose, known.ctf, subspace, setting)
+
+    return HeldOut(
+        seen(particles, first),
+        seen(particles, second),
+        seen(moved, second),
+        particles.factors,
+        particles.rotation,
+        error,
+    )
+
+
+def _statistics(
+    images: Tensor, pose: Pose, ctf: Tensor | None, subspace: Subspace, setting: Setting
+) -> Likelihood:
+    """Statistics of images at their poses, refined where the setting refines."""
+    gathering = Gathering((subspace, subspace), setting.nuisance)
+    parts = []
+    for some in torch.arange(len(images)).split(_BATCH):
+        batch = {"images": images[some], "index": some, "rotation": pose.rotation[some]}
+        if ctf is not None:
+            batch["ctf"] = ctf[some]
+        if pose.translation is not None:
+            batch["translation"] = pose.translation[some]
+        views = ParticleViews.of(batch, subspace.grid.disc, subspace.box_size)
+        start = torch.zeros(len(some), setting.nuisance.count)
+        if setting.refine:
+            start = _refined(gathering, views, start)
+        parts.append(gathering.gather(0, views, start).likelihood)
+    return Likelihood(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _refined(gathering: Gathering, views: ParticleViews, error: Tensor) -> Tensor:
+    """Errors of poses by a few steps, shape (B, Q)."""
+    nuisance, subspace = gathering.nuisance, gathering.subspaces[0]
+    white = views.whitened(subspace.point_noise)
+    for _ in range(_REFINEMENTS):
+        moved = nuisance.corrected(white, error, subspace.grid)
+        error = expectation(subspace.grid, subspace.paired, moved, nuisance, error)[1]
+        error[:, nuisance.pose_count :] = 0
+    return error
