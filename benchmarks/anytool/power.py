@@ -1,15 +1,17 @@
 """False alarms and power of the judge of latents: ten kinds of latents on real views.
 
-    python benchmarks/anytool/power.py empiar_poses_ctf.npz [--draws 20] [--particles 4000]
+    python benchmarks/anytool/power.py empiar_poses_ctf.npz [--draws 100] [--particles 4000]
 
-The views are those of EMPIAR-10076 (unit quaternions ``quat_xyzw_10076``). Writes
-results/power.csv.
+The views are those of EMPIAR-10076 (unit quaternions ``quat_xyzw_10076``). Draw n of kind k has the
+seed 1000 k + n. Writes results/power.csv after each round of draws, one of each kind.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import platform
+import subprocess
 import time
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.particle_groups import measure_groups, measure_shape
 from cryo_disentangle.judgement.particle_scores import describe_coordinates, measure_leaks
@@ -25,6 +28,10 @@ from cryo_disentangle.judgement.verdict import Verdict, judge
 
 WIDTH = 4
 RESULTS = Path(__file__).parent / "results"
+HEADER = (
+    *("latents", "what", "alarms", "draws", "particles"),
+    *("cpu_seconds_a_draw", "commit", "machine"),
+)
 # Whether the judge should say something.
 KINDS = {
     "honest": False,
@@ -99,29 +106,35 @@ def judged(kind: str, rotation: np.ndarray, seed: int) -> Verdict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("views", type=Path)
-    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--particles", type=int, default=4000)
     options = parser.parse_args()
     torch.set_num_threads(1)
     with np.load(options.views) as archive:
         rotation = Rotation.from_quat(archive["quat_xyzw_10076"]).as_matrix()
-    rows = []
-    for place, (kind, wrong) in enumerate(KINDS.items()):
-        begin, said = time.perf_counter(), 0
-        for number in range(options.draws):
+    git = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    said = dict.fromkeys(KINDS, 0)
+    begin = time.process_time()
+    for number in range(options.draws):
+        for place, kind in enumerate(KINDS):
             seed = 1000 * place + number
             chosen = np.random.default_rng(seed).choice(
                 len(rotation), options.particles, replace=False
             )
-            said += alarm(kind, judged(kind, rotation[chosen], seed))
-        seconds = (time.perf_counter() - begin) / options.draws
-        rows.append((kind, "power" if wrong else "false alarms", said, options.draws))
-        print(*rows[-1], f"{seconds:.1f} s a draw", flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / "power.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("latents", "what", "alarms", f"draws of {options.particles} particles"))
-        writer.writerows(rows)
+            said[kind] += alarm(kind, judged(kind, rotation[chosen], seed))
+        seconds = (time.process_time() - begin) / (number + 1) / len(KINDS)
+        print(number + 1, list(said.values()), f"{seconds:.1f} s a draw", flush=True)
+        write(said, (number + 1, options.particles, f"{seconds:.1f}", commit, platform.machine()))
+
+
+def write(said: dict[str, int], how: tuple[object, ...]) -> None:
+    """Writes the table of what has been judged so far."""
+    with replacing(RESULTS / "power.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        for kind, alarms in said.items():
+            writer.writerow((kind, "power" if KINDS[kind] else "false alarms", alarms, *how))
 
 
 if __name__ == "__main__":
