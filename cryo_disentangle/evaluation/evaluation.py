@@ -15,12 +15,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from cryo_disentangle.drawing.scatter import ScatterData
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.html_page import SCATTER, write_page
 from cryo_disentangle.evaluation.measuring import Sample, choose_sample, measure
 from cryo_disentangle.evaluation.runs import EmbeddedRun, FinishedRun
-from cryo_disentangle.evaluation.scatter import ScatterData
 from cryo_disentangle.evaluation.scattering import scatter_particles
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from cryo_disentangle.drawing.pages import PagePicture, draw_page
+from cryo_disentangle.drawing.scatter import ScatterData
+from cryo_disentangle.drawing.touch import TouchableScatter, can_be_touched, draw_touchable
 from cryo_disentangle.evaluation.figures import CAPTIONS
-from cryo_disentangle.evaluation.scatter import ScatterData
-from cryo_disentangle.evaluation.touch import TouchableScatter, can_be_touched, draw_touchable
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.judgement.advice import embedding_steps, next_steps
 from cryo_disentangle.judgement.score_names import group_reasons, headlines

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from sklearn.cluster import KMeans
 
-from cryo_disentangle.evaluation.scatter import ScatterColumn, ScatterData
+from cryo_disentangle.drawing.scatter import ScatterColumn, ScatterData
 from cryo_disentangle.geometry.rotations import rotation_to_euler_zyz
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.particle_groups import neighbour_distances

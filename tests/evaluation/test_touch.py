@@ -19,10 +19,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryo_disentangle.drawing.scatter import ScatterColumn, ScatterData
 from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.evaluation.command import evaluate_command
 from cryo_disentangle.evaluation.html_page import SCATTER
-from cryo_disentangle.evaluation.scatter import ScatterColumn, ScatterData
 from cryo_disentangle.evaluation.scattering import scatter_particles
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.selection.command import select_command

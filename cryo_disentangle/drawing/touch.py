@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 from matplotlib.image import imsave
 
-from cryo_disentangle.evaluation.scatter import ScatterData
+from cryo_disentangle.drawing.scatter import ScatterData
 
 __all__ = ["TouchableScatter", "can_be_touched", "draw_touchable"]
 
