@@ -10,10 +10,7 @@ factors with the posterior means of the subspace's coefficients: no learning at 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import platform
-import subprocess
 import time
 from pathlib import Path
 
@@ -24,9 +21,9 @@ from held_out import COUNT, STREAM, see_held_out
 from learning import Labels, learned
 from oracles import scores, true_molecule, within_subspace
 from settings import SETTINGS, Setting
+from tables import append, shown
 from torch import Tensor
 
-from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.simulation import Simulation
@@ -134,28 +131,6 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
         "seconds_subspace": report["seconds"]["subspace"],
         "seconds_statistics": report["seconds"]["statistics"],
     }
-
-
-def append(row: dict[str, object], path: Path) -> None:
-    """Adds a row, with commit and machine, to a table, which may get further columns."""
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
-    row |= {"commit": commit, "machine": platform.machine(), "threads": torch.get_num_threads()}
-    rows: list[dict[str, object]] = []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    rows.append({key: shown(value) for key, value in row.items()})
-    columns = list(dict.fromkeys(key for each in rows for key in each))
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def shown(value: object) -> object:
-    """A number to four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import torch
 from cryo_disentangle.imaging.noise import (
     circular_mask,
     colour_noise,
+    drawing_from,
     radial_noise_filter,
     signal_variance,
 )
@@ -72,3 +73,13 @@ def test_bad_spectra_are_refused() -> None:
         radial_noise_filter([-1.0] * 65, 128, 64)
     with pytest.raises(ValueError, match="nor zero everywhere"):
         radial_noise_filter([0.0] * 65, 128, 64)
+
+
+def test_draws_come_from_another_generator_and_leave_the_global_one() -> None:
+    seed = int(torch.randint(2**62, (), generator=torch.Generator().manual_seed(3)))
+    expected = torch.randn(5, generator=torch.Generator().manual_seed(seed))
+    before = torch.get_rng_state()
+    with drawing_from(torch.Generator().manual_seed(3)):
+        found = torch.randn(5)
+    assert torch.equal(found, expected)
+    assert torch.equal(torch.get_rng_state(), before)
