@@ -74,8 +74,16 @@ def _refuse_statistics(pose: Pose, source: PoseSource) -> None:
 
 def _angles(pose: Pose, generator: torch.Generator) -> Tensor:
     """Angles in [0, 2π) in radians, one a particle."""
-    angles = torch.empty_like(pose.rotation[:, 0, 0])
+    angles = torch.empty_like(pose.rotation[:, 0, 0], dtype=_wide(pose.rotation))
     return angles.uniform_(0, 2 * math.pi, generator=generator)
+
+
+def _wide(rotation: Tensor) -> torch.dtype:
+    """The type to draw in: of half precision, which turns by a degree, rotations have three digits.
+
+    Nor do half and full precision draw alike in every version of torch.
+    """
+    return torch.promote_types(rotation.dtype, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ class UniformPoses(PoseSource):
         if group == "so2":
             return Pose(in_plane_rotation(_angles(pose, generator)), pose.translation)
         drawn = random_rotations(
-            len(rotation), generator=generator, device=rotation.device, dtype=rotation.dtype
+            len(rotation), generator=generator, device=rotation.device, dtype=_wide(rotation)
         )
         if group is None:
             drawn = torch.where(in_plane, in_plane_rotation(_angles(pose, generator)), drawn)
@@ -161,5 +169,6 @@ class InPlanePoses(PoseSource):
             ValueError: If they are poses of statistics, which nobody can make up.
         """
         _refuse_statistics(pose, self)
-        rotated = in_plane_rotation(_angles(pose, generator)) @ pose.rotation
+        turn = in_plane_rotation(_angles(pose, generator))
+        rotated = turn @ pose.rotation.to(turn)
         return Pose(rotated, pose.translation)
