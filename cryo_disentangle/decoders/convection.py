@@ -53,46 +53,75 @@ def project_lattice(
         pixel S / 2. Positions are periodic in D; mass is divided between the 3^d nearest pixels
         by quadratic B-splines, and its sum exact. Differentiable once in lattice and mass.
     """
-    images: Tensor = _ProjectLattice.apply(  # type: ignore[no-untyped-call]
-        lattice, matrix, chosen, mass, side * OVERSAMPLING
-    )
+    images: Tensor = _project(lattice, matrix, chosen, mass, side * OVERSAMPLING)
     return images
 
 
-class _ProjectLattice(torch.autograd.Function):
+# An operation of its own, which a compiler would take apart into as many as there are images.
+@torch.library.custom_op(
+    "cryo_disentangle::project_lattice",
+    mutates_args=(),
+    schema="(Tensor lattice, Tensor matrix, Tensor chosen, Tensor mass, int side) -> Tensor",
+)
+def _project(lattice: Tensor, matrix: Tensor, chosen: Tensor, mass: Tensor, side: int) -> Tensor:
     """`project_lattice`, an image at a time."""
+    images = [
+        _fold(_splat(_grid_position(one, matrix, chosen, side), mass, side)) for one in lattice
+    ]
+    return torch.stack(images)
 
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        lattice: Tensor,
-        matrix: Tensor,
-        chosen: Tensor,
-        mass: Tensor,
-        side: int,
-    ) -> Tensor:
-        ctx.save_for_backward(lattice, matrix, chosen, mass)
-        ctx.side = side
-        images = [
-            _fold(_splat(_grid_position(one, matrix, chosen, side), mass, side)) for one in lattice
-        ]
-        return torch.stack(images)
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        lattice, matrix, chosen, mass = ctx.saved_tensors
-        grad_lattice = torch.empty_like(lattice)
-        grad_mass = torch.zeros_like(mass)
-        extent = len(matrix)
-        for one, image, into in zip(lattice, grad, grad_lattice, strict=True):
-            position = _grid_position(one, matrix, chosen, ctx.side)
-            value, slope = _read(_unfold(image), position)
-            grad_mass += value
-            dense = slope.new_zeros(len(one), extent**3)
-            dense.index_copy_(1, chosen, slope.mul_(OVERSAMPLING * mass))
-            into.copy_(interpolate(dense.unflatten(1, (extent,) * 3), *(matrix.T,) * 3))
-        return grad_lattice, None, None, grad_mass, None
+@_project.register_fake
+def _(lattice: Tensor, matrix: Tensor, chosen: Tensor, mass: Tensor, side: int) -> Tensor:  # noqa: ARG001
+    count, dimensions = lattice.shape[:2]
+    return mass.new_empty(count, *(side,) * dimensions)
+
+
+@torch.library.custom_op(
+    "cryo_disentangle::project_lattice_backward",
+    mutates_args=(),
+    schema="(Tensor grad, Tensor lattice, Tensor matrix, Tensor chosen, Tensor mass)"
+    " -> (Tensor, Tensor)",
+)
+def _gradients(
+    grad: Tensor, lattice: Tensor, matrix: Tensor, chosen: Tensor, mass: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of lattice and mass."""
+    grad_lattice, grad_mass = torch.empty_like(lattice), torch.zeros_like(mass)
+    extent, side = len(matrix), grad.shape[-1]
+    for one, image, into in zip(lattice, grad, grad_lattice, strict=True):
+        position = _grid_position(one, matrix, chosen, side)
+        value, slope = _read(_unfold(image), position)
+        grad_mass += value
+        dense = slope.new_zeros(len(one), extent**3)
+        dense.index_copy_(1, chosen, slope.mul_(OVERSAMPLING * mass))
+        into.copy_(interpolate(dense.unflatten(1, (extent,) * 3), *(matrix.T,) * 3))
+    return grad_lattice, grad_mass
+
+
+@_gradients.register_fake
+def _(
+    grad: Tensor,  # noqa: ARG001
+    lattice: Tensor,
+    matrix: Tensor,  # noqa: ARG001
+    chosen: Tensor,  # noqa: ARG001
+    mass: Tensor,
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(lattice), torch.empty_like(mass)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG001
+    """Keeps what the gradient needs."""
+    ctx.save_for_backward(*inputs[:4])
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    """Gradients in the order of the arguments."""
+    grad_lattice, grad_mass = _gradients(grad, *ctx.saved_tensors)
+    return grad_lattice, None, None, grad_mass, None
+
+
+_project.register_autograd(_backward, setup_context=_keep)
 
 
 def _grid_position(lattice: Tensor, matrix: Tensor, chosen: Tensor, side: int) -> Tensor:

@@ -113,7 +113,9 @@ def spline_velocity(coefficients: Tensor, position: Tensor) -> Tensor:
     Returns:
         Node spacings per unit of time, shape (B, 3, P); differentiable once in both arguments.
     """
-    velocity: Tensor = _SplineVelocity.apply(coefficients, position)  # type: ignore[no-untyped-call]
+    # Derivatives along the points are found on the way, where anybody will ask for them.
+    slopes = torch.is_grad_enabled() and position.requires_grad
+    velocity: Tensor = _velocity(coefficients, position, slopes)[0]
     return velocity
 
 
@@ -162,46 +164,79 @@ def _base(position: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
     return (((item * nodes + z) * nodes + y) * nodes + x).flatten(), inside - floor
 
 
-class _SplineVelocity(torch.autograd.Function):
-    """`spline_velocity`; its derivative along the point is found on the way and kept."""
+# An operation of its own, which a compiler would take apart into thousands.
+@torch.library.custom_op(
+    "cryo_disentangle::spline_velocity",
+    mutates_args=(),
+    schema="(Tensor coefficients, Tensor position, bool slopes) -> (Tensor, Tensor)",
+)
+def _velocity(coefficients: Tensor, position: Tensor, slopes: bool) -> tuple[Tensor, Tensor]:
+    """Velocities (B, 3, P), and if asked their derivatives (B, 3, 3, P)."""
+    nodes = coefficients.shape[-1]
+    velocity, jacobian = _room(coefficients, position, slopes)
+    for part in _parts(position):
+        base, fraction = _base(position[part], nodes)
+        taps = _all_taps(fraction)
+        for component in range(3):
+            table = coefficients[part, component].flatten()
+            weights = _component_taps(taps, component)
+            found = _contract(table, base, weights, nodes, slopes=slopes)
+            velocity[part, component] = found[0]
+            if slopes:
+                jacobian[part, component] = torch.stack(found[1:], dim=1)
+    return velocity, jacobian
 
-    @staticmethod
-    def forward(ctx: Any, coefficients: Tensor, position: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.nodes = coefficients.shape[-1]
-        wanted = ctx.needs_input_grad[1]
-        velocity = torch.empty_like(position)
-        count, _, points = position.shape
-        jacobian = position.new_empty(count, 3, 3, points) if wanted else None
-        for part in _parts(position):
-            base, fraction = _base(position[part], ctx.nodes)
-            taps = _all_taps(fraction)
-            for component in range(3):
-                table = coefficients[part, component].flatten()
-                weights = _component_taps(taps, component)
-                found = _contract(table, base, weights, ctx.nodes, slopes=wanted)
-                velocity[part, component] = found[0]
-                if jacobian is not None:
-                    jacobian[part, component] = torch.stack(found[1:], dim=1)
-        ctx.save_for_backward(position, jacobian)
-        return velocity
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # noqa: ANN401
-        position, jacobian = ctx.saved_tensors
-        grad_table = grad_position = None
-        if ctx.needs_input_grad[0]:
-            grad_table = grad.new_zeros(len(grad), 3, ctx.nodes, ctx.nodes, ctx.nodes)
-            for part in _parts(position):
-                base, fraction = _base(position[part], ctx.nodes)
-                taps = _all_taps(fraction)
-                for component in range(3):
-                    weights = [pair[0] for pair in _component_taps(taps, component)]
-                    into = grad_table[part, component]
-                    into += _spread(into.shape, base, weights, grad[part, component])
-        if jacobian is not None:
-            grad_position = (jacobian * grad.unsqueeze(2)).sum(1)
-        return grad_table, grad_position
+@_velocity.register_fake
+def _room(coefficients: Tensor, position: Tensor, slopes: bool) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+    """Tensors for what `_velocity` finds."""
+    count, _, points = position.shape
+    return torch.empty_like(position), position.new_empty(count if slopes else 0, 3, 3, points)
+
+
+@torch.library.custom_op(
+    "cryo_disentangle::spline_velocity_backward",
+    mutates_args=(),
+    schema="(Tensor grad, Tensor position, int nodes) -> Tensor",
+)
+def _coefficient_gradient(grad: Tensor, position: Tensor, nodes: int) -> Tensor:
+    """Gradient of coefficients: the transpose of `_velocity`."""
+    total = torch.zeros_like(_coefficients_like(grad, position, nodes))
+    for part in _parts(position):
+        base, fraction = _base(position[part], nodes)
+        taps = _all_taps(fraction)
+        for component in range(3):
+            weights = [pair[0] for pair in _component_taps(taps, component)]
+            into = total[part, component]
+            into += _spread(into.shape, base, weights, grad[part, component])
+    return total
+
+
+@_coefficient_gradient.register_fake
+def _coefficients_like(grad: Tensor, position: Tensor, nodes: int) -> Tensor:  # noqa: ARG001
+    """A tensor for what `_coefficient_gradient` finds."""
+    return grad.new_empty(len(grad), 3, nodes, nodes, nodes)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: tuple[Tensor, Tensor]) -> None:  # noqa: ANN401
+    """Keeps what the gradient needs."""
+    coefficients, position, _ = inputs
+    ctx.nodes = coefficients.shape[-1]
+    ctx.save_for_backward(position, output[1])
+
+
+def _velocity_gradient(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    """Gradient of coefficients and positions; none flows to the derivatives."""
+    position, jacobian = ctx.saved_tensors
+    grad_table = grad_position = None
+    if ctx.needs_input_grad[0]:
+        grad_table = _coefficient_gradient(grad, position, ctx.nodes)
+    if ctx.needs_input_grad[1]:
+        grad_position = (jacobian * grad.unsqueeze(2)).sum(1)
+    return grad_table, grad_position, None
+
+
+_velocity.register_autograd(_velocity_gradient, setup_context=_keep)
 
 
 def _parts(position: Tensor) -> list[slice]:

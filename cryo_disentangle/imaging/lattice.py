@@ -7,7 +7,7 @@ frequency.
 
 from __future__ import annotations
 
-from copy import copy
+from typing import cast
 
 import numpy as np
 import torch
@@ -36,7 +36,58 @@ def lattice_frequencies(box_size: int) -> Tensor:
     return torch.stack([x.flatten(), y.flatten()], dim=-1)
 
 
-class FourierDisc(nn.Module):
+class _Points:
+    """Points of the lattice: a disc, or some of one.
+
+    Attributes:
+        box_size: Image side D in pixels.
+        radius: That of the disc.
+        index: Positions on the flattened lattice, shape (M,).
+        frequencies: (x, y) in cycles per pixel, shape (M, 2).
+    """
+
+    box_size: int
+    radius: int
+    index: Tensor
+    frequencies: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def select(self, images: Tensor) -> Tensor:
+        """Takes the disc's coefficients out of whole transforms.
+
+        Args:
+            images: Hartley transforms, shape (B, L, L).
+
+        Returns:
+            Shape (B, M).
+        """
+        return images.flatten(-2).index_select(-1, self.index)
+
+    def scatter(self, coefficients: Tensor) -> Tensor:
+        """Scatters the disc's coefficients to the lattice, zero elsewhere.
+
+        Args:
+            coefficients: Shape (B, M).
+
+        Returns:
+            Hartley transforms, shape (B, L, L).
+        """
+        side = self.box_size + 1
+        images = coefficients.new_zeros(len(coefficients), side * side)
+        return images.index_copy(1, self.index, coefficients).unflatten(1, (side, side))
+
+
+class _Subset(_Points):
+    """Some points of a disc; no module, for none can be made in what is compiled."""
+
+    def __init__(self, disc: FourierDisc, positions: Tensor) -> None:
+        self.box_size, self.radius = disc.box_size, disc.radius
+        self.index, self.frequencies = disc.index[positions], disc.frequencies[positions]
+
+
+class FourierDisc(_Points, nn.Module):
     """The coefficients inside a circle about the origin, without the origin.
 
     Only these are compared with images or read by an encoder. Their order is the lattice's, so
@@ -54,9 +105,6 @@ class FourierDisc(nn.Module):
     Raises:
         ValueError: If the box size is odd or the radius outside 1 .. D / 2.
     """
-
-    index: Tensor
-    frequencies: Tensor
 
     def __init__(self, box_size: int, radius: int | None = None) -> None:
         super().__init__()
@@ -77,9 +125,6 @@ class FourierDisc(nn.Module):
         self.radius = radius
         self.register_buffer("index", index, persistent=False)
         self.register_buffer("frequencies", frequencies[index], persistent=False)
-
-    def __len__(self) -> int:
-        return len(self.index)
 
     def random_subset(
         self, share: float, generator: torch.Generator | None = None
@@ -106,34 +151,4 @@ class FourierDisc(nn.Module):
         drawn = torch.randperm(n_pairs, generator=generator, device=self.index.device)
         half = drawn[:count].sort().values
         positions = torch.cat([half, len(self) - 1 - half.flip(0)])
-        subset = copy(self)
-        # A copied module shares the dictionary of its buffers with the original.
-        subset._buffers = {
-            "index": self.index[positions],
-            "frequencies": self.frequencies[positions],
-        }
-        return subset, positions
-
-    def select(self, images: Tensor) -> Tensor:
-        """Takes the disc's coefficients out of whole transforms.
-
-        Args:
-            images: Hartley transforms, shape (B, L, L).
-
-        Returns:
-            Shape (B, M).
-        """
-        return images.flatten(-2).index_select(-1, self.index)
-
-    def scatter(self, coefficients: Tensor) -> Tensor:
-        """Scatters the disc's coefficients to the lattice, zero elsewhere.
-
-        Args:
-            coefficients: Shape (B, M).
-
-        Returns:
-            Hartley transforms, shape (B, L, L).
-        """
-        side = self.box_size + 1
-        images = coefficients.new_zeros(len(coefficients), side * side)
-        return images.index_copy(1, self.index, coefficients).unflatten(1, (side, side))
+        return cast(FourierDisc, _Subset(self, positions)), positions

@@ -62,8 +62,9 @@ class HeterogeneousReconstruction(HeterogeneousModel, LatentTraining):
             random subset that is another at each step: an unbiased estimate of the loss and its
             gradient, for as much less arithmetic in decoders that render coefficients one by one.
             The encoder reads, and validation compares, all of them.
-        compile_decoder: Whether ``torch.compile`` fuses what the decoder renders; the first steps
-            then take a minute.
+        compile: Whether ``torch.compile`` fuses what a training step computes: encoder, decoder,
+            CTF and loss, and the images of interventions. The first steps then take minutes, and
+            draws are others than without.
         n_particles: Number of particles of the stack, for an encoder with a row for each; the data
             set's.
         pixel_size: Å per pixel, for written volumes; the data set's.
@@ -99,7 +100,7 @@ class HeterogeneousReconstruction(HeterogeneousModel, LatentTraining):
         lr_interval: Literal["step", "epoch"] = "epoch",
         encoder_radius: int | None = None,
         coefficient_share: float = 1.0,
-        compile_decoder: bool = False,
+        compile: bool = False,
         n_particles: int | None = None,
         pixel_size: float = 1.0,
         intensity_scale: float = 1.0,
@@ -119,7 +120,7 @@ class HeterogeneousReconstruction(HeterogeneousModel, LatentTraining):
                 encoder_reads_pose,
                 encoder_radius,
                 coefficient_share,
-                compile_decoder,
+                compile,
                 n_particles,
                 pixel_size,
                 intensity_scale,

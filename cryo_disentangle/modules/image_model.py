@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ from cryo_disentangle.protocols.models import ImageNetworks
 from cryo_disentangle.types import Inference, ParticleBatch, Pose, flatten_particles
 
 __all__ = ["HeterogeneousModel"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class HeterogeneousModel(nn.Module):
@@ -101,7 +104,7 @@ class HeterogeneousModel(nn.Module):
         self.conformation_warmup, self._warming_up = settings.conformation_warmup, False
         self.encoder_reads_pose = settings.encoder_reads_pose
         self.coefficient_share = settings.coefficient_share
-        self.compile_decoder = settings.compile_decoder
+        self.compiled = settings.compile
         self.pixel_size, self.intensity_scale = settings.pixel_size, settings.intensity_scale
         radius = settings.encoder_radius
         self.disc = FourierDisc(self.box_size)
@@ -123,6 +126,9 @@ class HeterogeneousModel(nn.Module):
         Raises:
             ValueError: If the images are of another size than the model's.
         """
+        return self._fused(HeterogeneousModel._infer)(self, batch)
+
+    def _infer(self, batch: ParticleBatch) -> Inference:
         return self._encode(batch, Observation.of(batch, self.encoder_disc, self.box_size))
 
     def generate(self, conformation: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
@@ -139,8 +145,11 @@ class HeterogeneousModel(nn.Module):
         Returns:
             Hartley transforms, shape (B, L, L).
         """
+        return self._fused(HeterogeneousModel._generate)(self, conformation, pose, batch)
+
+    def _generate(self, conformation: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
         disc = self.rendered_disc
-        slices = self._render(conformation, pose.rotation, disc)
+        slices = self.decoder.render(conformation, pose.rotation, disc)
         if "ctf" in batch:
             terms = ctf_terms(batch)
             slices = slices * contrast_transfer(
@@ -195,12 +204,24 @@ class HeterogeneousModel(nn.Module):
         Raises:
             ValueError: If poses are missing, or the images are of another size.
         """
+        compute = HeterogeneousModel._evidence
+        # No compiler takes a generator.
+        compute = self._fused(compute) if generator is None else compute
+        inference, reconstruction, kl = compute(self, batch, sample, generator)
+        loss = reconstruction + weight_at(self._kl_weight, step) / len(self.disc) * kl
+        terms = {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+        return add_penalties(terms, self.penalties, self, batch, inference, training=sample)
+
+    def _evidence(
+        self, batch: ParticleBatch, sample: bool, generator: torch.Generator | None
+    ) -> tuple[Inference, Tensor, Tensor]:
+        """Posterior of the batch's leading shape, squared error and KL divergence."""
         particles = flatten_particles(batch)
         observation = Observation.of(particles, self.disc, self.box_size)
         if self.encoder_disc is self.disc:
             inference = self._encode(particles, observation)
         else:
-            inference = self.infer(particles)
+            inference = self._infer(particles)
         conformation = inference.sample(generator) if sample else inference.mean
         pose = inference.pose
         rotation = known_rotation(particles) if pose is None else pose.rotation
@@ -208,25 +229,22 @@ class HeterogeneousModel(nn.Module):
         if sample and self.coefficient_share < 1:
             disc, positions = disc.random_subset(self.coefficient_share, generator)
             observation = observation.at(positions)
-        slices = self._render(self._switched(conformation), rotation, disc)
+        slices = self.decoder.render(self._switched(conformation), rotation, disc)
         reconstruction = nn.functional.mse_loss(
             observation.transferred(slices), observation.coefficients
         )
         inference = inference.reshape(*batch["index"].shape)
-        kl = self.prior.kl(inference, batch).mean()
-        loss = reconstruction + weight_at(self._kl_weight, step) / len(self.disc) * kl
-        terms = {"loss": loss, "reconstruction": reconstruction, "kl": kl}
-        return add_penalties(terms, self.penalties, self, batch, inference, training=sample)
+        return inference, reconstruction, self.prior.kl(inference, batch).mean()
 
     def image_networks(self) -> ImageNetworks:
         """Returns the networks that other programs may know how to use."""
         setting = EncoderSetting(None, self.encoder_reads_pose, self.pose_head is not None)
         return ImageNetworks(self.encoder, self.encoder_disc, self.decoder, setting)
 
-    def _render(self, conformation: Tensor, rotation: Tensor, disc: FourierDisc) -> Tensor:
-        """The decoder's slices (B, M)."""
-        render = _compiled_render() if self.compile_decoder else _render
-        return render(self.decoder, conformation, rotation, disc)
+    def _fused(self, function: _Function) -> _Function:
+        """A function of the model as training calls it: compiled, where that is asked for."""
+        wanted = self.compiled and self.training and not torch.compiler.is_compiling()
+        return _compiled(function) if wanted else function
 
     def _switched(self, conformation: Tensor) -> Tensor:
         """Holds the conformation at 0 in the warm-up."""
@@ -238,7 +256,9 @@ class HeterogeneousModel(nn.Module):
         evidence = ImageEvidence(
             batch,
             observation,
-            lambda conformation, rotation: self._render(conformation, rotation, self.encoder_disc),
+            lambda conformation, rotation: self.decoder.render(
+                conformation, rotation, self.encoder_disc
+            ),
             reads_pose=self.encoder_reads_pose,
         )
         if isinstance(self.encoder, ConformationEncoder):
@@ -259,7 +279,7 @@ class HeterogeneousModel(nn.Module):
             return proposed[:, 0]
         with torch.no_grad():
             seen = observation.repeated(count)
-            slices = self._render(
+            slices = self.decoder.render(
                 conformation.repeat_interleave(count, 0), proposed.flatten(0, 1), self.encoder_disc
             )
             error = (seen.transferred(slices) - seen.coefficients).square().mean(-1)
@@ -267,14 +287,11 @@ class HeterogeneousModel(nn.Module):
         return proposed[torch.arange(len(chosen), device=chosen.device), chosen]
 
 
-def _render(
-    decoder: VolumeDecoder, conformation: Tensor, rotation: Tensor, disc: FourierDisc
-) -> Tensor:
-    """Calls the decoder."""
-    return decoder.render(conformation, rotation, disc)
+@lru_cache(maxsize=3)
+def _compiled(function: _Function) -> _Function:
+    """The same, compiled; outside the module, whose copies and checkpoints then stay plain.
 
-
-@lru_cache(maxsize=1)
-def _compiled_render() -> Callable[[VolumeDecoder, Tensor, Tensor, FourierDisc], Tensor]:
-    """The same, compiled; outside the module, whose copies and checkpoints then stay plain."""
-    return torch.compile(_render)
+    Shapes are static, or the last batch of an epoch, which is smaller, would make them symbols for
+    all batches after it.
+    """
+    return cast(_Function, torch.compile(function, dynamic=False))

@@ -18,7 +18,7 @@ class ModelSettings(NamedTuple):
         encoder_radius: Radius in Fourier pixels of what the encoder reads; None is D / 2, -1 all.
         coefficient_share: Share of the M coefficients that a training step renders and compares, a
             random subset that is another at each step.
-        compile_decoder: Whether ``torch.compile`` fuses what the decoder renders.
+        compile: Whether ``torch.compile`` fuses a training step's encoder, decoder, CTF and loss.
         n_particles: Number of particles of the stack, for an encoder with a row for each.
         pixel_size: Å per pixel, for written volumes.
         intensity_scale: Unit of the normalised images in those of the stack.
@@ -28,7 +28,7 @@ class ModelSettings(NamedTuple):
     encoder_reads_pose: bool = False
     encoder_radius: int | None = None
     coefficient_share: float = 1.0
-    compile_decoder: bool = False
+    compile: bool = False
     n_particles: int | None = None
     pixel_size: float = 1.0
     intensity_scale: float = 1.0

@@ -15,6 +15,8 @@ import yaml
 __all__ = ["check_configurations", "check_document", "check_files", "parse_yaml", "read_mapping"]
 
 _CONFIG = ("--config", "-c")
+# Options of models that were called otherwise: every run keeps a file with all of them.
+_RENAMED = {"compile_decoder": "compile"}
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -71,6 +73,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not YAML: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: a mapping expected, found {type(found).__name__}")
+    _rename(found)
     return found
 
 
@@ -99,9 +102,21 @@ def check_configurations() -> None:
         # Most texts are values of options, of which there are many.
         if "\n" in text or "{" in text or "[" in text:
             check_document(text)
-        return load(text)
+        found = load(text)
+        if isinstance(found, dict):
+            _rename(found)
+        return found
 
     jsonargparse.set_loader("yaml", checked, (yaml.YAMLError,))
+
+
+def _rename(configuration: dict[str, Any]) -> None:
+    """Gives options of the model the names that they have now."""
+    model = configuration.get("model")
+    options = model.get("init_args") if isinstance(model, dict) else None
+    for old, new in _RENAMED.items():
+        if isinstance(options, dict) and old in options:
+            options.setdefault(new, options.pop(old))
 
 
 def check_document(text: str) -> None:

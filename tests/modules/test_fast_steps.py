@@ -101,34 +101,23 @@ def _compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Traces as `torch.compile` does, without the minute that generating code takes."""
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    image_model._compiled_render.cache_clear()
+    image_model._compiled.cache_clear()
     yield
-    image_model._compiled_render.cache_clear()
+    image_model._compiled.cache_clear()
     torch._dynamo.reset()
 
 
 @pytest.mark.usefixtures("_compiler")
 @pytest.mark.parametrize("decoder", _DECODERS)
-def test_a_compiled_decoder_trains_alike(decoder: str) -> None:
+def test_a_compiled_model_trains_alike(decoder: str) -> None:
     options: dict[str, Any] = {"decoder": _DECODERS[decoder], "coefficient_share": 0.5}
     expected = _loss_and_gradients(make_model(**options))
-    model = make_model(**options, compile_decoder=True)
+    model = make_model(**options, compile=True)
     for _ in range(2):
         for one, other in zip(_loss_and_gradients(model), expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     # Copies and weights stay those of a plain model.
     assert copy.deepcopy(model).state_dict().keys() == make_model(**options).state_dict().keys()
-
-
-@pytest.mark.usefixtures("_compiler")
-def test_the_implicit_decoder_is_one_graph_for_all_subsets() -> None:
-    torch._dynamo.utils.counters.clear()
-    model = make_model(coefficient_share=0.25, compile_decoder=True)
-    for _ in range(3):
-        _loss_and_gradients(model)
-    counters = torch._dynamo.utils.counters
-    assert not counters["graph_break"]
-    assert counters["stats"]["unique_graphs"] == 1
 
 
 class _Step(nn.Module):
@@ -144,7 +133,7 @@ class _Step(nn.Module):
 
 
 @pytest.mark.usefixtures("_compiler")
-def test_a_compiled_decoder_trains_under_ddp_and_amp() -> None:
+def test_a_compiled_model_trains_under_ddp_and_amp() -> None:
     def gradients(model: HeterogeneousReconstruction, wrapped: nn.Module) -> list[Tensor]:
         torch.manual_seed(3)
         with torch.autocast("cpu", torch.bfloat16):
@@ -157,7 +146,7 @@ def test_a_compiled_decoder_trains_under_ddp_and_amp() -> None:
     distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         model = make_model(
-            pose_head=partial(PoseHead, width=8, layers=1, hypotheses=1), compile_decoder=True
+            pose_head=partial(PoseHead, width=8, layers=1, hypotheses=1), compile=True
         )
         found = gradients(model, nn.parallel.DistributedDataParallel(_Step(model)))
     finally:
@@ -169,9 +158,10 @@ def test_a_compiled_decoder_trains_under_ddp_and_amp() -> None:
 def test_configuration_files_reach_them() -> None:
     model = build(
         coefficient_share=0.3,
-        compile_decoder=True,
+        compile=True,
         optimizer=part("torch.optim.Adam", {"lr": 1e-3, "fused": True}),
     )
-    assert (model.coefficient_share, model.compile_decoder) == (0.3, True)
+    assert model.coefficient_share == 0.3
+    assert model.compiled is True
     optimizer = model.configure_optimizers()
     assert optimizer.defaults["fused"] is True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jsonargparse
 import pytest
 
-from cryo_disentangle.options.yaml_files import read_mapping
+from cryo_disentangle.options.yaml_files import check_configurations, read_mapping
 
 
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
@@ -53,3 +54,20 @@ def test_an_alias_beside_its_anchor_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("a: &x {b: 1}\nc: *x\nd: {<<: *x, b: 2}\n")
     assert read_mapping(path) == {"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 2}}
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_options_of_earlier_runs_are_known_by_their_names_of_now(
+    value: bool, tmp_path: Path
+) -> None:
+    text = f"model:\n  init_args:\n    compile_decoder: {str(value).lower()}\n    seed: 1\n"
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    expected = {"model": {"init_args": {"compile": value, "seed": 1}}}
+    assert read_mapping(path) == expected
+    # And so jsonargparse reads files that `fit` is given.
+    check_configurations()
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_argument("--model", type=dict)
+    assert parser.parse_args([f"--config={path}"]).as_dict()["model"] == expected["model"]
