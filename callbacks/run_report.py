@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +17,9 @@ from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
-from cryo_disentangle.adapters import ModelAdapter, adapt
+from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
 from cryo_disentangle.callbacks.run_particles import (
     first_particles,
     held_out_samples,
@@ -33,6 +35,7 @@ from cryo_disentangle.drawing.reconstructions import (
 from cryo_disentangle.files import read_volume
 from cryo_disentangle.files.mrc import read_mrc_header
 from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.geometry.rotations import rotation_to_euler_zyz
 from cryo_disentangle.imaging.fsc import fourier_shell_correlation, resolution_at
 from cryo_disentangle.judgement.identifiability import judge_identifiability
 from cryo_disentangle.judgement.image_scores import ImagedModel, measure_images, reads_images
@@ -44,7 +47,7 @@ from cryo_disentangle.judgement.particle_scores import (
 )
 from cryo_disentangle.judgement.scores import Measurement
 from cryo_disentangle.judgement.verdict import judge
-from cryo_disentangle.protocols.models import EvaluatesVolumes, LatentImageModel
+from cryo_disentangle.protocols.models import EvaluatesVolumes
 from cryo_disentangle.traversals import representative_latents
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
@@ -53,6 +56,8 @@ __all__ = ["RunReport"]
 _IMAGES, _VOLUMES = 6, 6
 # Particles that are imaged again: an epoch's end is to take seconds.
 _IMAGED = 512
+# As many as `evaluate` asks for.
+_FEWEST = 12
 _NUMBERS = {
     "latent coordinates in use": ("conformations", "coordinates_in_use"),
     "R² of z from the pose (linear)": ("pose_leak", "pose_leak_linear_r2"),
@@ -75,10 +80,15 @@ class RunReport(Callback):
     Args:
         reference_volume: MRC file of the true density, for the Fourier shell correlation.
         truth: ``truth.npz`` of a simulated stack, for its true factors.
-        particles: How many particles to look at, evenly spread over the stack.
+        particles: How many particles to look at, at most.
+        infer: As for `PenaltyCallback`.
+        generate: As for `PenaltyCallback`; a module that can't render gets a report without
+            interventions and reconstructions.
+        as_batch: As for `PenaltyCallback`.
 
     Raises:
         ValueError: If ``particles`` is smaller than 100.
+        TypeError: If a function can't be imported, or the module has no ``infer``.
     """
 
     def __init__(
@@ -86,10 +96,14 @@ class RunReport(Callback):
         reference_volume: str | Path | None = None,
         truth: str | Path | None = None,
         particles: int = 2000,
+        infer: str | Callable[..., Any] | None = None,
+        generate: str | Callable[..., Any] | None = None,
+        as_batch: str | Callable[..., Any] | None = None,
     ) -> None:
         if particles < 100:
             raise ValueError(f"a report needs at least 100 particles to look at, found {particles}")
         self.reference_volume, self.truth, self.particles = reference_volume, truth, particles
+        self._adapter = ModelAdapter(infer, generate, as_batch)
         self._curve: list[tuple[int, float, float]] = []
         self._loss_sum: Tensor | float = 0.0
         self._batches = 0
@@ -105,11 +119,7 @@ class RunReport(Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Checks the model and the files before the run rather than after it."""
-        if not isinstance(pl_module, LatentImageModel):
-            raise TypeError(
-                "RunReport needs a model with infer(batch) and generate(conformation, pose, "
-                f"batch), found {type(pl_module).__name__}"
-            )
+        self._adapter.model(pl_module)
         for path in (self.reference_volume, self.truth):
             if path is not None and not Path(path).is_file():
                 raise FileNotFoundError(f"RunReport: no such file: {path}")
@@ -131,13 +141,14 @@ class RunReport(Callback):
         batch: Any,  # noqa: ANN401, ARG002
         batch_idx: int,  # noqa: ARG002
     ) -> None:
-        """Adds up the loss on its device."""
-        self._loss_sum = self._loss_sum + outputs["loss"].detach()
-        self._batches += 1
+        """Adds up the loss on its device; a loop that optimises by hand may return none."""
+        if isinstance(outputs, Mapping) and isinstance(outputs.get("loss"), Tensor):
+            self._loss_sum = self._loss_sum + outputs["loss"].detach()
+            self._batches += 1
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Adds a point to the learning curve."""
-        training = float(self._loss_sum) / max(self._batches, 1)
+        training = float(self._loss_sum) / self._batches if self._batches else math.nan
         validation = float(trainer.callback_metrics.get("val/loss", math.nan))
         self._curve.append((trainer.global_step, training, validation))
         self._loss_sum, self._batches = 0.0, 0
@@ -163,7 +174,7 @@ class RunReport(Callback):
         self, trainer: L.Trainer, module: L.LightningModule, folder: Path
     ) -> dict[str, float | str]:
         """Draws the pictures and returns the table's rows."""
-        model = cast(LatentImageModel, module)
+        model = self._adapter.model(module)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         rows: dict[str, float | str] = {
             f"held-out {name}": metrics[f"val/{name}"]
@@ -171,9 +182,9 @@ class RunReport(Callback):
             if f"val/{name}" in metrics
         }
         steps, train_loss, val_loss = zip(*self._curve, strict=True)
-        _save(draw_curves(steps, train_loss, val_loss), folder / "learning_curve.png")
+        _draw(folder / "learning_curve.png", lambda: draw_curves(steps, train_loss, val_loss))
 
-        samples = list(held_out_samples(trainer, ModelAdapter(), self.particles))
+        samples = list(held_out_samples(trainer, self._adapter, self.particles))
         particles = infer_particles(model.infer, samples)
         if self._factors is not None and particles.index is not None:
             factors = self._factors[particles.index]
@@ -185,14 +196,22 @@ class RunReport(Callback):
         colours = _colours(particles)
         if colours:
             columns = np.stack(list(colours.values()), 1)
-            figure = draw_latents(latents, columns, list(colours), chosen)
-            _save(figure, folder / "latents.png")
+            cyclic = [name for name in colours if "tilt" not in name and "°" in name]
+            _draw(
+                folder / "latents.png",
+                lambda: draw_latents(latents, columns, list(colours), chosen, cyclic=cyclic),
+            )
         if isinstance(module, EvaluatesVolumes):
             rows |= self._evaluate_volumes(module, chosen, latents.mean(axis=0), folder)
-            if "images" in batches[0]:
-                few = first_particles(batches[0], _IMAGES)
-                figure = draw_reconstructions(model, few, module.pixel_size)
-                _save(figure, folder / "reconstructions.png")
+        if "images" in batches[0] and model.can_generate:
+            few, pixel_size = (
+                first_particles(batches[0], _IMAGES),
+                getattr(module, "pixel_size", None),
+            )
+            _draw(
+                folder / "reconstructions.png",
+                lambda: draw_reconstructions(model, few, pixel_size),
+            )
         return rows
 
     def _evaluate_volumes(
@@ -209,12 +228,12 @@ class RunReport(Callback):
             return model.volume(torch.from_numpy(latent).to(device)).cpu()
 
         volumes = np.stack([volume(latent).numpy() for latent in chosen])
-        _save(draw_volumes(volumes, model.pixel_size), folder / "volumes.png")
+        _draw(folder / "volumes.png", lambda: draw_volumes(volumes, model.pixel_size))
         if self.reference_volume is None:
             return {}
         reference, _ = read_volume(self.reference_volume)
         fsc = fourier_shell_correlation(volume(mean), torch.from_numpy(reference))
-        _save(draw_fsc(fsc.numpy(), model.pixel_size), folder / "fsc.png")
+        _draw(folder / "fsc.png", lambda: draw_fsc(fsc.numpy(), model.pixel_size))
         return {
             "FSC with the reference, mean up to Nyquist / 2": float(fsc[1 : len(fsc) // 2].mean()),
             "resolution at FSC 0.5 (Å)": resolution_at(fsc, model.pixel_size, 0.5),
@@ -222,22 +241,26 @@ class RunReport(Callback):
 
 
 def _judge(
-    model: LatentImageModel,
+    model: AdaptedModel,
     particles: InferredParticles,
     batches: list[ParticleBatch],
     *,
     held_out: bool,
 ) -> dict[str, float | str]:
     """The judge's numbers and words."""
+    if len(particles) < _FEWEST:
+        return {"verdict": f"{len(particles)} held-out particles are too few for a verdict."}
     found = Measurement()
     for score in (measure_leaks, describe_coordinates, measure_truth):
         score(found, particles)
-    imaged = ImagedModel(adapt(cast("nn.Module", model)), reads_images(model))
+    imaged = ImagedModel(model, reads_images(model.module))
     measure_images(found, imaged, batches[: max(1, _IMAGED // len(batches[0]["index"]))])
     rows: dict[str, float | str] = {}
     for name, (group, key) in _NUMBERS.items():
         if key in found.scores.get(group, {}):
-            rows[name] = found.scores[group][key].value
+            value = found.scores[group][key].value
+            # A held-out R² below 0 says no more than 0 does.
+            rows[name] = max(value, 0.0) if "R²" in name else value
     for name, judgement in judge_identifiability(particles).items():
         rows |= {f"{name}, {key.replace('_', ' ')}": v for key, v in judgement.scores.items()}
         rows[f"{name}, verdict"] = judgement.words
@@ -250,17 +273,22 @@ def _colours(particles: InferredParticles) -> dict[str, npt.NDArray[np.floating]
     """What colours the latents, by name."""
     colours: dict[str, npt.NDArray[np.floating]] = {}
     if particles.rotation is not None:
-        height = particles.rotation[:, 2, 2].clamp(-1, 1)
-        colours["tilt of the viewing direction (°)"] = height.acos().rad2deg().numpy()
+        rot, tilt, _ = rotation_to_euler_zyz(particles.rotation).numpy().T
+        colours |= {"viewing direction: rot (°)": rot, "viewing direction: tilt (°)": tilt}
     if particles.factors is not None:
         for k, factor in enumerate(particles.factors.T, start=1):
             colours[f"true factor {k}"] = factor.numpy()
     return colours
 
 
-def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+def _draw(path: Path, draw: Callable[[], Figure]) -> None:
+    """Draws and writes a picture; one that fails is told in a warning and ends no run."""
+    try:
+        figure = draw()
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=130)
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
+        warnings.warn(f"no picture {path.name}: {error}", stacklevel=2)
 
 
 def _print(rows: dict[str, float | str], folder: Path) -> None:
@@ -270,7 +298,8 @@ def _print(rows: dict[str, float | str], folder: Path) -> None:
     console = Console()
     for name, value in rows.items():
         if isinstance(value, float):
-            table.add_row(name, f"{value:.4g}")
+            none = "R²" in name and round(value, 2) == 0
+            table.add_row(name, "none" if none else f"{value:.4g}")
     console.print(table)
     for name, value in rows.items():
         if isinstance(value, str):

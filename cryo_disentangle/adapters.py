@@ -70,6 +70,11 @@ class AdaptedModel:
             )
         return images
 
+    @property
+    def can_generate(self) -> bool:
+        """Whether the module can render."""
+        return self._generate is not None
+
     def renderer(self) -> _Function:
         """The function that renders.
 

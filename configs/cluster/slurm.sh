@@ -1,6 +1,6 @@
 #!/bin/bash
 # A run on several nodes of a SLURM cluster, put back into the queue when its time is up:
-#   sbatch configs/cluster/slurm.sh --config configs/particles.yaml \
+#   sbatch cluster/slurm.sh --config particles.yaml \
 #     --data.particles particles.star --trainer.default_root_dir runs/mine
 # What is told here about the job, the run takes from SLURM. See docs/cluster.md.
 #SBATCH --job-name=cryo-disentangle

@@ -1,8 +1,8 @@
 #!/bin/bash
 # A run on several nodes without a scheduler: start it on each node, with the same words.
-#   NODES=2 NODE_RANK=0 GPUS=4 MAIN=node0 configs/cluster/torchrun.sh --config run.yaml   # on node0
-#   NODES=2 NODE_RANK=1 GPUS=4 MAIN=node0 configs/cluster/torchrun.sh --config run.yaml   # on node1
-# One node: GPUS=4 configs/cluster/torchrun.sh --config run.yaml. See docs/cluster.md.
+#   NODES=2 NODE_RANK=0 GPUS=4 MAIN=node0 cluster/torchrun.sh --config run.yaml   # on node0
+#   NODES=2 NODE_RANK=1 GPUS=4 MAIN=node0 cluster/torchrun.sh --config run.yaml   # on node1
+# One node: GPUS=4 cluster/torchrun.sh --config run.yaml. See docs/cluster.md.
 set -euo pipefail
 
 NODES="${NODES:-1}"

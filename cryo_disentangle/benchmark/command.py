@@ -26,6 +26,7 @@ from cryo_disentangle.evaluation.streaming import show_progress
 from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.options.commands import benchmark_parser
+from cryo_disentangle.options.shipped import find_config
 
 __all__ = ["benchmark_command"]
 
@@ -43,7 +44,7 @@ def benchmark_command(words: Sequence[str]) -> None:
         SystemExit: If a cell failed, or help was asked for.
     """
     options = benchmark_parser().parse_args(words)
-    benchmark = read_benchmark(options.config, options.set)
+    benchmark = read_benchmark(Path(find_config(options.config, "benchmark")), options.set)
     console = Console(stderr=True)
     executor = _executor(options)
     if options.data_only:

@@ -85,6 +85,12 @@ _COMMANDS = {
     "simulate": _Command(
         "cryo_disentangle.simulation.command", "main", "make particles whose factors are known"
     ),
+    "configs": _Command(
+        "cryo_disentangle.options.shipped",
+        "configs_command",
+        "list and copy configuration files and cluster scripts",
+        "configs_parser",
+    ),
     "benchmark": _Command(
         "cryo_disentangle.benchmark.command",
         "benchmark_command",

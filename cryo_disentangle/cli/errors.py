@@ -72,6 +72,11 @@ _KNOWN = (
         r"model.optimizer: expected a learning rate (lr) from 0 on, found \1",
     ),
     (
+        r"trainer\.logger: (\w+): the following arguments are required: save_dir",
+        r"trainer.logger: \1 needs a folder, found none: give --trainer.logger.save_dir FOLDER, or "
+        "leave --trainer.logger out, for CSV and TensorBoard logs in the folder of the run",
+    ),
+    (
         r"(-?\d+) is not in bounds, numpy accepts from 0 to (\d+)",
         r"seed_everything: expected a whole number from 0 to \2, found \1",
     ),

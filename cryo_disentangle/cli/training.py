@@ -44,6 +44,7 @@ from cryo_disentangle.cli.trainer_options import check_trainer
 from cryo_disentangle.evaluation.argument_links import link_data_to_model
 from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.options.shipped import with_shipped
 from cryo_disentangle.options.yaml_files import check_configurations, check_files
 
 __all__ = ["fit", "predict", "test", "validate"]
@@ -54,6 +55,9 @@ _DESCRIPTION = (
     "(--config). Options of the particles: --data.help ParticleData; of a model: --model.help "
     "HeterogeneousReconstruction; those below are the same for all of them."
 )
+
+
+_OF_CHECKPOINTS = (ModelCheckpoint, SignalCheckpoint)
 
 
 class _SaveConfig(SaveConfigCallback):
@@ -140,6 +144,12 @@ class _CLI(LightningCLI):
         made.callbacks.append(FinalCheckpoint())  # type: ignore[attr-defined]
         return made
 
+    def _instantiate_trainer(self, config: Any, extra: list[Any]) -> L.Trainer:  # noqa: ANN401
+        """Leaves out what needs a folder of checkpoints where none are to be written."""
+        if config.get("enable_checkpointing") is False:
+            extra = [part for part in extra if not isinstance(part, _OF_CHECKPOINTS)]
+        return super()._instantiate_trainer(config, extra)
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
         """Finds and checks the weights to begin with, before anything is made."""
         super().parse_arguments(parser, args)
@@ -182,6 +192,7 @@ def _run(command: str, words: list[str]) -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
     check_configurations()
+    words = with_shipped(words)
     check_files(words)
     # Given through sys.argv, for LightningCLI distrusts words that come another way.
     sys.argv[1:] = [command, *words]

@@ -36,6 +36,7 @@ _POSES = ("viewing direction: rot (°)", "viewing direction: tilt (°)", "in-pla
 _CYCLIC = (_POSES[0], _POSES[2])
 # Angles that vary by less, in degrees, are one angle and make no picture.
 _SAME_DEG = 0.1
+_DEALS = 10
 
 
 def draw_by_factor(rows: InferredParticles) -> Figure | None:
@@ -90,7 +91,18 @@ def draw_matching(rows: InferredParticles) -> Figure | None:
     correlation = pearson_matrix(rows.mean, factors)
     pairs = list(zip(*(index.tolist() for index in matching(correlation.abs())), strict=True))
     names = [f"factor {k + 1}" for k in range(factors.shape[1])]
-    return draw_correlations(correlation.numpy(), pairs, names)
+    return draw_correlations(correlation.numpy(), pairs, names, _chance(rows.mean, factors))
+
+
+def _chance(latents: Tensor, factors: Tensor) -> float:
+    """Mean correlation of the best matching where particles are dealt anew, mean of ten deals."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(_DEALS):
+        order = torch.randperm(len(factors), generator=generator)
+        strength = pearson_matrix(latents, factors[order]).abs()
+        found.append(float(strength[matching(strength)].mean()))
+    return math.fsum(found) / _DEALS
 
 
 def draw_rotated_images(
@@ -131,14 +143,14 @@ def draw_rotated_images(
 
 @torch.no_grad()
 def draw_reconstructions(
-    model: LatentImageModel, batch: ParticleBatch, pixel_size: float
+    model: LatentImageModel, batch: ParticleBatch, pixel_size: float | None
 ) -> Figure:
-    """Draws particles above what the model renders of them.
+    """Draws particles, what the model renders of them, and what is left.
 
     Args:
         model: The model.
         batch: A few single particles.
-        pixel_size: Å per pixel.
+        pixel_size: Å per pixel for a scale bar; None draws none.
 
     Returns:
         The figure.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,15 +9,22 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cryo_disentangle.drawing.style import (
+    COLOURS,
+    GOOD,
+    WIDTH,
+    clip_lines,
+    readable,
+    scale_bar,
+    show_image,
+)
+
 __all__ = ["draw_correlations", "draw_drift", "draw_metrics", "draw_motions", "draw_traversals"]
 
-# Okabe and Ito 2008: told apart with any colour vision. The yellow is too light for lines.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-_PANELS_ACROSS = 3
+_PANELS_ACROSS = 2
 _LARGEST_TABLE = 12
 
 _TRAINING = "training"
@@ -28,8 +34,12 @@ Curve: TypeAlias = Mapping[int, float]
 """Values of a metric by the number of epochs done."""
 
 
+@readable
 def draw_correlations(
-    correlation: FloatArray, pairs: Sequence[tuple[int, int]], names: Sequence[str]
+    correlation: FloatArray,
+    pairs: Sequence[tuple[int, int]],
+    names: Sequence[str],
+    chance: float | None = None,
 ) -> Figure:
     """Draws how strongly each latent coordinate follows each factor.
 
@@ -37,6 +47,7 @@ def draw_correlations(
         correlation: Pearson correlation, shape (Z, F).
         pairs: The matching: (coordinate, factor), from 0; framed in the picture.
         names: Names of the F factors.
+        chance: Mean of the best matching of unrelated factors, for the title.
 
     Returns:
         The figure.
@@ -58,10 +69,12 @@ def draw_correlations(
         frame = Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, lw=2.5, ec="#D55E00")
         axes.add_patch(frame)
     mean = sum(strength[pair] for pair in pairs) / factors
-    figure.suptitle(f"Best matching, framed: mean {mean:.2f}, 1 is best", fontsize=10)
+    unrelated = "" if chance is None else f", chance {chance:.2f}"
+    figure.suptitle(f"Best matching, framed: mean\n{mean:.2f} (best 1{unrelated})")
     return figure
 
 
+@readable
 def draw_metrics(curves: Mapping[str, Curve], groups: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """Draws metrics over the epochs.
 
@@ -85,7 +98,7 @@ def draw_metrics(curves: Mapping[str, Curve], groups: Mapping[str, Mapping[str, 
         raise ValueError("no metric is logged yet")
     across = min(len(panels), _PANELS_ACROSS)
     down = -(-len(panels) // across)
-    figure = Figure(figsize=(0.4 + 3.5 * across, 0.4 + 2.6 * down), layout="constrained")
+    figure = Figure(figsize=(max(4.2, WIDTH / 2 * across), 2.6 * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False).flatten()
     for axes, (title, lines) in zip(grid, panels.items(), strict=False):
         # Later lines are thinner, so that one beneath another shows.
@@ -94,15 +107,15 @@ def draw_metrics(curves: Mapping[str, Curve], groups: Mapping[str, Mapping[str, 
             axes.plot(
                 epochs,
                 values,
-                color=_COLOURS[k % len(_COLOURS)],
+                color=COLOURS[k % len(COLOURS)],
                 lw=max(3.0 - 0.7 * k, 1.0),
                 marker="s" if label == _TRAINING else "o",
                 markersize=max(6.0 - k, 3.0),
                 label=label,
             )
         if any(lines):
-            axes.legend(fontsize=7, framealpha=0.6, edgecolor="none")
-        axes.set_title("\n".join(textwrap.wrap(title, 38)), fontsize=9)
+            axes.legend(fontsize=8, framealpha=0.6, edgecolor="none")
+        axes.set_title("\n".join(textwrap.wrap(title, 28)), fontsize=10)
         axes.set(xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -111,6 +124,7 @@ def draw_metrics(curves: Mapping[str, Curve], groups: Mapping[str, Mapping[str, 
     return figure
 
 
+@readable
 def draw_drift(
     angles_deg: FloatArray, drift: FloatArray, overall: FloatArray, posterior: float
 ) -> Figure:
@@ -127,30 +141,32 @@ def draw_drift(
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.subplots()
-    axes.axhline(1, color="black", lw=1, ls="--", label="to another particle")
-    axes.axhline(posterior, color="black", lw=1, ls=":", label="within the posterior")
+    axes.axhspan(0, posterior, color=GOOD, lw=0)
+    axes.axhline(1, color="black", lw=1, ls="--", label="chance: another particle")
+    axes.axhline(posterior, color="black", lw=1, ls=":", label="good: within the posterior")
     if drift.shape[1] > 1:
-        most = np.argsort(-drift.max(axis=0), kind="stable")[: len(_COLOURS) - 1]
-        for colour, k in zip(_COLOURS, sorted(most), strict=False):
+        most = np.argsort(-drift.max(axis=0), kind="stable")[: len(COLOURS) - 1]
+        for colour, k in zip(COLOURS, sorted(most), strict=False):
             axes.plot(angles_deg, drift[:, k], color=colour, lw=1.1, label=f"z{k + 1}")
     axes.plot(
         angles_deg, overall, color="black", lw=2.2, marker="o", markersize=4, label="all of z"
     )
     axes.set(
         xlabel="angle by which the image is rotated (°)",
-        ylabel="movement of z (1: to another particle)",
-        title="A rotated image shows the same molecule: z should not move",
-        ylim=(0, max(1.15, 1.08 * float(max(drift.max(), overall.max())))),
+        ylabel="movement of z",
+        title="A rotated image shows the same molecule: z should stay",
+        ylim=(0, 1),
     )
-    axes.title.set_fontsize(10)
+    clip_lines(axes, [*drift.T, overall], least=1.06)
     axes.set_xticks(np.arange(0, 361, 60))
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
     axes.grid(alpha=0.3)
     return figure
 
 
+@readable
 def draw_traversals(
     images: FloatArray,
     values: FloatArray,
@@ -159,6 +175,8 @@ def draw_traversals(
     names: Sequence[str] | None = None,
 ) -> Figure:
     """Draws what changes along each latent coordinate, or along other paths.
+
+    Below each row is what differs from its middle: more density is red, less is blue.
 
     Args:
         images: Projections of Z coordinates at S steps each, shape (Z, S, D, D).
@@ -171,23 +189,15 @@ def draw_traversals(
         The figure.
     """
     labels = names or [f"z{k + 1}" for k in range(len(images))]
-    count, steps, side = images.shape[:3]
-    figure = Figure(figsize=(max(4.8, 0.5 + 1.35 * steps), 0.7 + 1.5 * count), layout="constrained")
-    grid = figure.subplots(count, steps, squeeze=False)
-    low, high = np.percentile(images, [0.5, 99.8])
-    for (row, column), axes in np.ndenumerate(grid):
-        axes.imshow(images[row, column], cmap="gray", vmin=low, vmax=high, origin="lower")
-        axes.set(xticks=[], yticks=[])
-        axes.set_xlabel(f"{labels[row]} = {values[row, column]:.2f}", fontsize=8, labelpad=2)
-    for column, percentile in ((0, ends[0]), (-1, ends[1])):
-        grid[0, column].set_title(f"{percentile:g}% of particles\nare below", fontsize=8)
+    figure = _draw_steps(images, values, ends, labels)
     if pixel_size is not None:
-        _scale_bar(grid[0, 0], side, pixel_size)
+        scale_bar(figure.axes[0], images.shape[2], pixel_size)
     if names is None:
-        figure.suptitle("Along each latent coordinate, the others at their median", fontsize=10)
+        figure.suptitle("Along each latent coordinate, the others at their median")
     return figure
 
 
+@readable
 def draw_motions(
     images: FloatArray, values: FloatArray, ends: tuple[float, float], pixel_size: float
 ) -> Figure:
@@ -202,8 +212,20 @@ def draw_motions(
     Returns:
         The figure; more density than in the middle is red, less is blue.
     """
-    count, steps, side = images.shape[:3]
-    figure = Figure(figsize=(0.5 + 1.35 * steps, 0.9 + 3 * count), layout="constrained")
+    labels = [f"axis {number}" for number in range(1, len(images) + 1)]
+    figure = _draw_steps(images, values, ends, labels)
+    scale_bar(figure.axes[0], images.shape[2], pixel_size)
+    figure.suptitle("Projections along each axis, the others at their median")
+    return figure
+
+
+def _draw_steps(
+    images: FloatArray, values: FloatArray, ends: tuple[float, float], labels: Sequence[str]
+) -> Figure:
+    """Rows of projections (A, S, D, D), and what differs from the middle of each."""
+    count, steps = images.shape[:2]
+    side = WIDTH / max(steps, 4)
+    figure = Figure(figsize=(WIDTH + 0.4, 0.9 + count * (2 * side + 0.3)), layout="constrained")
     grid = figure.subplots(2 * count, steps, squeeze=False)
     low, high = np.percentile(images, [0.5, 99.8])
     change = images - images[:, steps // 2 : steps // 2 + 1]
@@ -211,28 +233,15 @@ def draw_motions(
     for number in range(count):
         for step in range(steps):
             above, below = grid[2 * number, step], grid[2 * number + 1, step]
-            above.imshow(images[number, step], cmap="gray", vmin=low, vmax=high, origin="lower")
+            show_image(above, images[number, step], (low, high))
             below.imshow(change[number, step], cmap="RdBu_r", vmin=-most, vmax=most, origin="lower")
-            below.set_xlabel(f"{values[number, step]:.2f}", fontsize=8, labelpad=2)
-            for axes in (above, below):
-                axes.set(xticks=[], yticks=[])
-        grid[2 * number, 0].set_ylabel(f"axis {number + 1}")
-        grid[2 * number + 1, 0].set_ylabel("less the middle")
+            below.set(xticks=[], yticks=[])
+            below.set_xlabel(f"{values[number, step]:.2f}", fontsize=10, labelpad=2)
+        grid[2 * number, 0].set_ylabel(labels[number])
+        grid[2 * number + 1, 0].set_ylabel("− middle")
     for column, percentile in ((0, ends[0]), (-1, ends[1])):
-        grid[0, column].set_title(f"{percentile:g}% of particles\nare below", fontsize=8)
-    _scale_bar(grid[0, 0], side, pixel_size)
-    figure.suptitle("Projections along each axis, the others at their median", fontsize=10)
+        grid[0, column].set_title(f"{percentile:g}%\nbelow", fontsize=10)
     return figure
-
-
-def _scale_bar(axes: Axes, side: int, pixel_size: float) -> None:
-    """A bar of 1, 2 or 5 times a power of ten Å, about a third of the image."""
-    third = side * pixel_size / 3
-    power = 10.0 ** math.floor(math.log10(third))
-    length = max(step * power for step in (1, 2, 5) if step * power <= third)
-    left, bottom = 0.06 * side, 0.08 * side
-    axes.plot([left, left + length / pixel_size], [bottom, bottom], color="white", lw=2.5)
-    axes.text(left, bottom + 0.04 * side, f"{length:g} Å", color="white", fontsize=7, va="bottom")
 
 
 def _stages(curves: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:

@@ -7,18 +7,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+
+from cryo_disentangle.drawing.style import (
+    BLUE,
+    CIRCLE,
+    GREEN,
+    ORANGE,
+    SCALE,
+    WIDTH,
+    clip_lines,
+    readable,
+    scale_bar,
+    show_image,
+)
 
 __all__ = ["draw_curves", "draw_fsc", "draw_images", "draw_latents", "draw_volumes"]
 
-# Okabe and Ito 2008: told apart with any colour vision.
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
-
-# A cyclic scale for any colour vision, darkened, since its lightest end is lost on white.
-_CIRCLE = ListedColormap(0.85 * np.asarray(colormaps["twilight"](np.linspace(0, 1, 256)))[:, :3])
 _PANELS_ACROSS = 2
 
 FloatArray = npt.NDArray[np.floating]
@@ -30,12 +36,7 @@ def _limits(images: FloatArray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _show(axes: Axes, image: FloatArray, limits: tuple[float, float]) -> None:
-    """Shows an image in grey, row 0 at the bottom, without ticks."""
-    axes.imshow(image, cmap="gray", vmin=limits[0], vmax=limits[1], origin="lower")
-    axes.set(xticks=[], yticks=[])
-
-
+@readable
 def draw_curves(
     steps: Sequence[int],
     training: Sequence[float],
@@ -53,40 +54,55 @@ def draw_curves(
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot(steps, training, color=_BLUE, marker="o", markersize=3, label="training")
+    axes.plot(steps, training, color=BLUE, marker="o", markersize=3, label="training")
     if np.isfinite(validation).any():
-        axes.plot(steps, validation, color=_ORANGE, marker="s", markersize=3, label="held out")
+        axes.plot(steps, validation, color=ORANGE, marker="s", markersize=3, label="held out")
     axes.set(xlabel=unit, ylabel="loss (1 = variance of an image)")
+    clip_lines(axes, [np.asarray(training, float), np.asarray(validation, float)])
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     return figure
 
 
-def draw_images(observed: FloatArray, rendered: FloatArray, pixel_size: float) -> Figure:
-    """Draws particles above what the model renders of them.
+@readable
+def draw_images(observed: FloatArray, rendered: FloatArray, pixel_size: float | None) -> Figure:
+    """Draws particles, what the model renders of them, and what is left.
 
     Args:
         observed: Centred particle images, shape (N, D, D).
         rendered: The model's noise-free images of the same particles, shape (N, D, D).
-        pixel_size: Å per pixel.
+        pixel_size: Å per pixel for a scale bar; None draws none.
 
     Returns:
-        The figure.
+        The figure; under each column the correlation of particle and model.
     """
     count = len(observed)
-    figure = Figure(figsize=(1.35 * count, 3.2), layout="constrained")
-    axes = figure.subplots(2, count, squeeze=False)
-    for row, (name, images) in enumerate([("particle", observed), ("model", rendered)]):
+    figure = Figure(figsize=(max(3.2, 0.4 + WIDTH / 6 * count), 3.9), layout="constrained")
+    axes = figure.subplots(3, count, squeeze=False)
+    rows = (("particle", observed), ("model", rendered), ("residual", observed - rendered))
+    for row, (name, images) in enumerate(rows):
         for column, image in enumerate(images):
-            _show(axes[row, column], image, _limits(image))
+            # What is left is seen on the scale of what was there.
+            show_image(axes[row, column], image, _limits(images if row == 1 else observed))
         axes[row, 0].set_ylabel(name)
-    side = observed.shape[-1] * pixel_size
-    figure.suptitle(f"Held-out particles and their reconstructions (box {side:.0f} Å)", fontsize=10)
+    for column, (one, other) in enumerate(zip(observed, rendered, strict=True)):
+        axes[2, column].set_xlabel(f"r = {_correlation(one, other):.2f}", fontsize=10)
+    if pixel_size is not None:
+        scale_bar(axes[0, 0], observed.shape[-1], pixel_size)
+    figure.suptitle("Held-out particles and their reconstructions")
     return figure
 
 
+def _correlation(one: FloatArray, other: FloatArray) -> float:
+    """Pearson correlation of two images; 0 where one is flat."""
+    first, second = (np.asarray(image, float) - image.mean() for image in (one, other))
+    norm = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return float((first * second).sum()) / norm if norm else 0.0
+
+
+@readable
 def draw_latents(
     latents: FloatArray,
     colours: FloatArray,
@@ -99,10 +115,11 @@ def draw_latents(
     """Draws conformations, once for each quantity that colours them.
 
     Args:
-        latents: Posterior means, shape (N, Z); the two axes of largest variance are drawn.
+        latents: Posterior means, shape (N, Z); the two coordinates of largest variance are drawn,
+            the first of them on x.
         colours: Shape (N, C).
         names: What the C columns are.
-        chosen: Latents whose volumes are shown elsewhere, shape (K, Z); numbered in the picture.
+        chosen: Latents whose volumes are shown in ``volumes.png``, shape (K, Z); numbered.
         cyclic: Names of the columns that are angles in degrees, of period 360.
         title: Title of the figure.
 
@@ -111,15 +128,15 @@ def draw_latents(
     """
     across = min(len(names), _PANELS_ACROSS)
     down = -(-len(names) // across)
-    figure = Figure(figsize=(4.6 * across, 3.9 * down), layout="constrained")
+    figure = Figure(figsize=(max(4.2, WIDTH / 2 * across), 2.9 * down), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False).flatten()
-    order = np.argsort(-latents.var(axis=0))
-    x, y = (int(order[0]), int(order[1])) if len(order) > 1 else (0, 0)
+    widest = np.argsort(-latents.var(axis=0), kind="stable")[:2]
+    x, y = int(widest.min()), int(widest.max())
     for axes, colour, name in zip(panels, colours.T, names, strict=False):
         vertical = latents[:, y] if x != y else colour
-        scale: dict[str, Any] = {"cmap": "viridis"}
+        scale: dict[str, Any] = {"cmap": SCALE}
         if name in cyclic:
-            scale = {"cmap": _CIRCLE, "vmin": -180, "vmax": 180}
+            scale = {"cmap": CIRCLE, "vmin": -180, "vmax": 180}
         points = axes.scatter(latents[:, x], vertical, c=colour, s=5, linewidths=0, **scale)
         ticks = np.arange(-180, 181, 90) if name in cyclic else None
         figure.colorbar(points, ax=axes, label=name, ticks=ticks)
@@ -129,7 +146,9 @@ def draw_latents(
     for axes in panels[len(names) :]:
         axes.remove()
     if title is not None:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(title)
+    if x != y and chosen is not None:
+        figure.supxlabel("Numbers: the volumes in volumes.png", fontsize=10)
     return figure
 
 
@@ -146,31 +165,39 @@ def _number(axes: Axes, places: FloatArray) -> None:
         )
 
 
+@readable
 def draw_volumes(volumes: FloatArray, pixel_size: float) -> Figure:
-    """Draws each volume's projections along two axes.
+    """Draws each volume's projections along two axes, and how they differ from the mean.
 
     Args:
         volumes: Shape (K, D, D, D), axes z, y, x.
         pixel_size: Å per pixel.
 
     Returns:
-        The figure.
+        The figure; more density than in the mean is red, less is blue.
     """
     count = len(volumes)
-    figure = Figure(figsize=(1.5 * count, 3.4), layout="constrained")
-    axes = figure.subplots(2, count, squeeze=False)
-    for row, (axis, name) in enumerate([(1, "along z"), (2, "along y")]):
+    figure = Figure(figsize=(max(3.2, 0.4 + WIDTH / 6 * count), 5.0), layout="constrained")
+    axes = figure.subplots(4, count, squeeze=False)
+    for place, (axis, name) in enumerate([(1, "along z"), (2, "along y")]):
         projections = volumes.sum(axis=axis)
+        change = projections - projections.mean(axis=0)
+        most = float(np.abs(change).max()) or 1.0
         for column, image in enumerate(projections):
-            _show(axes[row, column], image, _limits(projections))
-        axes[row, 0].set_ylabel(name)
+            show_image(axes[2 * place, column], image, _limits(projections))
+            below = axes[2 * place + 1, column]
+            below.imshow(change[column], cmap="RdBu_r", vmin=-most, vmax=most, origin="lower")
+            below.set(xticks=[], yticks=[])
+        axes[2 * place, 0].set_ylabel(name)
+        axes[2 * place + 1, 0].set_ylabel("− mean")
     for column in range(count):
-        axes[0, column].set_title(str(column + 1), fontsize=9)
-    side = volumes.shape[-1] * pixel_size
-    figure.suptitle(f"Volumes across the latent space, projected (box {side:.0f} Å)", fontsize=10)
+        axes[0, column].set_title(str(column + 1))
+    scale_bar(axes[0, 0], volumes.shape[-1], pixel_size)
+    figure.suptitle("Volumes across the latent space, projected")
     return figure
 
 
+@readable
 def draw_fsc(fsc: FloatArray, pixel_size: float) -> Figure:
     """Draws a Fourier shell correlation.
 
@@ -182,13 +209,13 @@ def draw_fsc(fsc: FloatArray, pixel_size: float) -> Figure:
         The figure.
     """
     frequency = np.arange(len(fsc)) / (2 * (len(fsc) - 1) * pixel_size)
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot(frequency[1:], fsc[1:], color=_GREEN)
+    axes.plot(frequency[1:], fsc[1:], color=GREEN)
     for threshold in (0.5, 0.143):
         axes.axhline(threshold, color="black", lw=0.6, ls="--")
         axes.annotate(
-            f"{threshold}", (frequency[-1], threshold), ha="right", va="bottom", fontsize=8
+            f"{threshold}", (frequency[-1], threshold), ha="right", va="bottom", fontsize=10
         )
     axes.set(xlabel="spatial frequency (1/Å)", ylabel="FSC with the reference", ylim=(-0.15, 1.02))
     axes.grid(alpha=0.3)

@@ -13,10 +13,11 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imsave
 
 from cryo_disentangle.drawing.scatter import ScatterData
+from cryo_disentangle.drawing.style import CIRCLE, SCALE
 
 __all__ = ["TouchableScatter", "can_be_touched", "draw_touchable"]
 
-_MAPS = {"linear": "viridis", "cyclic": "twilight", "category": "tab20"}
+_MAPS = {"linear": SCALE, "cyclic": CIRCLE, "category": mpl.colormaps["tab20"]}
 # An 8-bit palette.
 _LEVELS = 256
 # Points of few particles are larger.
@@ -246,7 +247,7 @@ def _figure(across: str, up: str) -> Any:  # noqa: ANN401
 
 def _palette(kind: str) -> list[str]:
     """Colours of all levels; categories repeat."""
-    colours = mpl.colormaps[_MAPS[kind]]
+    colours = _MAPS[kind]
     if kind == "category":
         return [to_hex(colours(k % 20)) for k in range(_LEVELS)]
     return [to_hex(colours(k / (_LEVELS - 1))) for k in range(_LEVELS)]

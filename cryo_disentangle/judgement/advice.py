@@ -36,7 +36,7 @@ def next_steps(
             steps.append(
                 (
                     "Go on training with pose interventions, which take the view out of z.",
-                    "cryo-disentangle fit --config configs/cryodrgn_finetune.yaml "
+                    "cryo-disentangle fit --config cryodrgn_finetune.yaml "
                     f"--model.checkpoint {folder}",
                 )
             )

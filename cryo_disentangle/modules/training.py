@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, cast
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from cryo_disentangle.modules.particle_mean import ParticleMean
 from cryo_disentangle.protocols.terms import ReportsTerms
@@ -98,6 +100,25 @@ class LatentTraining(L.LightningModule):
         """
         self._training = settings
         self.validation = nn.ModuleDict({name: ParticleMean() for name in terms})
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the optimiser in use, which Lightning's `LearningRateFinder` sets."""
+        optimizers = self.trainer.optimizers
+        return float(optimizers[0].param_groups[0]["lr"]) if optimizers else math.nan
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+                # What a schedule multiplies.
+                if "initial_lr" in group:
+                    group["initial_lr"] = rate
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler = config.scheduler
+            if isinstance(scheduler, LRScheduler):
+                scheduler.base_lrs = [rate for _ in scheduler.base_lrs]
 
     def training_step(self, batch: ParticleBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Evaluates the loss of a batch and logs its terms.

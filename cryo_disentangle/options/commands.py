@@ -12,6 +12,7 @@ __all__ = [
     "axes_parser",
     "benchmark_parser",
     "compare_parser",
+    "configs_parser",
     "evaluate_parser",
     "export_parser",
     "report_parser",
@@ -155,6 +156,18 @@ def axes_parser() -> CommandParser:
     add("--by", choices=_AXES_BY, help="what finds the axes; by default what the labels are of")
     add("--errors", action="store_true", help="covariances are of errors, not of posteriors")
     add("--out", type=Path, default=Path("axes"), help="folder to write to")
+    return parser
+
+
+def configs_parser() -> CommandParser:
+    """Returns the options of ``configs``."""
+    parser = CommandParser(
+        "configs",
+        "Lists the configuration files and cluster scripts that come with the package; commands "
+        "take them by name.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="these alone; else all")
+    parser.add_argument("--copy", type=Path, metavar="FOLDER", help="copy them here to change them")
     return parser
 
 

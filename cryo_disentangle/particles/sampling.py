@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, DistributedSampler, Sampler
+from torch.utils.data import DataLoader, DistributedSampler, Sampler, SequentialSampler
 
 from cryo_disentangle.particles.dataset import BatchedDataset, collated
 from cryo_disentangle.types import ParticleBatch
@@ -80,7 +80,8 @@ class _Shard(DistributedSampler[_T]):
             yield from mine[chunk : chunk + _INTS_PER_CHUNK].tolist()
 
 
-class InOrder(_Shard[int]):
+# A `SequentialSampler`, too, which Lightning does not exchange when a run is to overfit.
+class InOrder(_Shard[int], SequentialSampler):
     """Each index once, in order; ranks may get one more or less than others (no padding).
 
     Args:
@@ -98,7 +99,7 @@ class InOrder(_Shard[int]):
         return len(range(self.rank, len(self.indices), self.num_replicas))
 
 
-class BatchesInOrder(_Shard[list[int]]):
+class BatchesInOrder(_Shard[Any], SequentialSampler):
     """Each index once, in order, in as many batches on every rank.
 
     Under DistributedDataParallel the forward pass of a validation inside ``fit`` talks to the other
@@ -128,8 +129,8 @@ class BatchesInOrder(_Shard[list[int]]):
         self._n_batches = min(-(-largest // batch_size), smallest)
         self.batch_size = batch_size
 
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yields this rank's batches."""
+    def __iter__(self) -> Iterator[Any]:
+        """Yields this rank's batches, each a list of indices."""
         mine = self.indices[self.rank :: self.num_replicas]
         cuts = np.arange(self.batch_size, len(mine), self.batch_size)
         if len(cuts) + 1 == self._n_batches:

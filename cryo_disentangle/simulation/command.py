@@ -10,6 +10,7 @@ from typing import Any
 import jsonargparse
 
 from cryo_disentangle.options.sentences import reason
+from cryo_disentangle.options.shipped import with_shipped
 from cryo_disentangle.options.yaml_files import check_configurations, check_files
 from cryo_disentangle.simulation.simulation import Simulation
 
@@ -67,7 +68,7 @@ def main(args: Sequence[str] | None = None) -> None:
         OSError: If a file is missing, or the folder can't be written to.
     """
     check_configurations()
-    words = sys.argv[1:] if args is None else list(args)
+    words = with_shipped(sys.argv[1:] if args is None else args, "simulate")
     check_files(words)
     parser = _build_parser()
     parsed = parser.parse_args(words)

@@ -22,7 +22,7 @@ from cryo_disentangle.modules import HeterogeneousReconstruction
 from cryo_disentangle.particles import ParticleData
 from cryo_disentangle.particles.pickles import write_indices
 from tests import tiny
-from tests.callbacks import watched
+from tests.callbacks import foreign, watched
 
 pytestmark = [pytest.mark.filterwarnings(quiet) for quiet in watched.QUIET]
 
@@ -145,7 +145,7 @@ def test_a_trial_run_writes_no_report(tmp_path: Path, data: ParticleData) -> Non
 
 
 def test_a_foreign_module_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"needs a model with infer.*found LightningModule"):
+    with pytest.raises(TypeError, match=r"LightningModule has no infer\(batch\): give infer"):
         RunReport().setup(L.Trainer(logger=False), L.LightningModule(), "fit")
 
 
@@ -167,3 +167,47 @@ def test_a_reference_of_another_size_is_refused(tmp_path: Path, data: ParticleDa
 def test_too_few_particles_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 100 particles to look at, found 99"):
         RunReport(particles=99)
+
+
+def test_a_report_of_ones_own_module(tmp_path: Path) -> None:
+    functions: Any = {"infer": foreign.infer, "as_batch": foreign.as_batch}
+    report = RunReport(generate=foreign.generate, **functions)
+    loader = foreign.loader(24)
+    watched.make_trainer(tmp_path / "a", report).fit(foreign.ConvolutionalVAE(), loader)
+    names = {path.name for path in (tmp_path / "a/report").iterdir()}
+    assert names == {"latents.png", "learning_curve.png", "reconstructions.png", "report.json"}
+    watched.make_trainer(tmp_path / "b", RunReport(**functions)).fit(
+        foreign.ConvolutionalVAE(), loader
+    )
+    assert "verdict" in json.loads((tmp_path / "b/report/report.json").read_text())
+    assert not (tmp_path / "b/report/reconstructions.png").exists()
+
+
+def test_few_particles_have_a_report_and_no_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ParticleData(**tiny.write_stack(tmp_path / "data", count=5))
+    fit(tmp_path, data, RunReport(), max_epochs=1)
+    rows = json.loads((tmp_path / "report/report.json").read_text())
+    assert rows["verdict"] == "1 held-out particles are too few for a verdict."
+    assert "too few" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:no picture latents.png:UserWarning")
+def test_a_picture_that_fails_ends_no_run_and_a_share_below_nothing_is_none(
+    tmp_path: Path,
+    data: ParticleData,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no colour")
+
+    monkeypatch.setattr("cryo_disentangle.callbacks.run_report.draw_latents", fail)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "truth.npz", factors=rng.uniform(-1, 1, (60, 1)))
+    with pytest.warns(UserWarning, match=r"no picture latents\.png: no colour"):
+        fit(tmp_path, data, RunReport(truth=tmp_path / "truth.npz"), max_epochs=1)
+    rows = json.loads((tmp_path / "report/report.json").read_text())
+    assert min(value for name, value in rows.items() if "R²" in name) == 0
+    assert "none" in capsys.readouterr().out

@@ -56,11 +56,40 @@ def as_tensor(x: Array, name: str) -> Tensor:
             "arrays"
         )
     array = np.array(x, order="C")
+    if array.dtype == object and hasattr(x, "to_numpy"):
+        array = _of_table(x, name)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be real numbers, got values of type {array.dtype}")
     if array.dtype.itemsize > 8 or (array.dtype.kind == "u" and array.dtype.itemsize > 1):
         return torch.from_numpy(array.astype(np.float64))  # long doubles, unsigned integers
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def _of_table(table: Any, name: str) -> NDArray[np.float64]:  # noqa: ANN401 - pandas is optional
+    """Columns of a pandas table or series, whose nullable types numpy knows as objects only."""
+    columns = {"": table}
+    if hasattr(table, "columns"):
+        columns = {f", column {key!r}": table.iloc[:, k] for k, key in enumerate(table.columns)}
+    found = []
+    for where, column in columns.items():
+        missing = int(column.isna().sum())
+        if missing:
+            raise ValueError(
+                f"{name}{where} must have no missing values, got {missing}: leave their samples "
+                "out of all arrays"
+            )
+        try:
+            # Times would convert to nanoseconds.
+            values = np.asarray(column.to_numpy())
+            if values.dtype.kind in "mM":
+                raise TypeError(values.dtype)
+            found.append(values.astype(np.float64))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{name}{where} must be real numbers, got values of type {column.dtype}; of "
+                "categories without an order, give numbers, as .cat.codes"
+            ) from error
+    return np.stack(found, axis=1) if hasattr(table, "columns") else found[0]
 
 
 def check_columns(x: Array, name: str, *, minimum: int = 2) -> Tensor:
