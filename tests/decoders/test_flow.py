@@ -9,7 +9,7 @@ import mrcfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -61,8 +61,9 @@ def moving(side: int = SIDE, seed: int = 0, nodes: int = 3, amplitude: float = 1
 @settings(max_examples=10)
 @given(_seeds)
 def test_velocities_have_no_sources_anywhere(seed: int) -> None:
-    nodes = 3 + 2 * MARGIN
-    points = nodes * torch.rand(1, 3, 20, generator=generator(seed)).double()
+    drawn = torch.rand(1, 3, 20, generator=generator(seed)).double()
+    # Half of the points lie among the nodes, where all moves, and half of them anywhere.
+    points = torch.cat([MARGIN + 2 * drawn[..., :10], (3 + 2 * MARGIN) * drawn[..., 10:]], 2)
     velocity = curl(potential(3, seed))
 
     def summed(position: Tensor) -> Tensor:
@@ -70,8 +71,7 @@ def test_velocities_have_no_sources_anywhere(seed: int) -> None:
 
     slopes = torch.autograd.functional.jacobian(summed, points)[:, 0]
     assert isinstance(slopes, Tensor)
-    # All points may lie where nothing moves.
-    assume(float(slopes.abs().max()) > 0.01)
+    assert float(slopes[:, :, :10].abs().max()) > 0.1
     assert float(slopes.diagonal(dim1=0, dim2=1).sum(-1).abs().max()) < 1e-14
 
 
