@@ -22,13 +22,15 @@ class IdentifiabilityCheck(EpochCallback):
     """Checks during training whether single coordinates of the latents are identifiable.
 
     For particles at several temperatures, and for pairs of frames; with others it does nothing.
-    Logs ``identifiability/temperature/identifiable`` (1 or 0), ``.../rank`` of
-    ``.../required_rank``, ``.../condition_number`` where it is finite and
-    ``.../smallest_separation``, of the two directions that the temperatures tell apart least; and
-    ``identifiability/slowness/identifiable``, ``.../smallest_kurtosis``, ``.../largest_exponent``
-    of the steps' distributions (2 is normal, less is sparse) and ``.../largest_dependence`` of two
-    directions. `temperature_identifiability` and `slowness_identifiability` say what they are;
-    `RunReport` says it in words at the end of the run.
+    Logs ``identifiability/temperature/identifiable`` (1 or 0), ``.../largest_angle`` within which
+    an axis is known, in degrees, ``.../smallest_separation``, of the two axes that the temperatures
+    tell apart least, ``.../rank`` of ``.../required_rank``, ``.../condition_number`` where it is
+    finite; and ``identifiability/slowness/identifiable``, ``.../largest_angle``,
+    ``.../smallest_kurtosis``, ``.../largest_exponent`` of the steps' distributions (2 is normal,
+    less is sparse) and ``.../largest_dependence`` of two directions. `TemperatureAxes` and
+    `TimeAxes` say what is identifiable, `temperature_identifiability` and
+    `slowness_identifiability` what the other numbers are; `RunReport` says it in words at the end
+    of the run.
 
     The first process looks at its share of held-out particles, and what fails never ends the
     training.

@@ -63,8 +63,11 @@ class NameAxes(Callback):
             return
         with evaluating(pl_module):
             found = gather_parts(list(_inferred(trainer, pl_module)))
-            if not found or not _LABELS & found.keys():
+            if not found or found.keys().isdisjoint(_LABELS):
                 return
+            # Shares of several processes, in the order of the particle file.
+            order = np.argsort(found["index"], kind="stable")
+            found = {name: values[order] for name, values in found.items()}
             out, console = Path(trainer.default_root_dir, "axes"), Console()
             try:
                 axes = self._named(found, out)
@@ -87,7 +90,8 @@ class NameAxes(Callback):
             covariance=found["covariance"],
             rows=found["index"],
         )
-        return name_axes(embedding, ParticleLabels(**labels), out, self.by)  # type: ignore[arg-type]
+        known: ParticleLabels = ParticleLabels(**labels)  # type: ignore[arg-type]
+        return name_axes(embedding, known, out, self.by, half=found.get("half"))
 
 
 def _inferred(trainer: L.Trainer, module: L.LightningModule) -> Iterator[dict[str, Tensor]]:
@@ -96,7 +100,7 @@ def _inferred(trainer: L.Trainer, module: L.LightningModule) -> Iterator[dict[st
         found = cast(LatentImageModel, module).infer(batch)
         known = cast("dict[str, Tensor]", batch)
         part = {"mean": found.mean, "covariance": found.covariance}
-        part |= {name: known[name] for name in ("index", *_LABELS) if name in known}
+        part |= {name: known[name] for name in ("index", "half", *_LABELS) if name in known}
         # NumPy has no bfloat16.
         yield {
             name: (value.float() if value.is_floating_point() else value).cpu()

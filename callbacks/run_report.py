@@ -20,6 +20,7 @@ from rich.table import Table
 from torch import Tensor
 
 from cryo_disentangle.adapters import AdaptedModel, ModelAdapter
+from cryo_disentangle.callbacks.oracles import best_possible
 from cryo_disentangle.callbacks.run_particles import (
     first_particles,
     held_out_samples,
@@ -73,7 +74,8 @@ class RunReport(Callback):
     The table (also ``report.json``) says how well held-out images are reconstructed, how many
     latent coordinates are in use, how much of the latents can be told from the viewing direction,
     how much is the noise of images, and, where they are given, how well true factors can be read
-    from the latents and how well the mean volume agrees with a reference; and the verdict says in
+    from the latents, beside the best that images of this simulation allow, and how well the mean
+    volume agrees with a reference; and the verdict says in
     words what z encodes (`judge`). Where particles have temperatures, or come as pairs of frames,
     it also says whether these make single latent coordinates meaningful.
 
@@ -191,6 +193,7 @@ class RunReport(Callback):
             particles = particles.with_labels(factors=factors)
         batches = [flatten_particles(batch) for batch in samples]
         rows |= _judge(model, particles, batches, held_out=bool(trainer.val_dataloaders))
+        rows |= best_possible(trainer, particles, self.truth)
         latents = particles.mean.numpy()
         chosen = representative_latents(latents, min(_VOLUMES, len(latents)))
         colours = _colours(particles)

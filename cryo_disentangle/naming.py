@@ -16,9 +16,8 @@ from cryo_disentangle.axes import (
     EvidenceAxes,
     IndependentAxes,
     PrincipalAxes,
-    TemperatureAxes,
-    TimeAxes,
 )
+from cryo_disentangle.axes.labelled import KnownLatents, axes_by_temperature, axes_by_time
 from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.embeddings.embedding import Embedding
@@ -63,6 +62,7 @@ def name_axes(
     way: str | None = None,
     *,
     errors: bool = False,
+    half: Array | None = None,
 ) -> LinearAxes:
     """Finds axes and writes them, latents along them, a picture and the words.
 
@@ -73,6 +73,7 @@ def name_axes(
         way: What finds the axes: ``time``, ``evidence``, ``temperature``, ``independent`` or
             ``principal``; None is what the labels are of.
         errors: Whether covariances are of errors rather than of posteriors.
+        half: Half set of each particle, 0 or 1, shape (N,); None where there are none.
 
     Returns:
         The axes.
@@ -82,7 +83,8 @@ def name_axes(
         OSError: If the folder can't be written to.
     """
     way = way or _way(labels)
-    axes = _fitted(way, embedding, labels, errors=errors)
+    known = KnownLatents(embedding.latents, embedding.covariance, half, errors)
+    axes = _fitted(way, known, labels, embedding.source)
     _write(out, way, embedding, axes)
     return axes
 
@@ -121,42 +123,38 @@ def _way(labels: ParticleLabels) -> str:
     return "independent" if labels.temperature is None else "temperature"
 
 
-def _fitted(way: str, embedding: Embedding, labels: ParticleLabels, *, errors: bool) -> LinearAxes:
+def _fitted(way: str, known: KnownLatents, labels: ParticleLabels, source: Path) -> LinearAxes:
     """Fits the axes."""
-    latents, covariance = embedding.latents, embedding.covariance
     if way == "independent":
-        return IndependentAxes(errors=errors).fit(latents, covariance)
+        return IndependentAxes(errors=known.errors).fit(known.latents, known.covariance)
     if way == "principal":
-        return PrincipalAxes(errors=errors).fit(latents, covariance)
+        return PrincipalAxes(errors=known.errors).fit(known.latents, known.covariance)
     if way == "temperature":
         if labels.temperature is None:
             raise ValueError("--by temperature needs --labels with an array temperature")
-        return TemperatureAxes(errors=errors).fit(latents, labels.temperature, covariance)
-    return _fitted_by_time(way, embedding, labels, errors=errors)
-
-
-def _fitted_by_time(
-    way: str, embedding: Embedding, labels: ParticleLabels, *, errors: bool
-) -> LinearAxes:
-    """Fits the axes to pairs of consecutive frames."""
-    latents, covariance = embedding.latents, embedding.covariance
+        return axes_by_temperature(known, labels.temperature)
     if labels.time is None or labels.trajectory is None:
         raise ValueError(f"--by {way} needs --labels with arrays time and trajectory")
     following = next_frames(labels.time, labels.trajectory, "--labels")
-    first = np.flatnonzero(following >= 0)
-    second = following[first]
-    interval = labels.time[second] - labels.time[first]
-    both = None if covariance is None else (covariance[first], covariance[second])
+    earlier = np.flatnonzero(following >= 0)
+    frames = np.stack([earlier, following[earlier]], 1)
+    interval = np.diff(labels.time[frames], axis=1)[:, 0]
     if way == "time":
-        return TimeAxes(errors=errors).fit(latents[first], latents[second], both, interval)
-    if both is None or errors:
+        return axes_by_time(known, frames, interval)
+    return _by_evidence(known, frames, interval, source)
+
+
+def _by_evidence(known: KnownLatents, frames: Array, interval: Array, source: Path) -> EvidenceAxes:
+    """Fits axes by time under the likelihood that the posteriors stand for."""
+    if known.covariance is None or known.errors:
         raise ValueError(
-            f"--by evidence needs posterior covariances of the latents, and {embedding.source} has "
-            "none"
+            f"--by evidence needs posterior covariances of the latents, and {source} has none"
         )
+    (one, other), spread = frames.T, np.asarray(known.covariance)
+    z = np.asarray(known.latents)
     # The unit of time is free, that of the steps is found.
     interval = interval / np.median(interval)
-    return EvidenceAxes().fit(latents[first], latents[second], both, interval=interval)
+    return EvidenceAxes().fit(z[one], z[other], (spread[one], spread[other]), interval=interval)
 
 
 def _write(out: Path, way: str, embedding: Embedding, axes: LinearAxes) -> None:

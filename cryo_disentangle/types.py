@@ -187,6 +187,7 @@ class ParticleBatch(_Indexed, total=False):
         ctf_applied: What was done to the images with their CTF, shape (B,), int64: 0 nothing, 1
             phases were flipped, 2 they were multiplied by it.
         time, trajectory, temperature: Shape (B,); temperature in kelvin.
+        half: Half set of each particle, 0 or 1, shape (B,), int64.
         factors: True factors of variation of simulated particles, shape (B, F).
     """
 
@@ -203,6 +204,7 @@ class ParticleBatch(_Indexed, total=False):
     time: Tensor
     trajectory: Tensor
     temperature: Tensor
+    half: Tensor
     factors: Tensor
 
 

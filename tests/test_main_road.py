@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a simulated stack, ``data``, and a run on it, ``run``."""
+    """A folder with a simulated stack, ``data``, and a run of two processes on it, ``run``.
+
+    Both begin at once, and the second waits for statistics.
+    """
     folder = tmp_path_factory.mktemp("road")
     Simulation(
         TwoArms(),
@@ -45,18 +50,29 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixel_size=8.5,
         seed=3,
     ).write(folder / "data")
-    tiny.succeed(
-        "fit",
-        "--config",
-        CONFIG,
-        f"--data.particles={folder / 'data/particles.star'}",
-        f"--data.labels={folder / 'data/truth.npz'}",
-        "--data.settings.rank=2",
-        "--trainer.max_steps=200",
-        "--trainer.log_every_n_steps=10",
-        f"--trainer.default_root_dir={folder / 'run'}",
-        *QUIET,
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [
+            *command,
+            *("-m", "cryo_disentangle", "fit", "--config", str(CONFIG)),
+            f"--data.particles={folder / 'data/particles.star'}",
+            f"--data.labels={folder / 'data/truth.npz'}",
+            "--data.settings.rank=2",
+            "--trainer.max_steps=120",
+            "--trainer.devices=2",
+            "--trainer.strategy=ddp",
+            "--trainer.log_every_n_steps=10",
+            f"--trainer.default_root_dir={folder / 'run'}",
+            *QUIET,
+        ],
+        env=tiny.environment() | {"GLOO_SOCKET_IFNAME": "lo"},
+        cwd=CONFIG.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert done.stdout.count("Axes: ") == 1
     return folder
 
 
@@ -65,9 +81,11 @@ def test_one_command_ends_with_named_axes(run: Path) -> None:
     assert not list((run / "run").glob(".statistics.subspace"))
     report = json.loads((run / "run/report/report.json").read_text())
     assert "verdict" in report
+    assert report["MCC, best under the true molecule"] > report["MCC, best in these volumes"] > 0.6
     assert "by time" in (run / "run/axes/axes.txt").read_text()
     with np.load(run / "run/axes/latents.npz") as found:
         assert found["latents"].shape == (_COUNT, 2)
+        assert found["row"].tolist() == list(range(_COUNT))
     for name in ("axes.png", "motions.png", "axis1.cxc", "axis2_07.mrc"):
         assert (run / "run/axes" / name).is_file(), name
 
@@ -75,6 +93,8 @@ def test_one_command_ends_with_named_axes(run: Path) -> None:
 def test_the_run_opens_from_its_folder(run: Path) -> None:
     opened = open_training_run(run / "run")
     assert isinstance(opened.module, SubspaceReconstruction)
+    # The schedule is as long as the training.
+    assert "total_steps: 120" in (run / "run/config.yaml").read_text()
     data: Any = opened.data
     assert Path(data.statistics) == run / "run/statistics"
     assert data.n_particles == _COUNT
@@ -97,15 +117,30 @@ def test_the_run_goes_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.argv", ["cryo-disentangle"])
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     few = ["--resamples=0", "--sample=200", "--device=cpu"]
-    main(["evaluate", str(run / "run"), *few])
+    main(["evaluate", str(run / "run"), *few, f"--truth={run / 'data/truth.npz'}"])
     found = json.loads((run / "run/evaluation/metrics.json").read_text())
+    reached = found["scores"]["disentanglement"]["r2_linear"]["value"]
+    for group, least in (("oracle", 0.8), ("subspace_oracle", 0.6)):
+        best = found["scores"][group]["r2_linear"]["value"]
+        share = found["scores"][f"{group}_share"]["r2_linear"]["value"]
+        assert least < best < 1
+        assert share == pytest.approx(reached / best)
     assert found["scores"]["decoding"]["decoding_p_value"]["value"] < 0.01
     assert found["run"]["inference"] == "run"
     main(["report", str(run / "run")])
     assert (run / "run/evaluation/report.html").is_file()
     config = ["--config", str(run / "run/config.yaml")]
-    main(["predict", *config, "--prediction.kmeans=2", *QUIET])
+    one = ("--trainer.devices=1", "--trainer.strategy=auto")
+    main(["predict", *config, *one, "--prediction.kmeans=2", *QUIET])
     assert len(list((run / "run/prediction/volumes").glob("*.mrc"))) == 2
+    # Axes of two processes are those of the latents that one infers.
+    with (
+        np.load(run / "run/prediction/latents.npz") as latents,
+        np.load(run / "run/axes/axes.npz") as axes,
+        np.load(run / "run/axes/latents.npz") as named,
+    ):
+        along = (latents["mean"] - axes["offset"]) @ axes["matrix"].T
+        np.testing.assert_allclose(named["latents"], along, atol=1e-3)
 
     images = str(tmp_path / "images")
     stack = f"--particles={run / 'data/particles.star'}"

@@ -45,6 +45,8 @@ class LinearAxes:
             the angle whose cosine is the correlation of the coordinates of two resamples.
         determined_: Whether the data determine the axes.
         verdict_: The finding in words.
+        half_angle_: Angle in degrees between each axis in one half set and in the other, shape
+            (Z,); None where half sets were not compared (`compare_halves`).
     """
 
     matrix_: FloatArray
@@ -52,6 +54,7 @@ class LinearAxes:
     angle_: FloatArray
     determined_: bool
     verdict_: str
+    half_angle_: FloatArray | None = None
 
     def transform(self, latents: Array) -> FloatArray:
         """Expresses latents in the new coordinates.
@@ -98,6 +101,36 @@ class LinearAxes:
             Shape (N, Z).
         """
         return np.linalg.solve(self.matrix_, np.asarray(coordinates).T).T + self.offset_
+
+    def compare_halves(
+        self, halves: tuple[LinearAxes, LinearAxes], covariance: npt.NDArray[Any]
+    ) -> None:
+        """Adds to the finding whether half sets have these axes, and takes them back if not.
+
+        Axes may differ as far as `LARGEST_ANGLE`, or as resampled particles of both allow.
+
+        Args:
+            halves: Axes of each half set.
+            covariance: Of the latents, shape (Z, Z).
+        """
+        spread = torch.from_numpy(covariance)
+        here = torch.from_numpy(self.matrix_)
+        matrices = torch.stack([torch.from_numpy(half.matrix_) for half in halves])
+        places = match_axes(matrices, here, spread)
+        one, other = (m[place] for m, place in zip(matrices, places, strict=True))
+        own = [half.angle_[place.numpy()] for half, place in zip(halves, places, strict=True)]
+        cosine = _cosines(one[None], other, spread)[0].diagonal()
+        self.half_angle_ = torch.rad2deg(torch.arccos(cosine)).numpy()
+        allowed = np.maximum(LARGEST_ANGLE, np.hypot(*own))
+        apart = ", ".join(f"{angle:.0f}°" for angle in self.half_angle_)
+        if (self.half_angle_ <= allowed).all():
+            self.verdict_ += f" Axes of the two half sets are {apart} apart."
+            return
+        self.determined_ = False
+        self.verdict_ = (
+            f"Not determined: axes of the two half sets are {apart} apart, farther than resampled "
+            "particles are, so what they follow is in one half of the data and not in the other."
+        )
 
     def _settle(self, axes: Tensor, order: Tensor, latents: NoisyLatents, raw: Tensor) -> Tensor:
         """Keeps axes, found in the frame of noisy latents, in an order and in a latent's units.

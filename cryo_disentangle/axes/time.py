@@ -246,13 +246,17 @@ def normal_steps(pairs: FramePairs) -> Tensor | None:
     count, spread = len(one.value), conformation_covariance(pairs.latents, centre)
     scale = torch.cov(pairs.latents.value.T).reshape(spread.shape)
     check_explained(spread, scale, count, "the latents")
-    lagged = _lagged_covariance(one.value, other.value, (one.gain, other.gain), centre)
     observed = pairs.steps.T @ pairs.steps / len(pairs.scale)
-    check_explained(2 * (spread - lagged), spread, count, "the steps between frames")
+    units = pairs.scale[:, :, None].square()
+    noise = one.noise + other.noise
+    change = other.gain - one.gain
+    # Of conformations that stay where they are, only noise and shrinkage differ.
+    still = ((change @ spread @ change + noise) * units).mean(0)
+    check_explained(observed - still, observed, count, "the steps between frames")
+    lagged = _lagged_covariance(one.value, other.value, (one.gain, other.gain), centre)
     cross = other.gain @ lagged @ one.gain
-    total = one.gain @ spread @ one.gain + one.noise + other.noise
-    total = total + other.gain @ spread @ other.gain
-    normal = (total - cross - cross.mT) * pairs.scale[:, :, None].square()
+    total = one.gain @ spread @ one.gain + noise + other.gain @ spread @ other.gain
+    normal = (total - cross - cross.mT) * units
     # Movement over different intervals is not all of this; what is left is scaled to fit.
     return normal * (observed.trace() / normal.mean(0).trace())
 

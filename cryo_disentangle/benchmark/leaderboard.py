@@ -18,8 +18,10 @@ __all__ = ["Findings", "draw_leaderboard", "write_summary"]
 # Metrics of the tables, with their names and their best values.
 _COLUMNS = {
     "disentanglement/mcc_pearson": ("MCC", "1"),
+    "oracle_share/mcc_pearson": ("share of the oracle's MCC", "1"),
     "disentanglement/mcc_spearman": ("MCC, Spearman", "1"),
     "disentanglement/r2_linear": ("R² of factors", "1"),
+    "oracle_share/r2_linear": ("share of the oracle's R²", "1"),
     "disentanglement/dci_disentanglement": ("DCI", "1"),
     "disentanglement/mig": ("MIG", "1"),
     "pose_leak/pose_leak_nonlinear_r2": ("pose leak", "0"),
@@ -191,12 +193,24 @@ def _of_data_set(found: Findings, dataset: str) -> _Section:
     ]
     if not rows:
         return _Section(dataset, ["Nothing is finished."], None)
-    words = [_CELL_WORDS]
+    words = [_CELL_WORDS, *_oracle_words(medians)]
     if metrics:
         words.append(f"Ranked by {len(metrics)} metrics: {_names(metrics)}.")
     if any(_SEEN in row[0] for row in rows):
         words.append(_SEEN_WORDS)
     return _Section(dataset, words, _Table(head, rows))
+
+
+def _oracle_words(medians: Mapping[str, Mapping[str, Median]]) -> list[str]:
+    """What the best method could reach."""
+    known = next((own for own in medians.values() if "oracle/mcc_pearson" in own), None)
+    if known is None:
+        return []
+    mcc, r2 = (known[f"oracle/{name}"].value for name in ("mcc_pearson", "r2_linear"))
+    return [
+        f"The oracle, posterior means under the true molecule, has MCC {mcc:.3g} and R² {r2:.3g}: "
+        "no method can do much better on these images."
+    ]
 
 
 def _heading(column: str) -> str:

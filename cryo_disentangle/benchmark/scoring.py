@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import warnings
@@ -29,9 +30,14 @@ from cryo_disentangle.evaluation.measuring import measure as measure_run
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.files.arrays import read_archive
+from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.held_out.oracle import posterior_of_stack
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.judgement.inferred import InferredParticles
+from cryo_disentangle.judgement.oracles import TRUTH, keep_oracle, oracle_scores_of
+from cryo_disentangle.judgement.particle_scores import evenly
+from cryo_disentangle.judgement.scores import Measurement, Score
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.particles import ParticleData
@@ -42,6 +48,9 @@ __all__ = ["score_cell"]
 
 _BATCH_SIZE = 64
 _MONITOR = "val/reconstruction"
+_REACHED = "disentanglement/"
+# Particles whose molecule is rendered again; more move MCC and R² in the third digit.
+_ORACLE = 1000
 
 
 def score_cell(folder: Path) -> None:
@@ -63,7 +72,9 @@ def score_cell(folder: Path) -> None:
         run, found = _best_training(cell)
     else:
         run, found = _finished(cell), {}
-    scores, missing, latents = measure(run, cell.stack, cell.settings["held_out"])
+    held_out = cell.settings["held_out"]
+    scores, missing, latents = measure(run, cell.stack, held_out)
+    scores |= _attainable(scores, oracle_of_stack(cell.stack, held_out))
     write_stored(folder / "z.npz", latents)
     metrics = {name: value for name, value in (found | scores).items() if math.isfinite(value)}
     cell.write_result({"metrics": metrics, "missing": missing})
@@ -108,6 +119,52 @@ def measure(
         for name, score in members.items()
     }
     return scores, measured.missing, rows
+
+
+def oracle_of_stack(stack: Path, held_out: int) -> dict[str, float]:
+    """Scores the best that any method can infer of the last particles of a stack.
+
+    The first cell of a stack finds it, and keeps it with the stack for the others.
+
+    Args:
+        stack: Folder that ``cryo-disentangle simulate`` has written.
+        held_out: How many particles are scored.
+
+    Returns:
+        Scores by name of posterior means under the true molecule; none where the images have no
+        noise, for then there is no bound.
+    """
+    path = stack / f"oracle_{held_out}.json"
+    if path.is_file():
+        known: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+        return known
+    source = SimulatedFolder(stack)
+    rows = np.arange(len(source.stack))[-held_out:]
+    rows = rows[evenly(len(rows), _ORACLE)]
+    try:
+        means = posterior_of_stack(source, rows)
+        scores = oracle_scores_of(means, torch.from_numpy(source.stack.labels.factors)[rows])
+    except ValueError:
+        scores = {}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(scores) + "\n", encoding="utf-8")
+    return scores
+
+
+def _attainable(scores: dict[str, float], oracle: dict[str, float]) -> dict[str, float]:
+    """What images allow, and the share of it that is reached."""
+    found = Measurement()
+    reached = {name: value for name, value in scores.items() if name.startswith(_REACHED)}
+    found.scores["disentanglement"] = {
+        name.removeprefix(_REACHED): Score(value) for name, value in reached.items()
+    }
+    keep_oracle(found, TRUTH, oracle)
+    groups = (TRUTH, f"{TRUTH}_share")
+    return {
+        f"{group}/{name}": score.value
+        for group in groups
+        for name, score in found.scores[group].items()
+    }
 
 
 def _true_generator(source: SimulatedFolder, run: FinishedRun) -> TrueGenerator | None:

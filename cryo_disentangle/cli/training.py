@@ -40,7 +40,7 @@ from cryo_disentangle.cli.run_folder import (
     refuse_other_run,
     trained_checkpoint,
 )
-from cryo_disentangle.cli.trainer_options import check_trainer
+from cryo_disentangle.cli.trainer_options import check_trainer, set_schedule_length
 from cryo_disentangle.evaluation.argument_links import link_data_to_model
 from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.files.paths import replacing
@@ -156,6 +156,8 @@ class _CLI(LightningCLI):
         command = self.config["subcommand"]
         options = self.config[command]
         check_trainer(options["trainer"])
+        if command == "fit":
+            set_schedule_length(options["trainer"], options["model"].get("init_args") or {})
         if command != "fit" and options.get("ckpt_path") in (None, "last"):
             root = Path(options["trainer"]["default_root_dir"])
             options["ckpt_path"] = str(trained_checkpoint(command, root))

@@ -20,6 +20,7 @@ from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.html_page import SCATTER, write_page
 from cryo_disentangle.evaluation.measuring import Sample, choose_sample, measure
+from cryo_disentangle.evaluation.oracles import measure_oracles
 from cryo_disentangle.evaluation.runs import EmbeddedRun, FinishedRun
 from cryo_disentangle.evaluation.scattering import scatter_particles
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
@@ -202,6 +203,8 @@ def evaluate(
         if places is not None:
             sampled = sampled._replace(rows=np.arange(len(places)))
         measured = measure(run, particles, rows, sampled, generator, resamples, progress)
+        if truth is not None:
+            measure_oracles(measured, run, truth, rows, sampled)
         volumes = _volumes(run, rows, target, measured)
         pictures = list(draw_all(run, particles, rows, measured, volumes, progress))
     facts = _facts(run, len(particles), sampled)

@@ -24,6 +24,7 @@ __all__ = ["SimulatedFolder", "SimulatedSource", "SimulatedStream"]
 
 # Streams 0 to 3 of a simulation's seed are its stack, calibration, training and validation.
 _STREAM = 4
+_FILES = ("particles.mrcs", "poses.pkl", "truth.npz")
 
 
 class SimulatedSource(Protocol):
@@ -88,9 +89,21 @@ class SimulatedFolder:
         ValueError: If true factors are missing.
     """
 
+    @staticmethod
+    def lies_in(folder: Path) -> bool:
+        """Whether a folder has all that can be asked of a simulated stack, its molecule included.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            True where no file is missing.
+        """
+        return all((folder / name).is_file() for name in (*_FILES, "molecule.yaml"))
+
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
-        files = {key: folder / key for key in ("particles.mrcs", "poses.pkl", "truth.npz")}
+        files = {key: folder / key for key in _FILES}
         for path in files.values():
             if not path.is_file():
                 raise FileNotFoundError(

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cryo_disentangle.axes.labelled import KnownLatents, axes_by_temperature, axes_by_time
+from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.use import IN_USE, share_known
 from cryo_disentangle.particles.pairs import next_frames
 from cryo_disentangle.priors import slowness_identifiability, temperature_identifiability
-from cryo_disentangle.priors.identifiability import TemperatureIdentifiability
-from cryo_disentangle.priors.slowness import SlownessIdentifiability
 
 __all__ = ["LabelJudgement", "following_frames", "judge_identifiability"]
 
@@ -34,7 +34,8 @@ class LabelJudgement(NamedTuple):
 def judge_identifiability(particles: InferredParticles) -> dict[str, LabelJudgement]:
     """Judges whether the particles' times and temperatures identify the latent coordinates.
 
-    Coordinates that are not in use (`share_known`) are left out.
+    The judge is that of named axes, `TimeAxes` and `TemperatureAxes`, which are told the widths of
+    the posteriors. Coordinates that are not in use (`share_known`) are left out.
 
     Args:
         particles: What is inferred and known of particles or frames.
@@ -48,11 +49,7 @@ def judge_identifiability(particles: InferredParticles) -> dict[str, LabelJudgem
     used = torch.ones(particles.mean.shape[1], dtype=torch.bool)
     if particles.log_variance is not None:
         used = share_known(particles.mean, particles.log_variance) > IN_USE
-    rows = {name: values.double() for name, values in particles.labels.items()}
-    rows["mean"] = particles.mean[:, used].double()
-    if frames is not None:
-        rows["frames"] = frames
-    return {name: _judge(name, rows) for name, judged in known.items() if judged}
+    return {name: _judge(name, particles, used) for name, judged in known.items() if judged}
 
 
 def following_frames(particles: InferredParticles) -> Tensor | None:
@@ -77,60 +74,81 @@ def following_frames(particles: InferredParticles) -> Tensor | None:
     return torch.stack([earlier, following[earlier]], 1)
 
 
-def _judge(name: str, rows: dict[str, Tensor]) -> LabelJudgement:
+def _judge(name: str, particles: InferredParticles, used: Tensor) -> LabelJudgement:
     """A finding, or why there is none."""
-    if not rows["mean"].shape[-1]:
+    if not bool(used.any()):
         return LabelJudgement("Can't be judged: the model uses none of its latent coordinates.", {})
     try:
-        return _JUDGES[name](rows)
+        return _JUDGES[name](particles, _known(particles, used))
     except ValueError as error:
         return LabelJudgement(f"Can't be judged: {error}.", {})
 
 
-def _temperature(rows: dict[str, Tensor]) -> LabelJudgement:
-    found = temperature_identifiability(rows["mean"], rows["temperature"])
-    return LabelJudgement(found.verdict, _temperature_scores(found))
+def _known(particles: InferredParticles, used: Tensor) -> KnownLatents:
+    """Coordinates in use, with their uncertainties and half sets."""
+    covariance = particles.covariance
+    if covariance is not None:
+        covariance = covariance[:, used][:, :, used].double()
+    elif particles.log_variance is not None:
+        covariance = particles.log_variance[:, used].double().exp()
+    half = particles.labels.get("half")
+    return KnownLatents(particles.mean[:, used].double(), covariance, half)
 
 
-def _temperature_scores(found: TemperatureIdentifiability) -> dict[str, float]:
-    """Numbers of a diagnostic that are finite, by name."""
-    scores = {
-        "identifiable": float(found.identifiable),
+def _temperature(particles: InferredParticles, known: KnownLatents) -> LabelJudgement:
+    kelvin = particles.labels["temperature"].double()
+    axes = axes_by_temperature(known, kelvin)
+    # What is more than axes: how strongly curved mixtures could be undone.
+    found = temperature_identifiability(torch.as_tensor(known.latents), kelvin)
+    scores = _scores(axes) | {
         "rank": float(found.rank),
         "required_rank": float(found.required_rank),
     }
     if math.isfinite(found.condition_number):
         scores["condition_number"] = found.condition_number
-    width = len(found.axes)
+    width = len(axes.angle_)
     if width > 1:
+        apart = torch.from_numpy(axes.separation_)
         first, second = torch.triu_indices(width, width, offset=1)
-        scores["smallest_separation"] = float(found.separation[first, second].min())
-    return scores
+        scores["smallest_separation"] = float(apart[first, second].min())
+    return _judged_on(f"{len(kelvin):,} particles", axes, scores)
 
 
-def _slowness(rows: dict[str, Tensor]) -> LabelJudgement:
-    frames = rows["frames"]
-    earlier, later = rows["mean"][frames].unbind(1)
-    interval = rows["time"][frames].diff(dim=1)[:, 0] if "time" in rows else None
+def _slowness(particles: InferredParticles, known: KnownLatents) -> LabelJudgement:
+    frames, time = particles.frames, particles.labels.get("time")
+    if frames is None:
+        raise ValueError("it is not known which particles are frames that follow each other")
+    interval = None if time is None else time.double()[frames].diff(dim=1)[:, 0]
+    axes = axes_by_time(known, frames, interval)
+    earlier, later = torch.as_tensor(known.latents)[frames].unbind(1)
     found = slowness_identifiability(earlier, later, interval)
-    return LabelJudgement(found.verdict, _slowness_scores(found))
-
-
-def _slowness_scores(found: SlownessIdentifiability) -> dict[str, float]:
-    """Numbers of a diagnostic that are finite, by name."""
-    scores = {
-        "identifiable": float(found.identifiable),
-        "smallest_kurtosis": float(found.kurtosis.min()),
+    scores = _scores(axes) | {
+        "smallest_kurtosis": float(axes.kurtosis_.min()),
         "largest_exponent": float(found.shape.max()),
     }
-    width = len(found.axes)
+    width = len(axes.angle_)
     if width > 1:
         first, second = torch.triu_indices(width, width, offset=1)
         scores["largest_dependence"] = float(found.dependence[first, second].abs().max())
+    return _judged_on(f"{len(frames):,} pairs of frames", axes, scores)
+
+
+def _scores(axes: LinearAxes) -> dict[str, float]:
+    """Whether and how well axes are known."""
+    scores = {
+        "identifiable": float(axes.determined_),
+        "largest_angle": float(axes.angle_.max()),
+    }
+    if axes.half_angle_ is not None:
+        scores["largest_half_angle"] = float(axes.half_angle_.max())
     return scores
 
 
-_JUDGES: dict[str, Callable[[dict[str, Tensor]], LabelJudgement]] = {
+def _judged_on(what: str, axes: LinearAxes, scores: dict[str, float]) -> LabelJudgement:
+    return LabelJudgement(f"{axes.verdict_} Judged on {what}.", scores)
+
+
+_JUDGES: dict[str, Callable[[InferredParticles, KnownLatents], LabelJudgement]] = {
     "temperature": _temperature,
     "slowness": _slowness,
 }

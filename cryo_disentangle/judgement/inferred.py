@@ -19,7 +19,7 @@ __all__ = ["InferredParticles", "infer_particles"]
 Array: TypeAlias = npt.NDArray[Any] | Tensor
 
 # Besides rotations, what a batch may know of its particles.
-_KNOWN = ("translation", "ctf", "time", "trajectory", "temperature", "factors")
+_KNOWN = ("translation", "ctf", "time", "trajectory", "temperature", "half", "factors")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class InferredParticles:
         image_names: Names of the images, N of them, or None.
         frames: Places in this table of the earlier and the later frame of P pairs, shape (P, 2), or
             None where particles are no frames.
+        covariance: Covariances of posteriors whose coordinates depend on each other, shape
+            (N, Z, Z), or None.
     """
 
     mean: Tensor
@@ -47,6 +49,7 @@ class InferredParticles:
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     image_names: Sequence[str] | None = None
     frames: Tensor | None = None
+    covariance: Tensor | None = None
 
     @classmethod
     def of(
@@ -123,6 +126,7 @@ class InferredParticles:
             None if self.index is None else self.index[at],
             {name: values[at] for name, values in self.labels.items()},
             None if names is None else [names[place] for place in at.tolist()],
+            covariance=None if self.covariance is None else self.covariance[at],
         )
 
     def with_labels(self, **labels: Tensor) -> InferredParticles:
@@ -187,6 +191,7 @@ def infer_particles(
         columns["index"],
         {name: columns[name] for name in _KNOWN if name in columns},
         frames=torch.arange(len(columns["mean"])).reshape(-1, 2) if paired else None,
+        covariance=columns.get("covariance"),
     )
 
 
@@ -196,6 +201,8 @@ def _columns(batch: ParticleBatch, found: Inference) -> dict[str, Tensor]:
     columns = {name: known[name] for name in ("index", "rotation", *_KNOWN) if name in known}
     if found.pose is not None:
         columns.setdefault("rotation", found.pose.rotation.float())
+    if found.scale_tril is not None:
+        columns["covariance"] = found.covariance.float()
     # NumPy, which draws and writes them, has no bfloat16.
     return columns | {"mean": found.mean.float(), "log_variance": found.log_variance.float()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from cryo_disentangle.judgement.oracles import SUBSPACE, TRUTH
 from cryo_disentangle.judgement.scores import Score
 
 __all__ = ["Row", "group_reasons", "headlines"]
@@ -16,7 +17,8 @@ class Row(NamedTuple):
     Attributes:
         group: What the rows belong to, in words.
         name: What is measured, in words.
-        best: The best value, in words.
+        best: The best value, in words; where the truth is known what images allow, and the share
+            of it that is reached.
         score: The number.
     """
 
@@ -148,10 +150,14 @@ _WORDS = {
         "temperature_rank": ("directions in which the temperature changes z", ""),
         "temperature_required_rank": ("directions that are needed", ""),
         "temperature_condition_number": ("condition number of these", ""),
-        "temperature_smallest_separation": ("how differently two coordinates react, least", ""),
-        "time_smallest_kurtosis": ("excess kurtosis of steps, least", ""),
+        "temperature_smallest_separation": ("how differently two axes react, least", ""),
+        "temperature_largest_angle": ("degrees within which an axis is known, largest", "0"),
+        "temperature_largest_half_angle": ("degrees between half sets' axes, largest", "0"),
+        "time_smallest_kurtosis": ("kurtosis of steps (normal 3), least", ""),
         "time_largest_exponent": ("exponent of steps (Laplace 1, normal 2), largest", ""),
-        "time_largest_dependence": ("dependence of two coordinates' steps, largest", "0"),
+        "time_largest_dependence": ("dependence of two axes' steps, largest", "0"),
+        "time_largest_angle": ("degrees within which an axis is known, largest", "0"),
+        "time_largest_half_angle": ("degrees between half sets' axes, largest", "0"),
     },
 }
 
@@ -166,11 +172,24 @@ def headlines(scores: Mapping[str, Mapping[str, Score]]) -> list[Row]:
         Rows in the order of a report.
     """
     return [
-        Row(_GROUPS[group], words, best, scores[group][name])
+        Row(_GROUPS[group], words, _attainable(scores, group, name) or best, scores[group][name])
         for group, names in _WORDS.items()
         for name, (words, best) in names.items()
         if name in scores.get(group, {})
     ]
+
+
+def _attainable(scores: Mapping[str, Mapping[str, Score]], group: str, name: str) -> str:
+    """The best that images allow, and the share of it; nothing where that is not known."""
+    if group != "disentanglement":
+        return ""
+    found = []
+    for oracle, whose in ((TRUTH, "true molecule"), (SUBSPACE, "these volumes")):
+        share = scores.get(f"{oracle}_share", {}).get(name)
+        if share is not None:
+            best = scores[oracle][name].value
+            found.append(f"{best:.3g} by the {whose}: {100 * share.value:.0f} %")
+    return "; ".join(found).replace("by the these", "by these")
 
 
 def group_reasons(missing: Mapping[str, str]) -> dict[str, str]:

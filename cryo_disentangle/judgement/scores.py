@@ -43,7 +43,8 @@ class Measurement:
         resamples: Halves of the particles that intervals are made of; 0 for no intervals.
         scores: By group and name. Groups are pose_leak, spread_leak, rotation, interventions,
             true_interventions, redrawn_noise, true_redrawn_noise, decoding, conformations, truth,
-            disentanglement and identifiability.
+            disentanglement and identifiability; of simulated particles oracle and subspace_oracle,
+            the best that any method can reach, and oracle_share and subspace_oracle_share.
         coordinates: Of each coordinate of z, by name.
         components: Of each principal and each independent component, by name.
         verdicts: What labels say about identifiability, in words.

@@ -19,8 +19,8 @@ __all__ = ["StatisticsDataset"]
 class StatisticsDataset(BatchedDataset):
     """Statistics of particles with what else is known of them.
 
-    Batches have ``information``, ``precision`` and ``rotation``, the labels, and as ``index`` the
-    row of each particle in the particle file.
+    Batches have ``information``, ``precision``, ``rotation`` and ``half``, the labels, and as
+    ``index`` the row of each particle in the particle file.
 
     Args:
         statistics: Of N particles.
@@ -32,6 +32,7 @@ class StatisticsDataset(BatchedDataset):
             "information": statistics.information,
             "precision": statistics.precision,
             "index": statistics.index,
+            "half": statistics.half,
             "rotation": statistics.rotation,
         }
         self._tensors |= {name: torch.from_numpy(rows) for name, rows in labels.known().items()}

@@ -145,6 +145,15 @@ def test_evidence_of_normal_steps_determines_nothing() -> None:
         assert not axes.determined_
 
 
+def test_small_steps_of_sure_latents_are_no_noise() -> None:
+    g = generator(0)
+    z = normal(g, 600, 2)
+    later = z + 0.02 * laplace(g, 600, 2)
+    axes = TimeAxes().fit(z, later, (z * 0 + 1e-5, z * 0 + 1e-5))
+    assert axes.determined_
+    assert axes.angle_.max() < 5
+
+
 def test_bad_input() -> None:
     g = generator(0)
     z = normal(g, 300, 2)

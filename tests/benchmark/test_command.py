@@ -79,6 +79,11 @@ def test_a_folder_of_latents_is_a_method(
     found = {(row["method"], row["metric"]): float(row["value"]) for row in rows}
     assert found["truth", "disentanglement/mcc_pearson"] == pytest.approx(1)
     assert found["truth", "conformations/coordinates_in_use"] == 2
+    best = found["truth", "oracle/mcc_pearson"]
+    assert 0.5 < best < 1
+    assert found["truth", "oracle_share/mcc_pearson"] == pytest.approx(1 / best)
+    assert found["ICA", "oracle/r2_linear"] == found["truth", "oracle/r2_linear"]
+    assert f"has MCC {best:.3g}" in (out / "summary.md").read_text()
     assert found["PCA", "disentanglement/r2_linear"] == pytest.approx(1, abs=1e-3)
     assert ("truth", "rotation/rotation_normalized") not in found
     assert np.load(out / "cells/PCA/arms/seed_0/z.npz")["z"].shape == (160, 2)

@@ -70,6 +70,7 @@ def test_all_groups_are_scored_with_intervals(written: Path) -> None:
     assert 0 <= leak["low"] <= leak["value"] <= leak["high"] <= 1
     assert "volume_consistency_normalized" in found["scores"]["interventions"]
     assert len(found["scores"]["disentanglement"]) == 15
+    assert "an oracle needs noise" in found["not_measured"]["oracle"]
     for names in (found["coordinates"], found["components"]):
         assert all(len(values) == 2 for values in names.values())
     assert sum(found["components"]["pca_variance_share"]) == pytest.approx(1)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+from pathlib import Path
 
-from cryo_disentangle.held_out.oracle import true_molecule_posterior
+import numpy as np
+import pytest
+import torch
+
+from cryo_disentangle.held_out.oracle import (
+    posterior_of_stack,
+    posterior_of_statistics,
+    true_molecule_posterior,
+)
+from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.metrics.functional import r2_linear
 from cryo_disentangle.simulation import (
     Microscope,
@@ -15,9 +25,11 @@ from cryo_disentangle.simulation import (
     WhiteNoise,
 )
 from cryo_disentangle.simulation.draws import Draws
+from cryo_disentangle.simulation.microscope import ColouredNoise, Noise
+from tests.statistics.synthetic import statistics_of
 
 
-def _simulation(noise: WhiteNoise | None) -> Simulation:
+def _simulation(noise: Noise | None) -> Simulation:
     scope = Microscope(UniformViews(), None, None, noise)
     return Simulation(TwoArms(), NormalFactors(2), scope, 10, box_size=16, pixel_size=8.5)
 
@@ -36,3 +48,47 @@ def test_noise_takes_away_and_nothing_else() -> None:
 def test_an_oracle_needs_noise() -> None:
     with pytest.raises(ValueError, match="needs noise, and the simulation has none"):
         true_molecule_posterior(_simulation(None), Draws.consecutive((0, 9), 0, 5))
+
+
+def test_the_oracle_of_a_stack_is_that_of_its_simulation(tmp_path: Path) -> None:
+    simulation = replace(_simulation(WhiteNoise(0.3)), n_images=300)
+    simulation.write(tmp_path / "stack")
+    means, factors = true_molecule_posterior(simulation, simulation.stack_draws(0, 300))
+    source = SimulatedFolder(tmp_path / "stack")
+    found = posterior_of_stack(source, np.arange(300))
+    # The corners of Fourier space are left out.
+    expected, reached = (float(r2_linear(z, factors)) for z in (means, found))
+    assert reached == pytest.approx(expected, abs=0.02)
+    assert float((found - means).square().mean()) < 0.1 * float((means - factors).square().mean())
+    assert SimulatedFolder.lies_in(tmp_path / "stack")
+    assert not SimulatedFolder.lies_in(tmp_path)
+
+
+def test_coloured_noise_is_whitened(tmp_path: Path) -> None:
+    """Noise of low frequencies alone hides less than as much white noise."""
+    found = {}
+    spectrum = [1.0 if k < 3 else 0.02 for k in range(9)]
+    for name, noise in (("white", WhiteNoise(0.05)), ("low", ColouredNoise(0.05, spectrum, 16))):
+        replace(_simulation(noise), n_images=150).write(tmp_path / name)
+        source = SimulatedFolder(tmp_path / name)
+        factors = torch.from_numpy(source.stack.labels.factors)
+        found[name] = float(r2_linear(posterior_of_stack(source, np.arange(150)), factors))
+    assert found["low"] > found["white"] + 0.1
+
+
+def test_a_stack_without_noise_has_no_bound(tmp_path: Path) -> None:
+    replace(_simulation(None), n_images=20).write(tmp_path / "clean")
+    with pytest.raises(ValueError, match="needs noise, and the simulation has none"):
+        posterior_of_stack(SimulatedFolder(tmp_path / "clean"), np.arange(20))
+
+
+def test_the_oracle_of_a_subspace_is_the_posterior_of_its_coefficients() -> None:
+    """Of factors that are the coefficients, and standard normal."""
+    factors = torch.randn(3000, 2, generator=torch.Generator().manual_seed(0))
+    statistics = statistics_of(factors)
+    places = torch.arange(0, 3000, 10)
+    found = posterior_of_statistics(statistics, factors, places)
+    some = statistics.take(places)
+    exact = torch.linalg.solve(some.precision + torch.eye(2), some.information).double()
+    expected, reached = (float(r2_linear(z, factors[places])) for z in (exact, found))
+    assert reached == pytest.approx(expected, abs=0.01)
