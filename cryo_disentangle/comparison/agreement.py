@@ -10,13 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cryo_disentangle.comparison.angles import SpacePair, chance_angles
 from cryo_disentangle.metrics.functional import mcc, spline_mcc
-from cryo_disentangle.metrics.functional.codes import Array, check_codes, standardize
-from cryo_disentangle.metrics.functional.correlation import (
-    matching,
-    mean_canonical_correlation,
-    pearson_matrix,
-)
+from cryo_disentangle.metrics.functional.codes import Array, check_codes
+from cryo_disentangle.metrics.functional.correlation import matching, mean_canonical_correlation
 from cryo_disentangle.metrics.functional.neighbourhood import neighbourhood_similarity
 from cryo_disentangle.metrics.intervals import bootstrap_interval, permutation_null
 
@@ -29,13 +26,21 @@ _RESAMPLES = 40
 _NEIGHBOURS, _NEIGHBOUR_ROWS = 20, 500
 # An axis whose variance the other space explains to a smaller share is not in it.
 _FOUND = 0.25
-# Two plain autoencoders that turned their axes at random agree within 5 degrees in one pair of
-# nine in two dimensions, and more seldom in more; axes that data determine agree within 2.
-_SAME_DEGREES = 5.0
+# An axis more of whose variance lies along others of the other space than this is another axis.
+_OTHERS = 0.05
+# Two spaces whose axes were turned at random come so close once in twenty.
+_BY_CHANCE = 0.05
+_TURNS = 2000
 
 
 class AxisAgreement(NamedTuple):
     """Agreement of one axis of the first latent space with the second space.
+
+    An axis is ``reproduced`` if its angle to its partner is smaller than that of axes turned at
+    random is 19 times out of 20, and the whole interval is below 12.9 degrees, where others have
+    5 % of its variance. It is ``mixed`` (found, along other axes) if the whole interval is above
+    either; ``lost`` if the other space explains less than a quarter of its variance; else, with too
+    few particles, ``undecided``.
 
     Attributes:
         axis: Its name.
@@ -43,11 +48,14 @@ class AxisAgreement(NamedTuple):
         correlation: Pearson correlation of the two, with its sign.
         attainable: Multiple correlation of the axis with all axes of the second space: the most
             that any turn of them can reach.
-        angle_deg: arccos of the absolute correlation over ``attainable``, the angle between the two
-            in degrees.
-        low_deg: Lower end of its interval.
+        angle_deg: Angle between the two in degrees, noise apart: arccos of the absolute correlation
+            over what is attainable of either.
+        low_deg: Lower end of its interval of 95 %.
         high_deg: Upper end.
-        verdict: ``reproduced``, ``mixed`` (found, along other axes) or ``lost``.
+        chance_deg: Angle that axes turned at random fall below once in twenty; None where there is
+            one axis alone, which cannot be turned.
+        p_value: Share of random turns that bring a partner as near; None as above.
+        verdict: ``reproduced``, ``mixed``, ``undecided`` or ``lost``.
     """
 
     axis: str
@@ -57,7 +65,21 @@ class AxisAgreement(NamedTuple):
     angle_deg: float
     low_deg: float
     high_deg: float
+    chance_deg: float | None
+    p_value: float | None
     verdict: str
+
+    @property
+    def angle(self) -> str:
+        """The angle and its interval, in words."""
+        if self.partner is None:
+            return "no partner"
+        return f"{self.angle_deg:.2g}° ({self.low_deg:.2g} to {self.high_deg:.2g})"
+
+    @property
+    def chance(self) -> str:
+        """The angle by chance, in words."""
+        return "" if self.chance_deg is None else f"{self.chance_deg:.2g}°"
 
 
 class Level(NamedTuple):
@@ -102,8 +124,10 @@ class Agreement(NamedTuple):
         reproduced = kinds.count("reproduced")
         if not reproduced and self.levels["linear"].p_value > 0.05:
             return "The latent spaces have nothing in common that a linear map would show."
-        if not reproduced:
+        if not reproduced and "mixed" in kinds:
             return "The space is found again, but along other axes: no single axis is reproduced."
+        if not reproduced:
+            return "These are too few particles to say of any axis that it is reproduced."
         return f"{reproduced} of {len(kinds)} axes are reproduced."
 
 
@@ -161,57 +185,51 @@ def _axes(
     a: Tensor, b: Tensor, names: tuple[Sequence[str], Sequence[str]], seed: int
 ) -> tuple[AxisAgreement, ...]:
     """Each axis of the first space."""
-    correlation = pearson_matrix(a, b)
+    pair = SpacePair.of(a, b)
+    correlation = pair.correlation()
     rows, columns = (index.tolist() for index in matching(correlation.abs()))
     partner = dict(zip(rows, columns, strict=True))
 
-    def measured(x: Tensor, y: Tensor) -> Tensor:
-        """|r| with the partner, the multiple correlation and the angle, shape (3, K)."""
-        matched = pearson_matrix(x, y).abs()
-        own = torch.stack(
-            [
-                matched[k, partner[k]] if k in partner else matched.new_zeros(())
-                for k in range(len(x.T))
-            ]
-        )
-        reach = _multiple_correlation(x, y)
-        cosine = (own / reach.clamp(min=1e-12)).clamp(max=1)
-        return torch.stack([own, reach, torch.rad2deg(torch.arccos(cosine))])
+    def angles(x: Tensor, y: Tensor) -> Tensor:
+        """Angles to the same partners, shape (K,)."""
+        found = correlation.new_full((x.shape[1],), 90.0)
+        found[rows] = SpacePair.of(x, y).angles()[rows, columns]
+        return found
 
-    interval = bootstrap_interval(measured, a, b, resamples=_RESAMPLES, seed=seed)
+    interval = bootstrap_interval(angles, a, b, resamples=_RESAMPLES, seed=seed)
+    chance = chance_angles(pair, _TURNS, seed)
+    reach = pair.reach()[0][:, 0].tolist()
     found = []
     for k, axis in enumerate(names[0]):
-        value, low, high = (part[:, k].tolist() for part in interval)
-        other = partner.get(k)
-        signed = 0.0 if other is None else float(correlation[k, other])
+        angle, low, high = (float(part[k]) for part in interval)
+        nearer, often = None, None
+        if chance is not None:
+            nearer = float((1 + (chance[:, k] <= angle).sum()) / (1 + _TURNS))
+            often = float(chance[:, k].quantile(_BY_CHANCE))
         found.append(
             AxisAgreement(
                 axis,
-                None if other is None else names[1][other],
-                signed,
-                value[1],
-                value[2],
-                max(0.0, low[2]),
-                high[2],
-                _verdict(value[1], value[2]),
+                names[1][partner[k]] if k in partner else None,
+                float(correlation[k, partner[k]]) if k in partner else 0.0,
+                reach[k],
+                angle,
+                max(0.0, low),
+                high,
+                often,
+                nearer,
+                _verdict(reach[k], (angle, low, high), often),
             )
         )
     return tuple(found)
 
 
-def _multiple_correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Correlation of each column of x with its best linear function of y, adjusted, shape (K,)."""
-    targets, sources = standardize(x), standardize(y)
-    fitted = sources @ torch.linalg.lstsq(sources, targets, driver="gelsd").solution
-    share = fitted.square().mean(0) / targets.square().mean(0).clamp(min=1e-30)
-    count, width = sources.shape
-    # Chance explains width / count of anything.
-    adjusted = 1 - (1 - share) * (count - 1) / max(count - width - 1, 1)
-    return adjusted.clamp(0, 1).sqrt()
-
-
-def _verdict(attainable: float, angle_deg: float) -> str:
-    """What became of an axis."""
-    if math.isnan(angle_deg) or attainable**2 < _FOUND:
+def _verdict(attainable: float, angle: tuple[float, float, float], chance: float | None) -> str:
+    """What became of an axis, by its angle with both ends and that of turned axes."""
+    value, low, high = angle
+    if attainable**2 < _FOUND:
         return "lost"
-    return "reproduced" if angle_deg <= _SAME_DEGREES else "mixed"
+    limit = math.degrees(math.asin(_OTHERS**0.5))
+    near = limit if chance is None else min(limit, chance)
+    if low > near:
+        return "mixed"
+    return "reproduced" if value <= near and high <= limit else "undecided"

@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from cryo_disentangle.comparison.agreement import Agreement, compare_latents
-from cryo_disentangle.comparison.particles_in_common import common_particles
-from cryo_disentangle.comparison.picture import draw_agreements
+from cryo_disentangle.comparison.page import LEVELS, draw_comparison
+from cryo_disentangle.comparison.pairs import ComparedPair, compare_pairs, verdicts_by_axis
 from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.metrics.functional.correlation import pearson_matrix
 from cryo_disentangle.options.commands import compare_parser
 from cryo_disentangle.selection.joining import rows_in_table
+from cryo_disentangle.selection.lasso import lasso_of
 from cryo_disentangle.selection.particle_table import open_particle_table
 
 __all__ = ["compare_command"]
@@ -50,23 +47,22 @@ def compare_command(words: Sequence[str]) -> None:
         name: open_embedding(path, key)
         for name, path, key in zip(_names(options.runs), options.runs, keys, strict=True)
     }
+    lasso = lasso_of(next(iter(runs.values())))
     if options.particles is not None:
         table = open_particle_table(options.particles)
+        lasso = lasso_of(next(iter(runs.values())), table)
         runs = {name: _with_rows(run, rows_in_table(run, table)) for name, run in runs.items()}
-    agreements: dict[tuple[str, str], Agreement] = {}
-    matrices = {}
-    for pair in combinations(runs, 2):
-        first, second = (runs[name] for name in pair)
-        ours, theirs = common_particles(first, second)
-        a, b = first.latents[ours], second.latents[theirs]
-        names = (first.coordinates, second.coordinates)
-        agreements[pair] = compare_latents(a, b, names=names, seed=options.seed)
-        matrices[pair] = pearson_matrix(torch.from_numpy(a), torch.from_numpy(b)).abs().numpy()
-    _show(Console(), agreements)
-    figure = draw_agreements(agreements, matrices, {k: run.coordinates for k, run in runs.items()})
-    _write(options.out, agreements)
-    with replacing(options.out / "comparison.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    pairs = compare_pairs(runs, options.seed)
+    console = Console()
+    _show(console, pairs)
+    _write(options.out, pairs)
+    page, pictures = draw_comparison(runs, pairs, lasso)
+    for number, picture in enumerate(pictures, start=1):
+        with replacing(options.out / f"pair{number}.png") as temporary:
+            temporary.write_bytes(picture)
+    with replacing(options.out / "comparison.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    console.print(f"Page: {options.out / 'comparison.html'}", markup=False, soft_wrap=True)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -83,39 +79,43 @@ def _with_rows(run: Embedding, rows: npt.NDArray[np.int64]) -> Embedding:
     return replace(run, rows=rows, uids=None, image_names=None)
 
 
-def _show(console: Console, agreements: dict[tuple[str, str], Agreement]) -> None:
+def _show(console: Console, pairs: Sequence[ComparedPair]) -> None:
     """Prints what was found."""
-    for (first, second), agreement in agreements.items():
-        table = Table("axis", "matched to", "correlation", "angle", "verdict")
-        table.title = f"{first} in {second}, {agreement.particles} particles"
-        for axis in agreement.axes:
-            angle = f"{axis.angle_deg:.0f}° ({axis.low_deg:.0f}-{axis.high_deg:.0f})"
-            table.add_row(
-                axis.axis, axis.partner or "", f"{axis.correlation:.3f}", angle, axis.verdict
-            )
+    for pair in pairs:
+        table = Table("axis", "matched to", "correlation", "angle", "by chance", "verdict")
+        table.title = f"{' in '.join(pair.names)}, {pair.agreement.particles} particles"
+        for axis in pair.agreement.axes:
+            numbers = (f"{axis.correlation:.3f}", axis.angle, axis.chance)
+            table.add_row(axis.axis, axis.partner or "", *numbers, axis.verdict)
         console.print(table)
-        for name, level in agreement.levels.items():
+        for name, level in pair.agreement.levels.items():
             console.print(
-                f"{name:15s} {level.value:.3f} ({level.low:.3f}-{level.high:.3f}), by chance "
-                f"{level.null:.3f}",
+                f"up to {LEVELS[name]:22s} {level.value:.3f} ({level.low:.3f} to {level.high:.3f}),"
+                f" by chance {level.null:.3f}",
                 highlight=False,
             )
-        console.print(agreement.words)
+        console.print(pair.agreement.words)
+    if len(pairs) > 1:
+        table = Table("axis", "reproduced in")
+        for (run, name), verdicts in verdicts_by_axis(pairs).items():
+            count = list(verdicts.values()).count("reproduced")
+            table.add_row(f"{run}: {name}", f"{count} of {len(verdicts)} other runs")
+        console.print(table)
 
 
-def _write(folder: Path, agreements: dict[tuple[str, str], Agreement]) -> None:
+def _write(folder: Path, pairs: Sequence[ComparedPair]) -> None:
     """Writes ``comparison.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     content = [
         {
-            "first": first,
-            "second": second,
-            "particles": agreement.particles,
-            "axes": [axis._asdict() for axis in agreement.axes],
-            "levels": {name: level._asdict() for name, level in agreement.levels.items()},
-            "finding": agreement.words,
+            "first": pair.names[0],
+            "second": pair.names[1],
+            "particles": pair.agreement.particles,
+            "axes": [axis._asdict() for axis in pair.agreement.axes],
+            "levels": {name: level._asdict() for name, level in pair.agreement.levels.items()},
+            "finding": pair.agreement.words,
         }
-        for (first, second), agreement in agreements.items()
+        for pair in pairs
     ]
     with replacing(folder / "comparison.json") as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")

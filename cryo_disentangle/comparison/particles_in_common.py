@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryo_disentangle.embeddings.embedding import Embedding
+from cryo_disentangle.particles.keys import ImageNames, image_keys, refuse_repeats
 
 __all__ = ["common_particles"]
 
@@ -31,17 +32,9 @@ def common_particles(first: Embedding, second: Embedding) -> tuple[IntArray, Int
         ValueError: If the runs name their particles in different ways, name one twice, or share
             fewer than 12.
     """
-    for what in ("uids", "image_names", "rows"):
-        ours, theirs = getattr(first, what), getattr(second, what)
-        if ours is not None and theirs is not None:
-            break
-    else:
-        raise ValueError(
-            f"{first.source} and {second.source} name their particles in different ways; give the "
-            "particle file that both were given by --particles"
-        )
+    ours, theirs, what = _keys(first, second)
     for run, keys in ((first, ours), (second, theirs)):
-        _refuse_repeats(run, keys)
+        refuse_repeats(keys, what, run.source)
     _, a, b = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
     if len(a) < _FEWEST:
         raise ValueError(
@@ -50,9 +43,17 @@ def common_particles(first: Embedding, second: Embedding) -> tuple[IntArray, Int
     return a.astype(np.int64), b.astype(np.int64)
 
 
-def _refuse_repeats(run: Embedding, keys: npt.NDArray[Any]) -> None:
-    """Refuses a particle that was embedded twice."""
-    ordered = np.sort(keys)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if twice.size:
-        raise ValueError(f"{run.source}: particle {twice[0]} has two latents")
+def _keys(first: Embedding, second: Embedding) -> tuple[npt.NDArray[Any], npt.NDArray[Any], str]:
+    """What names the particles of both, and what that is."""
+    if first.uids is not None and second.uids is not None:
+        return first.uids, second.uids, "uid"
+    if first.image_names is not None and second.image_names is not None:
+        ours = ImageNames.of(first.image_names.tolist(), first.source)
+        theirs = ImageNames.of(second.image_names.tolist(), second.source)
+        return *image_keys(ours, theirs), "image name"
+    if first.rows is not None and second.rows is not None:
+        return first.rows, second.rows, "row in the particle file"
+    raise ValueError(
+        f"{first.source} and {second.source} name their particles in different ways; give the "
+        "particle file that both were given by --particles"
+    )

@@ -1,4 +1,4 @@
-"""Latents that lie in a file of their own: cryoSTAR, cryoSPHERE, EMAN2, or anybody's."""
+"""Latents that lie in a file of their own: ours, cryoSTAR's, cryoSPHERE's, EMAN2's, anybody's."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import NamedTuple
 import numpy as np
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding
-from cryo_disentangle.embeddings.selected_rows import with_rows
+from cryo_disentangle.embeddings.run_arguments import with_arguments
 from cryo_disentangle.files.arrays import map_array, read_archive
 from cryo_disentangle.particles.pickles import read_latents
 
-__all__ = ["ARRAYS", "read_array", "read_cryostar", "read_eman2"]
+__all__ = ["ARRAYS", "is_own_run", "read_array", "read_cryostar", "read_eman2", "read_own"]
 
 # The second is in the latents.npz of `predict`.
 _ROW_NAMES = ("row", "index")
 ARRAYS = (".npy", ".npz", ".csv", ".txt", ".pkl")
 _NAMES = ("latents", "z", "mean")
 _WIDTHS = ("covariance", "log_variance")
+_OWN = ("evaluation", "prediction")
 
 
 def read_array(path: Path, key: str | None = None) -> Embedding:
@@ -27,7 +28,8 @@ def read_array(path: Path, key: str | None = None) -> Embedding:
 
     ``.npz`` archives may also hold ``row`` or ``index`` (row of each in the particle file) and the
     posteriors' ``covariance`` (n, Z, Z) or ``log_variance`` (n, Z). Tables of EMAN2 (``.txt``)
-    begin with a column of row numbers; so does every ``.txt`` whose first column counts.
+    begin with a column of row numbers; so does every ``.txt`` whose first column holds different
+    whole numbers.
 
     Args:
         path: ``.npy``, ``.npz``, ``.csv`` (a header, or none), ``.txt`` or a pickle as cryoDRGN
@@ -107,6 +109,44 @@ def read_cryostar(folder: Path) -> Embedding:
     return read_array(path)
 
 
+def is_own_run(folder: Path) -> bool:
+    """Returns whether a folder holds what ``cryo-disentangle fit`` leaves.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        Whether there are a configuration and checkpoints.
+    """
+    return (folder / "checkpoints").is_dir() and (folder / "config.yaml").is_file()
+
+
+def read_own(folder: Path, key: str | None = None) -> Embedding:
+    """Reads latents of our own runs, as ``evaluate`` or ``predict`` has written them.
+
+    Args:
+        folder: The run's folder.
+        key: ``evaluation`` or ``prediction``; None where there is one of them.
+
+    Returns:
+        The embedding.
+
+    Raises:
+        FileNotFoundError: If neither has been written.
+        ValueError: If both have, or the file is damaged.
+    """
+    names = _OWN if key is None else (key,)
+    found = [path for name in names if (path := folder / name / "latents.npz").is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: no latents.npz in {' or '.join(names)}: run `cryo-disentangle evaluate "
+            f"{folder}` first"
+        )
+    if len(found) > 1:
+        raise ValueError(f"{folder}: latents of both {' and '.join(names)}; name one by --z")
+    return replace(read_array(found[0]), tool="cryo-disentangle")
+
+
 def read_eman2(folder: Path, key: str | None = None) -> Embedding:
     """Reads latents of EMAN2's e2gmm: ``mid_*.txt``, the first column the row in its list.
 
@@ -132,7 +172,7 @@ def _numbered(embedding: Embedding) -> Embedding:
     """The same with rows: those of the run where its configuration lies beside, or counted."""
     path = embedding.source
     if path.suffix.lower() == ".pkl":
-        embedding = with_rows(embedding, path.parent / "config.yaml")
+        embedding = with_arguments(embedding, path.parent / "config.yaml")
     if embedding.rows is None and embedding.particles is None:
         return replace(embedding, rows=np.arange(len(embedding)), counted=True)
     return embedding
@@ -173,9 +213,10 @@ def _comma_separated(path: Path) -> tuple[Array, tuple[str, ...]]:
 
 
 def _text(path: Path) -> tuple[Array, Array | None]:
-    """Numbers, without the first column where it only counts."""
+    """Numbers, without the first column where it holds rows: different whole numbers."""
     table = np.loadtxt(path, ndmin=2, encoding="utf-8")
-    counts = table[:, 0]
-    if table.shape[1] > 1 and np.array_equal(counts, np.arange(len(table)) + counts[0]):
-        return table[:, 1:], counts.astype(np.int64)
+    rows = table[:, 0]
+    whole = (rows >= 0).all() and np.array_equal(rows, np.rint(rows))
+    if table.shape[1] > 1 and whole and len(np.unique(rows)) == len(rows):
+        return table[:, 1:], rows.astype(np.int64)
     return table, None

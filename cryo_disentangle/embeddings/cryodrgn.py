@@ -7,16 +7,35 @@ from pathlib import Path
 
 import numpy as np
 
-from cryo_disentangle.embeddings.embedding import Array, Embedding, ParticlePoses
-from cryo_disentangle.embeddings.selected_rows import with_rows
+from cryo_disentangle.embeddings.embedding import Array, Embedding
+from cryo_disentangle.embeddings.run_arguments import read_run_poses, with_arguments
 from cryo_disentangle.files.checkpoints import read_tensors
-from cryo_disentangle.files.pickles import load_pickles
+from cryo_disentangle.options.yaml_files import read_mapping
 from cryo_disentangle.particles.pickles import read_latents
 
-__all__ = ["read_cryodrgn", "read_drgnai", "read_opus"]
+__all__ = ["is_opus_run", "read_cryodrgn", "read_drgnai", "read_opus"]
 
 # Files of torch.save are zip archives, which begin so; pickles do not.
 _ZIP = b"PK"
+
+
+def is_opus_run(folder: Path) -> bool:
+    """Returns whether a folder holds latents of OPUS-DSD.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        Whether there are latents as it saves them, or a ``config.pkl`` beside them.
+    """
+    latents = [*folder.glob("z.pkl"), *folder.glob("z.[0-9]*.pkl")]
+    return bool(latents) and ((folder / "config.pkl").is_file() or _is_archive(latents[0]))
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is one of torch.save."""
+    with path.open("rb") as file:
+        return file.read(2) == _ZIP
 
 
 def _newest(folder: Path, kind: str, epoch: int | None) -> tuple[Path, str]:
@@ -35,23 +54,6 @@ def _newest(folder: Path, kind: str, epoch: int | None) -> tuple[Path, str]:
         found = ", ".join(map(str, sorted(numbered))) or "none"
         raise FileNotFoundError(f"{folder}: there is no {asked}, found epochs {found}")
     return numbered[wanted], f".{wanted}"
-
-
-def _poses(path: Path, unit: str) -> ParticlePoses | None:
-    """Poses beside latents, of as many arrays as the program writes; rotations come first."""
-    if not path.is_file():
-        return None
-    stored = load_pickles(path)[0]
-    parts = stored if isinstance(stored, tuple) else (stored,)
-    rotation = np.asarray(parts[0])
-    if rotation.ndim != 3 or rotation.shape[1:] != (3, 3):
-        raise ValueError(f"{path}: rotations must have shape (N, 3, 3), found {rotation.shape}")
-    moved = np.asarray(parts[1]) if len(parts) > 1 else None
-    if moved is not None and moved.shape != (len(rotation), 2):
-        raise ValueError(
-            f"{path}: translations must have shape ({len(rotation)}, 2), found {moved.shape}"
-        )
-    return ParticlePoses(rotation, moved, unit, path)
 
 
 def _diagonal(log_variance: Array | None) -> Array | None:
@@ -77,14 +79,12 @@ def read_cryodrgn(folder: Path, epoch: int | None = None) -> Embedding:
     """
     path, suffix = _newest(folder, "z", epoch)
     mean, log_variance = read_latents(path)
-    found = Embedding(
-        "cryoDRGN",
-        path,
-        mean,
-        covariance=_diagonal(log_variance),
-        poses=_poses(folder / f"pose{suffix}.pkl", "box"),
-    )
-    return with_rows(found, folder / "config.yaml")
+    configuration = folder / "config.yaml"
+    # The mark of abinit, whose shifts are in pixels.
+    is_abinit = configuration.is_file() and "data_norm_mean" in read_mapping(configuration)
+    poses = read_run_poses(folder / f"pose{suffix}.pkl", "px" if is_abinit else "box")
+    found = Embedding("cryoDRGN", path, mean, covariance=_diagonal(log_variance), poses=poses)
+    return with_arguments(found, configuration)
 
 
 def read_drgnai(folder: Path, epoch: int | None = None) -> Embedding:
@@ -103,8 +103,8 @@ def read_drgnai(folder: Path, epoch: int | None = None) -> Embedding:
     """
     path, suffix = _newest(folder / "out", "conf", epoch)
     mean, _ = read_latents(path)
-    poses = _poses(folder / "out" / f"pose{suffix}.pkl", "px")
-    return with_rows(
+    poses = read_run_poses(folder / "out" / f"pose{suffix}.pkl", "px")
+    return with_arguments(
         Embedding("DRGN-AI", path, mean, poses=poses), folder / "out" / "drgnai-configs.yaml"
     )
 
@@ -126,9 +126,7 @@ def read_opus(folder: Path, epoch: int | None = None, key: str | None = None) ->
         ValueError: If a file is damaged or not what it should be.
     """
     path, suffix = _newest(folder, "z", epoch)
-    with path.open("rb") as file:
-        is_archive = file.read(2) == _ZIP
-    if not is_archive:  # its older variational modes write as cryoDRGN does
+    if not _is_archive(path):  # its older variational modes write as cryoDRGN does
         mean, log_variance = read_latents(path)
         covariance = _diagonal(log_variance)
     else:
@@ -142,6 +140,6 @@ def read_opus(folder: Path, epoch: int | None = None, key: str | None = None) ->
         path,
         mean,
         covariance=covariance,
-        poses=_poses(folder / f"pose{suffix}.pkl", "box"),
+        poses=read_run_poses(folder / f"pose{suffix}.pkl", "box"),
     )
-    return with_rows(found, folder / "config.pkl")
+    return with_arguments(found, folder / "config.pkl")

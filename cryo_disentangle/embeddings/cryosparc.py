@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from cryo_disentangle.embeddings.embedding import Array, Embedding, LinearVolumes, ParticlePoses
-from cryo_disentangle.embeddings.keys import rows_by_key
 from cryo_disentangle.files.cs import CsTable
 from cryo_disentangle.geometry.rotations import rotation_vector_to_rotation
+from cryo_disentangle.particles.keys import rows_by_key
 
 __all__ = ["is_cryosparc_job", "read_cryosparc"]
 

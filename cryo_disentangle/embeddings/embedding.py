@@ -30,6 +30,22 @@ class ParticlePoses:
     unit: str
     source: Path
 
+    def take(self, order: Array) -> ParticlePoses:
+        """Chooses particles.
+
+        Args:
+            order: Positions, shape (m,), or a mask, shape (n,).
+
+        Returns:
+            Their poses.
+        """
+        moved = self.translation
+        return replace(
+            self,
+            rotation=self.rotation[order],
+            translation=None if moved is None else moved[order],
+        )
+
 
 @dataclass(frozen=True)
 class LinearVolumes:
@@ -127,12 +143,7 @@ class Embedding:
             if name not in ("rotation", "translation") and name not in self.extra
         }
         if self.poses is not None:
-            moved = self.poses.translation
-            chosen["poses"] = replace(
-                self.poses,
-                rotation=self.poses.rotation[order],
-                translation=None if moved is None else moved[order],
-            )
+            chosen["poses"] = self.poses.take(order)
         chosen["extra"] = {name: values[order] for name, values in self.extra.items()}
         chosen["latents"] = self.latents[order]
         left_out = self.left_out + len(self) - len(chosen["latents"])

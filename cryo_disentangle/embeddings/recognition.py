@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from cryo_disentangle.embeddings.arrays import ARRAYS, read_array, read_cryostar, read_eman2
-from cryo_disentangle.embeddings.cryodrgn import read_cryodrgn, read_drgnai, read_opus
+from cryo_disentangle.embeddings.arrays import (
+    ARRAYS,
+    is_own_run,
+    read_array,
+    read_cryostar,
+    read_eman2,
+    read_own,
+)
+from cryo_disentangle.embeddings.cryodrgn import (
+    is_opus_run,
+    read_cryodrgn,
+    read_drgnai,
+    read_opus,
+)
 from cryo_disentangle.embeddings.cryosparc import is_cryosparc_job, read_cryosparc
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.embeddings.recovar import read_recovar
-from cryo_disentangle.embeddings.relion import is_multi_body, read_multi_body
-from cryo_disentangle.embeddings.xmipp import read_xmipp
+from cryo_disentangle.embeddings.relion import (
+    is_flex_analysis,
+    is_multi_body,
+    read_multi_body,
+    read_projections,
+)
+from cryo_disentangle.embeddings.xmipp import is_xmipp_run, read_xmipp
 
 __all__ = ["open_embedding"]
 
@@ -30,11 +48,8 @@ def _numbered(folder: Path, kind: str) -> bool:
     return (folder / f"{kind}.pkl").is_file() or any(folder.glob(f"{kind}.*.pkl"))
 
 
-def _tables(folder: Path) -> list[Path]:
-    return [*folder.glob("predicted_latents.*"), *folder.glob("*.xmd")]
-
-
 _TOOLS = (
+    _Tool("cryo-disentangle", "config.yaml with checkpoints", is_own_run, read_own),
     _Tool(
         "RECOVAR", "model/params.pkl", lambda f: (f / "model/params.pkl").is_file(), read_recovar
     ),
@@ -46,14 +61,14 @@ _TOOLS = (
     ),
     _Tool(
         "OPUS-DSD",
-        "config.pkl with z.N.pkl",
-        lambda f: (f / "config.pkl").is_file() and _numbered(f, "z"),
+        "z.N.pkl of torch.save, or with config.pkl",
+        is_opus_run,
         lambda f, key: read_opus(f, key=key),
     ),
     _Tool(
         "cryoDRGN",
         "z.pkl or z.N.pkl",
-        lambda f: not (f / "config.pkl").is_file() and _numbered(f, "z"),
+        lambda f: _numbered(f, "z") and not is_opus_run(f),
         lambda f, _: read_cryodrgn(f),
     ),
     _Tool(
@@ -70,10 +85,16 @@ _TOOLS = (
     ),
     _Tool("RELION", "run_data.star with data_images_body_1", is_multi_body, read_multi_body),
     _Tool(
+        "relion_flex_analyse",
+        "analyse_projections_along_eigenvectors_all_particles.txt",
+        is_flex_analysis,
+        lambda f, _: read_projections(f),
+    ),
+    _Tool(
         "HetSIREN or Zernike3Deep",
-        "predicted_latents.xmd",
-        lambda f: bool(_tables(f)),
-        lambda f, _: read_xmipp(_tables(f)[0]),
+        ".xmd with latent_space or zernikeCoefficients",
+        is_xmipp_run,
+        lambda f, _: read_xmipp(f),
     ),
     _Tool(
         "cryoSTAR or cryoSPHERE",
@@ -101,12 +122,7 @@ def open_embedding(path: str | Path, key: str | None = None) -> Embedding:
     """
     path = Path(path)
     if path.is_file():
-        match path.suffix.lower():
-            case ".cs":
-                return read_cryosparc(path)
-            case ".xmd" | ".star":
-                return read_xmipp(path)
-        return read_array(path, key)
+        return _open_file(path, key)
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such file or folder")
     found = [tool for tool in _TOOLS if tool.recognises(path)]
@@ -122,3 +138,20 @@ def open_embedding(path: str | Path, key: str | None = None) -> Embedding:
             "of latents"
         )
     return found[0].read(path, key)
+
+
+def _open_file(path: Path, key: str | None) -> Embedding:
+    """Reads one file of latents, by its suffix and what it holds."""
+    suffix = path.suffix.lower()
+    if suffix == ".cs":
+        return read_cryosparc(path)
+    if suffix == ".star" and is_multi_body(path):
+        return read_multi_body(path, key)
+    if suffix in (".xmd", ".star"):
+        return read_xmipp(path)
+    if is_flex_analysis(path):
+        return read_projections(path)
+    numbered = re.fullmatch(r"z(?:\.(\d+))?", path.stem)
+    if suffix == ".pkl" and numbered and is_opus_run(path.parent):
+        return read_opus(path.parent, None if numbered[1] is None else int(numbered[1]), key)
+    return read_array(path, key)

@@ -15,6 +15,7 @@ from cryo_disentangle.files.pickles import load_pickles
 __all__ = ["read_recovar"]
 
 _FOLDER = re.compile(r"zdim_(\d+)")
+_BY_HALVES = ("0", "0.0")
 _REGULARISED = {"latent_coords": "zs", "latent_precision": "cov_zs", "contrasts": "contrasts"}
 
 
@@ -48,18 +49,9 @@ def read_recovar(folder: Path, key: str | None = None) -> Embedding:
     source, chosen, arrays = found
     latents = np.asarray(arrays["latent_coords"])
     used = np.flatnonzero(np.isfinite(latents).all(axis=1))
+    parameters = _parameters(model / "params.pkl")
     halves = _halves(model / "particles_halfsets.pkl")
-    if halves is None:
-        rows = used
-    elif len(latents) == len(halves) and len(used) == len(latents):
-        rows = halves  # version 0 kept the order of the half sets
-    else:
-        rows = np.sort(halves)
-        if not np.array_equal(used, rows):
-            raise ValueError(
-                f"{source}: latents of {len(used)} particles, but particles_halfsets.pkl names "
-                f"{len(rows)} others"
-            )
+    rows = used if halves is None else _rows(latents, halves, parameters.get("version"), source)
     precision = arrays.get("latent_precision")
     contrast = arrays.get("contrasts")
     return Embedding(
@@ -69,7 +61,7 @@ def read_recovar(folder: Path, key: str | None = None) -> Embedding:
         covariance=None if precision is None else np.linalg.inv(np.asarray(precision)[used]),
         rows=rows,
         left_out=len(latents) - len(used),
-        particles=_particles(model / "params.pkl"),
+        particles=getattr(parameters.get("input_args"), "particles", None),
         volumes=None if chosen.endswith("_noreg") else _volumes(folder, latents.shape[1]),
         extra={} if contrast is None else {"contrast": np.asarray(contrast)[used]},
     )
@@ -129,13 +121,36 @@ def _halves(path: Path) -> Array | None:
     return np.concatenate([np.asarray(half, dtype=np.int64) for half in load_pickles(path)[0]])
 
 
-def _particles(path: Path) -> str | None:
-    """Particle file of the run's arguments."""
-    if not path.is_file():
-        return None
-    parameters = load_pickles(path)[0]
-    arguments = parameters.get("input_args") if isinstance(parameters, dict) else None
-    return getattr(arguments, "particles", None)
+def _rows(latents: Array, halves: Array, version: object, source: Path) -> Array:
+    """Row in the particle file of each latent that is there.
+
+    Arrays have the particle file's rows up to the last used one; those of version 0 only the used
+    ones, one half set after the other, and those from 0.8 on the used ones in the file's order.
+    """
+    used, rows = np.flatnonzero(np.isfinite(latents).all(axis=1)), np.sort(halves)
+    short = len(used) == len(latents) == len(rows)
+    if short and str(version) in _BY_HALVES:
+        return halves
+    if np.array_equal(used, rows):
+        return rows
+    if short and re.fullmatch(r"0\.[1-7]|None", str(version)) is None:
+        return rows
+    if short:
+        raise ValueError(
+            f"{source}: {len(latents)} latents of the {len(rows)} particles in "
+            f"particles_halfsets.pkl, but version {version} in params.pkl writes a row for each "
+            f"particle up to the last one used, {rows[-1] + 1}: their order is not known"
+        )
+    raise ValueError(
+        f"{source}: latents of {len(used)} particles, but particles_halfsets.pkl names {len(rows)} "
+        "others"
+    )
+
+
+def _parameters(path: Path) -> dict[str, Any]:
+    """What the run was made with."""
+    parameters = load_pickles(path)[0] if path.is_file() else {}
+    return parameters if isinstance(parameters, dict) else {}
 
 
 def _volumes(folder: Path, width: int) -> LinearVolumes | None:

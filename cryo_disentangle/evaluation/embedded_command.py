@@ -66,24 +66,12 @@ def evaluate_latents(options: Namespace, files: DataFiles, console: Console) -> 
     if options.inference == "rendering":
         raise ValueError(f"--inference rendering needs a decoder; of {options.run} only z is read")
     folder = options.out or latents_folder(options.run)
-    embedding = _open(options.run, options.z)
+    embedding = open_embedding(options.run, options.z)
     _judge(options, embedding, files, folder, console)
     if options.z is None and embedding.tool == "RELION multi-body":
         moved = open_embedding(options.run, "translations")
         console.print("Translations of the bodies:", style="bold")
         _judge(options, moved, files, folder / "translations", console)
-
-
-def _open(run: Path, key: str | None) -> Embedding:
-    """Reads latents; of an unknown folder our own marks are told, too."""
-    try:
-        return open_embedding(run, key)
-    except FileNotFoundError as error:
-        if not run.is_dir():
-            raise
-        raise FileNotFoundError(
-            f"{error}; nor is it a run of `cryo-disentangle fit` (config.yaml and checkpoints)"
-        ) from error
 
 
 def _judge(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import posixpath
 import warnings
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from cryo_disentangle.particles.foreign import (
     warn_of_ignored_columns,
 )
 from cryo_disentangle.particles.grids import Grid, grid_of
-from cryo_disentangle.particles.locating import plain_name, without_uid
+from cryo_disentangle.particles.keys import ImageNames, image_keys, numbered, rows_by_key
 from cryo_disentangle.particles.pose_columns import (
     TablePoses,
     fractions_of_the_box,
@@ -28,14 +26,11 @@ from cryo_disentangle.particles.pose_columns import (
 )
 from cryo_disentangle.particles.sources import ParticleSource, warn_of_header
 from cryo_disentangle.particles.star import StarParticles
-from cryo_disentangle.particles.star_images import parse_image_name
 
 __all__ = ["is_table", "with_ctf_of", "with_poses_of"]
 
 Table = StarParticles | CryosparcParticles
 Rows = npt.NDArray[np.int64]
-# Larger than any slot of a stack, so that file and slot make one number.
-_SLOTS = 2**31
 
 
 @dataclass(frozen=True)
@@ -43,20 +38,14 @@ class _Names:
     """What particles are called.
 
     Attributes:
-        path: File that names them.
+        images: Their images; no files where images are not named.
         count: How many there are.
         uid: cryoSPARC's numbers, shape (N,), or None.
-        files: Names of stacks; none where images are not named.
-        file: Which of them each image is in, shape (N,).
-        slot: Its 0-based place there, shape (N,).
     """
 
-    path: Path
+    images: ImageNames
     count: int
     uid: npt.NDArray[np.uint64] | None
-    files: list[str]
-    file: Rows
-    slot: Rows
 
 
 def is_table(path: object) -> bool:
@@ -164,13 +153,12 @@ def _matched(source: ParticleSource, path: Path) -> tuple[Table, Rows]:
     """The other table, and its row of each image."""
     if path.suffix.lower() == ".cs":
         cs = CryosparcParticles(path)
-        files, file, slot = _cryosparc_names(cs)
-        theirs = _Names(path, len(cs), cs.uid(), files, file, slot)
-        return cs, _match(_names(source), theirs)
+        return cs, _match(_names(source), _Names(_cryosparc_names(cs), len(cs), cs.uid()))
     star = StarParticles(path)
     refuse_tomography(star)
-    files, file, slot = _star_names(star)
-    theirs = _Names(path, len(star), None, files, file, slot)
+    named = "_rlnImageName" in star.particles
+    texts = star.particles.strings("_rlnImageName") if named else ()
+    theirs = _Names(ImageNames.of(texts, path), len(star), None)
     return star, _match(_names(source), theirs)
 
 
@@ -178,133 +166,54 @@ def _names(source: ParticleSource) -> _Names:
     """What the images are called."""
     images = source.images
     file, slot = images.file.astype(np.int64), images.slot.astype(np.int64)
-    return _Names(source.path, len(source), source.uid, images.names, file, slot)
+    return _Names(ImageNames(source.path, images.names, file, slot), len(source), source.uid)
 
 
-def _numbered(names: Iterable[str]) -> tuple[list[str], Rows]:
-    """Different names, and which of them each row has."""
-    numbers: dict[str, int] = {}
-    file = [numbers.setdefault(name, len(numbers)) for name in names]
-    return list(numbers), np.array(file, dtype=np.int64)
-
-
-def _cryosparc_names(table: CryosparcParticles) -> tuple[list[str], Rows, Rows]:
+def _cryosparc_names(table: CryosparcParticles) -> ImageNames:
     """Image names of a ``.cs``, none where it has no images."""
     if "blob/path" not in table or "blob/idx" not in table:
-        return [], np.empty(0, np.int64), np.empty(0, np.int64)
-    return *_numbered(table.paths()), table.slots()
-
-
-def _star_names(table: StarParticles) -> tuple[list[str], Rows, Rows]:
-    """Image names of a STAR file, none where it has none."""
-    if "_rlnImageName" not in table.particles:
-        return [], np.empty(0, np.int64), np.empty(0, np.int64)
-    parsed = [
-        parse_image_name(text, table.path, row)
-        for row, text in enumerate(table.particles.strings("_rlnImageName"), start=1)
-    ]
-    files, file = _numbered(name for _, name in parsed)
-    return files, file, np.array([max(number, 1) - 1 for number, _ in parsed], dtype=np.int64)
+        return ImageNames.of((), table.path)
+    return ImageNames(table.path, *numbered(table.paths()), table.slots())
 
 
 def _match(ours: _Names, theirs: _Names) -> Rows:
     """Row of the other table for each of our particles."""
+    path, table = ours.images.path, theirs.images.path
     if ours.uid is not None and theirs.uid is not None:
-        _refuse_shared_uids(ours)
-        return _find(ours.uid, theirs.uid, ours, theirs, "uid")
-    if ours.files and theirs.files:
-        mine, others = _image_keys(ours, theirs)
-        return _find(mine, others, ours, theirs, "image name")
-    if theirs.uid is None and not theirs.files and ours.uid is None and theirs.count == ours.count:
+        _refuse_shared_uids(ours.uid, ours.images)
+        return rows_by_key(ours.uid, theirs.uid, "uid", table, f"particles of {path}")
+    if ours.images.files and theirs.images.files:
+        keys = image_keys(ours.images, theirs.images)
+        named = f"particles of {path}"
+        return rows_by_key(*keys, "image name", table, named, ours.images.text)
+    if (
+        theirs.uid is None
+        and not theirs.images.files
+        and ours.uid is None
+        and theirs.count == ours.count
+    ):
         warnings.warn(
-            f"{theirs.path}: neither uid nor image names, and none of {ours.path} to compare them "
+            f"{table}: neither uid nor image names, and none of {path} to compare them "
             "with: its rows are taken in order, as those of a poses.pkl",
             stacklevel=6,
         )
         return np.arange(ours.count)
     raise ValueError(
-        f"{theirs.path}: nothing names its particles that {ours.path} knows, which has "
+        f"{table}: nothing names its particles that {path} knows, which has "
         f"{'uid and ' if ours.uid is not None else ''}image names; expected the field uid or image "
         "names, as rows are never matched by position"
     )
 
 
-def _refuse_shared_uids(ours: _Names) -> None:
+def _refuse_shared_uids(uids: npt.NDArray[np.uint64], images: ImageNames) -> None:
     """Refuses different images of one uid, which could not both have the other table's row."""
-    if ours.uid is None:
-        return
-    order = np.lexsort((ours.slot, ours.file, ours.uid))
-    uid, image = ours.uid[order], ours.file[order] * _SLOTS + ours.slot[order]
-    shared = np.flatnonzero((uid[1:] == uid[:-1]) & (image[1:] != image[:-1]))
+    order = np.lexsort((images.slot, images.file, uids))
+    uid, file, slot = uids[order], images.file[order], images.slot[order]
+    differ = (file[1:] != file[:-1]) | (slot[1:] != slot[:-1])
+    shared = np.flatnonzero((uid[1:] == uid[:-1]) & differ)
     if shared.size:
         first, second = sorted((int(order[shared[0]]) + 1, int(order[shared[0] + 1]) + 1))
         raise ValueError(
-            f"{ours.path}: rows {first} and {second} are different images of one uid, "
+            f"{images.path}: rows {first} and {second} are different images of one uid, "
             f"{uid[shared[0]]}: particles cannot be matched by it"
         )
-
-
-def _find(
-    mine: npt.NDArray[np.integer],
-    others: npt.NDArray[np.integer],
-    ours: _Names,
-    theirs: _Names,
-    what: str,
-) -> Rows:
-    """Place of each key among the others; refuses missing and repeated ones."""
-    order = np.argsort(others, kind="stable")
-    ordered = others[order]
-    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if twice.size:
-        first, second = sorted((int(order[twice[0]]) + 1, int(order[twice[0] + 1]) + 1))
-        raise ValueError(f"{theirs.path}: rows {first} and {second} have the same {what}")
-    place = np.searchsorted(ordered, mine).clip(max=len(ordered) - 1)
-    missing = np.flatnonzero(ordered[place] != mine)
-    if missing.size:
-        row = int(missing[0])
-        value = str(mine[row])
-        if what != "uid":
-            value = f"{ours.slot[row] + 1}@{ours.files[ours.file[row]]}"
-        raise ValueError(
-            f"{theirs.path}: no row for {what} {value} (row {row + 1} of {ours.path}); "
-            f"{len(missing)} of {ours.count} particles are missing there"
-        )
-    return order[place]
-
-
-def _image_keys(ours: _Names, theirs: _Names) -> tuple[Rows, Rows]:
-    """Numbers of images that are equal where names are.
-
-    Whole names are compared where all of ours are among theirs, else the last parts, without
-    cryoSPARC's numbers and suffixes; these must tell stacks apart.
-    """
-    spell: Callable[[str], str] = plain_name
-    known = {spell(name) for name in theirs.files}
-    if not {spell(name) for name in ours.files} <= known:
-        spell = _last_part
-        for side in (ours, theirs):
-            _refuse_namesakes(side)
-    numbers = {name: number for number, name in enumerate(map(spell, theirs.files))}
-
-    def keys(side: _Names) -> Rows:
-        of_file = np.array([numbers.get(spell(name), -1) for name in side.files], dtype=np.int64)
-        return of_file[side.file] * _SLOTS + side.slot
-
-    return keys(ours), keys(theirs)
-
-
-def _last_part(name: str) -> str:
-    """File's name alone, without cryoSPARC's number and without suffix."""
-    return posixpath.splitext(without_uid(posixpath.basename(plain_name(name))))[0]
-
-
-def _refuse_namesakes(side: _Names) -> None:
-    """Refuses stacks that differ by their folders alone."""
-    first: dict[str, str] = {}
-    for name in side.files:
-        other = first.setdefault(_last_part(name), name)
-        if plain_name(other) != plain_name(name):
-            raise ValueError(
-                f"{side.path}: {other} and {name} have the same last part, so that images cannot "
-                "be matched by it; give tables whose image names agree"
-            )

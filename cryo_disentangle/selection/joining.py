@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryo_disentangle.embeddings.embedding import Embedding
-from cryo_disentangle.embeddings.keys import rows_by_key
+from cryo_disentangle.particles.keys import ImageNames, image_keys, rows_by_key
 from cryo_disentangle.selection.particle_table import ParticleTable
 
 __all__ = ["rows_in_table"]
@@ -20,7 +20,8 @@ def rows_in_table(embedding: Embedding, table: ParticleTable) -> npt.NDArray[np.
     """Finds the row of each embedded particle in the user's file.
 
     Particles are joined by cryoSPARC's ``uid`` where both sides have it, else by image name where
-    both have it, else by the row in the file that the run was given; never by count.
+    both have it (its last part, where folders differ), else by the row in the file that the run was
+    given; never by count.
 
     Args:
         embedding: Latents of n particles.
@@ -33,12 +34,13 @@ def rows_in_table(embedding: Embedding, table: ParticleTable) -> npt.NDArray[np.
         ValueError: If particles are not in the table, a key stands in two of its rows, or the two
             have no key in common.
     """
-    for what, ours, theirs in (
-        ("uid", embedding.uids, table.uids),
-        ("image name", embedding.image_names, table.image_names),
-    ):
-        if ours is not None and theirs is not None:
-            return rows_by_key(ours, theirs, what, table.path, f"particles of {embedding.source}")
+    whose = f"particles of {embedding.source}"
+    if embedding.uids is not None and table.uids is not None:
+        return rows_by_key(embedding.uids, table.uids, "uid", table.path, whose)
+    if embedding.image_names is not None and table.image_names is not None:
+        ours = ImageNames.of(embedding.image_names.tolist(), embedding.source)
+        keys = image_keys(ours, ImageNames.of(table.image_names.tolist(), table.path))
+        return rows_by_key(*keys, "image name", table.path, whose, ours.text)
     if embedding.rows is None:
         raise ValueError(
             f"{embedding.source} {_key(embedding)}, and {table.path} has none that fits; give the "

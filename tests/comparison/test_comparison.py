@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryo_disentangle.comparison import compare_latents
+from cryo_disentangle.comparison.angles import SpacePair, chance_angles
 from cryo_disentangle.comparison.command import compare_command
+from cryo_disentangle.comparison.page import draw_comparison, touchable_particles
+from cryo_disentangle.comparison.pairs import ComparedPair, compare_pairs, verdicts_by_axis
 from cryo_disentangle.comparison.particles_in_common import common_particles
 from cryo_disentangle.embeddings.embedding import Embedding
 from tests.embeddings import written
@@ -41,7 +45,7 @@ def test_permuted_and_mirrored_axes_are_reproduced() -> None:
     assert found.words == "Every axis is reproduced."
 
 
-@settings(max_examples=4)
+@settings(max_examples=4, deadline=None)
 @given(degrees=st.floats(8, 45), noise=st.floats(0, 0.7))
 def test_a_turn_is_measured_whatever_the_noise(degrees: float, noise: float) -> None:
     z = normal(2)
@@ -58,6 +62,44 @@ def test_noise_alone_does_not_make_an_axis_another() -> None:
     found = compare_latents(z, z + 0.5 * normal(2, 1))
     assert [axis.verdict for axis in found.axes] == ["reproduced"] * 2
     assert found.axes[0].attainable == pytest.approx(1 / 1.25**0.5, abs=0.02)
+
+
+def test_few_particles_leave_it_undecided() -> None:
+    z = normal(3)[:20]
+    found = compare_latents(z, z + 0.7 * normal(3, 1)[:20])
+    assert "undecided" in {axis.verdict for axis in found.axes}
+    assert "too few particles" in found.words
+
+
+def test_one_axis_alone_cannot_be_turned() -> None:
+    z = normal(1)
+    (axis,) = compare_latents(z, z + 0.1 * normal(1, 1)).axes
+    assert axis.verdict == "reproduced"
+    assert axis.p_value is None
+    assert axis.chance == ""
+
+
+def test_two_axes_turned_at_random_are_as_near_at_every_angle_up_to_45_degrees() -> None:
+    drawn = chance_angles(SpacePair.of(normal(2), normal(2) @ rotated(30)), 2000, 0)
+    assert drawn is not None
+    for angle in (2.25, 10, 30):
+        assert float((drawn[:, 0] <= angle).double().mean()) == pytest.approx(angle / 45, abs=0.03)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_axis_that_mixes_two_of_the_other_run_is_not_reproduced(swapped: bool) -> None:
+    z = normal(2)
+    spaces = [z, z.sum(1, keepdim=True)]
+    found = compare_latents(*(spaces[::-1] if swapped else spaces))
+    assert "reproduced" not in {axis.verdict for axis in found.axes}
+    assert max(axis.angle_deg for axis in found.axes) > 40
+
+
+def test_a_collapsed_axis_is_lost() -> None:
+    z = normal(2)
+    z[:, 1] = 3
+    found = compare_latents(z, normal(2) + 0)
+    assert [axis.verdict for axis in found.axes] == ["reproduced", "lost"]
 
 
 def test_unrelated_spaces_have_nothing_in_common() -> None:
@@ -101,7 +143,7 @@ def test_runs_without_particles_in_common_are_refused() -> None:
         common_particles(first, embedding(np.arange(30), rows=np.arange(25, 55)))
     with pytest.raises(ValueError, match="in different ways; give the particle file"):
         common_particles(first, embedding(np.arange(30), uids=np.arange(30)))
-    with pytest.raises(ValueError, match="particle 0 has two latents"):
+    with pytest.raises(ValueError, match="rows 1 and 2 have the same row in the particle"):
         common_particles(first, embedding(np.arange(30), rows=np.arange(30) // 2))
 
 
@@ -118,13 +160,73 @@ def test_runs_of_two_programs_are_compared_from_the_command_line(
     assert "Every axis is reproduced." in said
     (content,) = json.loads(Path("found/comparison.json").read_text())
     assert content["particles"] == len(truth.used)
-    assert Path("found/comparison.png").stat().st_size > 1000
+    assert Path("found/pair1.png").stat().st_size > 1000
+    page = Path("found/comparison.html").read_text()
+    assert "Every axis is reproduced." in page
+    assert "data:image/png;base64," in page
     with pytest.raises(ValueError, match="a comparison takes two runs"):
         compare_command(["recovar"])
     with pytest.raises(ValueError, match="the same run is given twice"):
         compare_command(["recovar", "recovar"])
     with pytest.raises(ValueError, match="--z: expected one key or one for each run, found 3"):
         compare_command(["recovar", "z.npy", "--z", "a", "b", "c"])
+
+
+@pytest.fixture(scope="module")
+def three_runs() -> tuple[dict[str, Embedding], list[ComparedPair]]:
+    """Two that agree up to signs, and one whose axes are turned and which lacks particles."""
+    z = normal(2)[:300].numpy()
+    turned = z @ rotated(30).numpy()
+    rows = np.arange(len(z))
+    runs = {
+        "a": Embedding("any", Path("a"), z, rows=rows),
+        "b": Embedding("any", Path("b"), -z[::-1], rows=rows[::-1]),
+        "c": Embedding("any", Path("c"), turned[100:], rows=rows[100:]),
+    }
+    return runs, compare_pairs(runs)
+
+
+def test_each_axis_is_told_from_all_other_runs(
+    three_runs: tuple[dict[str, Embedding], list[ComparedPair]],
+) -> None:
+    _, pairs = three_runs
+    assert [pair.names for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
+    found = verdicts_by_axis(pairs)
+    assert found[("a", "z1")] == {"b": "reproduced", "c": "mixed"}
+    assert found[("b", "z2")] == {"a": "reproduced", "c": "mixed"}
+    assert found[("c", "z1")] == {"a": "mixed", "b": "mixed"}
+
+
+def test_particles_that_all_runs_have_are_drawn_along_matched_axes(
+    three_runs: tuple[dict[str, Embedding], list[ComparedPair]],
+) -> None:
+    runs, pairs = three_runs
+    data = touchable_particles(runs, pairs, {"latents": "x"})
+    assert data is not None
+    assert data.places is not None
+    np.testing.assert_array_equal(data.places, np.arange(100, 300))
+    assert list(data.axes)[:2] == ["a: z1", "b: z1"]
+    first, second = (data.axes[name].values() for name in ("a: z1", "b: z1"))
+    np.testing.assert_allclose(first, -second, atol=1e-3)
+    assert list(data.colours) == ["apart in b", "apart in c"]
+
+
+def test_a_page_of_three_runs_sums_them_up_and_can_be_touched(
+    three_runs: tuple[dict[str, Embedding], list[ComparedPair]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs, pairs = three_runs
+    monkeypatch.setattr("cryo_disentangle.comparison.page.can_be_touched", lambda: False)
+    page, pictures = draw_comparison(runs, pairs, {})
+    assert len(pictures) == 3
+    assert "Each axis in all runs" in page
+    assert "1 of 2" in page
+    assert "<script" not in page
+    pytest.importorskip("bokeh", reason="the extra `pages` is not installed")
+    monkeypatch.undo()
+    page, _ = draw_comparison(runs, pairs, {"format": "x"})
+    assert "Save the lasso" in page
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=.(https?:)?//", page)
 
 
 def test_commands_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ def test_a_uid_of_two_poses_is_refused(tmp_path: Path) -> None:
     table = written.passthrough(TRUTH)
     table["uid"][3] = table["uid"][7]
     written.save_cs(folder / "J11_passthrough_particles.cs", table)
-    with pytest.raises(ValueError, match="stands in rows 4 and 8"):
+    with pytest.raises(ValueError, match="rows 4 and 8 have the same uid"):
         open_embedding(folder)
 
 
@@ -157,7 +157,7 @@ def test_multi_body_components_are_joined_by_image_name(tmp_path: Path) -> None:
     components = open_embedding(folder, "components")
     np.testing.assert_allclose(components.latents, TRUTH.latents, rtol=1e-5)
     path.write_text("".join(lines[1:]))
-    with pytest.raises(ValueError, match=r"1 of 40 particles of run_data\.star have no line"):
+    with pytest.raises(ValueError, match=r"1 of 40 particles of run_data\.star are not in"):
         open_embedding(folder, "components")
 
 
@@ -191,10 +191,24 @@ def test_latents_that_are_not_finite_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_no_known_program(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no known program, looked for model/params.pkl"):
+    with pytest.raises(FileNotFoundError, match=r"no known program, looked for .*model/params.pkl"):
         open_embedding(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         open_embedding(tmp_path / "none")
+
+
+def test_own_runs_are_read_from_what_evaluate_or_predict_wrote(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(FileNotFoundError, match=r"no latents.npz in evaluation or prediction: run"):
+        open_embedding(tmp_path)
+    for name, latents in (("evaluation", TRUTH.latents), ("prediction", 2 * TRUTH.latents)):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "latents.npz", latents=latents, row=np.arange(COUNT) + 3)
+        np.testing.assert_array_equal(open_embedding(tmp_path, name).rows, np.arange(COUNT) + 3)
+    assert open_embedding(tmp_path, "evaluation").tool == "cryo-disentangle"
+    with pytest.raises(ValueError, match="latents of both evaluation and prediction; name one"):
+        open_embedding(tmp_path)
 
 
 def test_marks_of_two_programs_in_one_folder(tmp_path: Path) -> None:

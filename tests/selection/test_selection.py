@@ -183,7 +183,7 @@ def test_particles_that_are_not_in_the_file_are_counted_and_named(
         select(job, tmp_path / "particles.cs", out, "--axis", "1")
     table["uid"][3] = table["uid"][7]
     save_cs(tmp_path / "particles.cs", table)
-    with pytest.raises(ValueError, match="stands in rows 4 and 8"):
+    with pytest.raises(ValueError, match="rows 4 and 8 have the same uid"):
         select(job, tmp_path / "particles.cs", out, "--axis", "1")
     assert not out.exists()
 
