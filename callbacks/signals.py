@@ -92,7 +92,15 @@ class SignalCheckpoint(Callback):
     def _end(self, trainer: L.Trainer) -> None:
         """Writes the checkpoint and leaves."""
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            write_last(trainer, _model_checkpoint(trainer))
+            callback = _model_checkpoint(trainer)
+            write_last(trainer, callback)
+            if trainer.is_global_zero:
+                print(
+                    f"Stopped by {signal.Signals(self._received).name} after step "
+                    f"{trainer.global_step}, saved in {callback.last_model_path}. To go on, give "
+                    "the same command with --ckpt_path last.",
+                    flush=True,
+                )
         if self._requeue is not None and self._received == self._requeue.requeue_signal:
             if trainer.is_global_zero:
                 _requeue()

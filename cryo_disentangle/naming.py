@@ -175,13 +175,13 @@ def _write(out: Path, way: str, embedding: Embedding, axes: LinearAxes) -> None:
         temporary.write_text(f"{axes.verdict_}\n", encoding="utf-8")
     figure = _picture(embedding.latents, axes)
     with replacing(out / "axes.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+        figure.savefig(temporary, format="png", dpi=130)
 
 
 def _picture(latents: Array, axes: LinearAxes) -> Figure:
     """Latents with the axes, and latents along the axes."""
     drawn = latents[:: max(1, len(latents) // _MOST_DRAWN)]
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure = Figure(figsize=(6.2, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     before, after = figure.subplots(1, 2)
     along = axes.transform(drawn)

@@ -103,7 +103,7 @@ def train(data: ParticleBatch, epochs: int, weight: float, batch_size: int = 50)
 
 @torch.no_grad()
 def measure(model: Autoencoder, data: ParticleBatch) -> list[float]:
-    """Change of z when images are turned (0 is none, 1 as far as strangers), R², MCC."""
+    """Change of z when images are rotated (0: none, 1: as far as to another particle), R², MCC."""
     mean, log_variance = model.encode(data["images"])
     turned, _ = model.encode(rotate_particles(data, 90)["images"])
     change = rotation_scores(mean, turned, log_variance).normalized

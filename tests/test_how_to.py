@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cryo_disentangle.cli import main
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.export import write_particles_star
 from tests import tiny
+from tests.embeddings import written
 from tests.interop.runs import golden_run
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +36,9 @@ QUICK = {
     "predict": ["--prediction.kmeans", "2"],
     "export": ["--device", "cpu"],
     "configs": [],
+    "inspect": [],
+    "select": [],
+    "report": ["--device", "cpu"],
 }
 
 
@@ -153,3 +158,11 @@ def test_a_run_of_cryodrgn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     run_page("cryodrgn.md")
     assert all(Path(name, "weights.pkl").is_file() for name in ("exported", "reread"))
     assert "train_vae" in capsys.readouterr().out
+
+
+def test_a_cryosparc_job(tmp_path: Path) -> None:
+    written.cryosparc(tmp_path / "J11", written.truth())
+    shutil.copy("J11/J11_passthrough_particles.cs", ".")
+    run_page("cryosparc.md")
+    assert Path("J11/evaluation/report.html").is_file()
+    assert Path("state.cs").is_file()

@@ -1,4 +1,4 @@
-"""A finished cryoDRGN run: is its z about shape or about pose, and can that be repaired?
+"""A finished cryoDRGN run: does its z encode conformation or pose, and can that be repaired?
 
     OMP_NUM_THREADS=1 python benchmarks/interop/repair.py --cryodrgn PATH --poses FILE
 

@@ -227,11 +227,11 @@ def _self_consistency(
     )
     with torch.no_grad():
         eq2(model, few, model.infer(few))
-    # 1 - cos θ of strangers is 1 on SO(2) and 1.5 on SO(3).
-    strangers = 1.0 if in_plane else 1.5
+    # 1 - cos θ of two random particles is 1 on SO(2) and 1.5 on SO(3).
+    chance = 1.0 if in_plane else 1.5
     found = {"eq2_z": float(eq2.terms["conformation"])}
     if "pose" in eq2.terms:
-        found["eq2_pose"] = float(eq2.terms["pose"]) / strangers
+        found["eq2_pose"] = float(eq2.terms["pose"]) / chance
     return found
 
 
@@ -243,9 +243,9 @@ def scores(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, f
     ``invariance`` and ``noise``, the shares of z's variance that re-posing the true molecule and
     another draw of the noise make, and ``pose_share``, what another pose makes beyond another draw
     of the noise; ``var_z``; ``eq2_z`` and ``eq2_pose``, the terms of Eq. 2 at poses from everywhere
-    and with noise, over their values for strangers; and for inferred in-plane poses ``mcc_pose``,
-    the circular correlation with the true angle, and ``mcc_all``, the mean over the factors and the
-    pose.
+    and with noise, over their values for random other particles; and for inferred in-plane poses
+    ``mcc_pose``, the circular correlation with the true angle, and ``mcc_all``, the mean over the
+    factors and the pose.
     """
     z, rotation, kl = held_out.infer(model, "own")
     noisy, moved, both_new = (

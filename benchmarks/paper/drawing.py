@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import bootstrap, wilcoxon
 
+from cryo_disentangle.drawing.style import CIRCLE, SCALE
+
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
 from harness import parser
 
@@ -78,15 +80,18 @@ def draw_measures(
 def draw_scatter(
     axes: Axes, z: FloatArray, colour: FloatArray, title: str, *, cyclic: bool = False
 ) -> None:
-    """The first two coordinates of z, coloured by a factor or an angle."""
-    axes.scatter(
+    """The first two coordinates of z, coloured by a factor or an angle (radians)."""
+    drawn = axes.scatter(
         z[:_POINTS, 0],
         z[:_POINTS, 1],
-        c=colour[:_POINTS],
+        c=np.rad2deg(colour[:_POINTS]) if cyclic else colour[:_POINTS],
         s=3,
-        cmap="twilight" if cyclic else "viridis",
+        cmap=CIRCLE if cyclic else SCALE,
         rasterized=True,
     )
+    bar = axes.figure.colorbar(drawn, ax=axes, label="pose (°)" if cyclic else "factor")
+    if cyclic:
+        bar.set_ticks([-180, -90, 0, 90, 180])
     axes.set(xlabel="z1", ylabel="z2")
     axes.set_title(title, fontsize=10)
 

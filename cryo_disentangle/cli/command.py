@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cryo_disentangle.cli.errors import leave
 from cryo_disentangle.options import commands
 
-__all__ = ["main"]
+__all__ = ["command_names", "main"]
 
 
 class _Command(NamedTuple):
@@ -35,6 +35,12 @@ class _Command(NamedTuple):
 _LIGHTNING = "cryo_disentangle.cli.training"
 _EVALUATION = "cryo_disentangle.evaluation.command"
 _COMMANDS = {
+    "inspect": _Command(
+        "cryo_disentangle.inspection",
+        "inspect_command",
+        "say what a particle stack holds, and what is odd",
+        "inspect_parser",
+    ),
     "fit": _Command(_LIGHTNING, "fit", "train a model on particles"),
     "validate": _Command(_LIGHTNING, "validate", "compute a trained model's held-out loss"),
     "test": _Command(_LIGHTNING, "test", "the same, after training"),
@@ -91,6 +97,12 @@ _COMMANDS = {
         "list and copy configuration files and cluster scripts",
         "configs_parser",
     ),
+    "completion": _Command(
+        "cryo_disentangle.cli.completion",
+        "completion_command",
+        "print what lets a shell complete commands and options",
+        "completion_parser",
+    ),
     "benchmark": _Command(
         "cryo_disentangle.benchmark.command",
         "benchmark_command",
@@ -98,6 +110,11 @@ _COMMANDS = {
         "benchmark_parser",
     ),
 }
+
+
+def command_names() -> list[str]:
+    """Returns the names of all commands."""
+    return list(_COMMANDS)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -164,6 +181,7 @@ def _help() -> str:
             *lines,
             "",
             "Options of a command: cryo-disentangle COMMAND --help",
+            'Completion in bash and zsh: eval "$(cryo-disentangle completion)"',
         ]
     )
 

@@ -44,19 +44,28 @@ from cryo_disentangle.cli.trainer_options import check_trainer, set_schedule_len
 from cryo_disentangle.evaluation.argument_links import link_data_to_model
 from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.inspection import inspect_stack
 from cryo_disentangle.options.shipped import with_shipped
 from cryo_disentangle.options.yaml_files import check_configurations, check_files
+from cryo_disentangle.particles import ParticleData, ParticleStack
+from cryo_disentangle.statistics import StatisticsData
 
 __all__ = ["fit", "predict", "test", "validate"]
 
 _DEFAULT_RUN = "runs/default"
 _DESCRIPTION = (
     "Takes particles (--data), a model (--model) and a Trainer (--trainer), mostly from a file "
-    "(--config). Options of the particles: --data.help ParticleData; of a model: --model.help "
-    "HeterogeneousReconstruction; those below are the same for all of them."
+    "(--config; cryo-disentangle configs lists those that come with the package). Every key of "
+    "the file is an option, too, such as --data.particles, --data.poses, --data.ctf, "
+    "--data.labels, --data.batch_size, --model.conformation_dim, --model.penalties. All options "
+    "of the particles: --data.help ParticleData, or StatisticsData; of the model: --model.help "
+    "SubspaceReconstruction, or HeterogeneousReconstruction."
 )
-
-
+# Titles of what is first in the help; Lightning's sixty options of the Trainer come last.
+_TITLES = {
+    "data": "particles (all options: --data.help ParticleData)",
+    "model": "model (all options: --model.help HeterogeneousReconstruction)",
+}
 _OF_CHECKPOINTS = (ModelCheckpoint, SignalCheckpoint)
 
 
@@ -89,6 +98,16 @@ class _CLI(LightningCLI):
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # static in Lightning
         """Returns the command, and arguments of the trainer's method that are no options."""
         return {self._command: LightningCLI.subcommands()[self._command]}
+
+    def _prepare_subcommand_parser(self, *args: Any, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
+        """Puts options of the Trainer last in the help, and shortens the usage."""
+        parser = super()._prepare_subcommand_parser(*args, **kwargs)
+        parser.usage = f"cryo-disentangle {self._command} --config FILE [options]"
+        for group in parser._action_groups:
+            group.title = _TITLES.get(_about(group), group.title)
+        groups: Any = parser._action_groups
+        groups.sort(key=lambda group: _about(group) == "trainer")
+        return parser
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401 - jsonargparse's
         """Makes a parser that raises errors, for `main` to say them."""
@@ -164,6 +183,33 @@ class _CLI(LightningCLI):
         if options.get("ckpt_path") is not None:
             check_checkpoint(options["ckpt_path"])
 
+    def before_fit(self) -> None:
+        """Tells what the particles are."""
+        if self.trainer.is_global_zero and (stack := _stack(self.datamodule)) is not None:
+            print(f"{stack.path}\n{inspect_stack(stack)}")
+
+    def after_fit(self) -> None:
+        """Tells what was written, and how to go on."""
+        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        root = self.trainer.default_root_dir
+        print(
+            f"Run: {root} (config.yaml, checkpoints, metrics)\n"
+            f"Next: cryo-disentangle evaluate {root}\n"
+            f"      cryo-disentangle predict --config {root}/config.yaml"
+        )
+
+    def after_predict(self) -> None:
+        """Tells what was written, and how to go on."""
+        writers = [c for c in _callbacks(self.trainer) if isinstance(c, PredictionWriter)]
+        if self.trainer.is_global_zero and writers:
+            folder = writers[0].folder
+            print(
+                f"Predictions: {folder} (z.pkl, latents.npz, volumes)\n"
+                f"Next: chimerax {folder}/volumes/vol_*.mrc\n"
+                f"      cryo-disentangle report {self.trainer.default_root_dir}"
+            )
+
     def predict(self, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's
         """Predicts; what is found is written, and nobody takes it back from here."""
         self.trainer.predict(**kwargs | {"return_predictions": False})
@@ -185,6 +231,26 @@ class _CLI(LightningCLI):
         with alone_in(root, "another process trains here: wait for it, or choose another folder"):
             refuse_other_run(root, kwargs.get("ckpt_path"))
             self.trainer.fit(**kwargs)
+
+
+def _about(group: Any) -> str:  # noqa: ANN401 - argparse's
+    """First part of the name of a group's options."""
+    names = [action.dest.partition(".")[0] for action in group._group_actions]
+    return names[0] if names else ""
+
+
+def _callbacks(trainer: L.Trainer) -> list[Any]:
+    return list(trainer.callbacks)  # type: ignore[attr-defined]
+
+
+def _stack(data: L.LightningDataModule | None) -> ParticleStack | None:
+    """Particles of files, where they can be opened: statistics outlive their images."""
+    try:
+        if isinstance(data, StatisticsData):
+            return None if data.files is None else data.files.stack()
+        return data.stack if isinstance(data, ParticleData) else None
+    except (OSError, ValueError):
+        return None
 
 
 def _run(command: str, words: list[str]) -> None:

@@ -79,7 +79,7 @@ def draw_images(observed: FloatArray, rendered: FloatArray, pixel_size: float | 
         The figure; under each column the correlation of particle and model.
     """
     count = len(observed)
-    figure = Figure(figsize=(max(3.2, 0.4 + WIDTH / 6 * count), 3.9), layout="constrained")
+    figure = Figure(figsize=(max(4.2, 0.4 + WIDTH / 6 * count), 3.9), layout="constrained")
     axes = figure.subplots(3, count, squeeze=False)
     rows = (("particle", observed), ("model", rendered), ("residual", observed - rendered))
     for row, (name, images) in enumerate(rows):
@@ -140,6 +140,7 @@ def draw_latents(
         points = axes.scatter(latents[:, x], vertical, c=colour, s=5, linewidths=0, **scale)
         ticks = np.arange(-180, 181, 90) if name in cyclic else None
         figure.colorbar(points, ax=axes, label=name, ticks=ticks)
+        axes.locator_params(axis="x", nbins=4)
         axes.set(xlabel=f"z{x + 1}", ylabel=f"z{y + 1}" if x != y else name)
         if x != y and chosen is not None:
             _number(axes, chosen[:, [x, y]])
@@ -166,18 +167,21 @@ def _number(axes: Axes, places: FloatArray) -> None:
 
 
 @readable
-def draw_volumes(volumes: FloatArray, pixel_size: float) -> Figure:
+def draw_volumes(
+    volumes: FloatArray, pixel_size: float, names: Sequence[str] | None = None
+) -> Figure:
     """Draws each volume's projections along two axes, and how they differ from the mean.
 
     Args:
         volumes: Shape (K, D, D, D), axes z, y, x.
         pixel_size: Å per pixel.
+        names: What the K volumes are called; None numbers them from 1.
 
     Returns:
         The figure; more density than in the mean is red, less is blue.
     """
     count = len(volumes)
-    figure = Figure(figsize=(max(3.2, 0.4 + WIDTH / 6 * count), 5.0), layout="constrained")
+    figure = Figure(figsize=(max(4.2, 0.4 + WIDTH / 6 * count), 5.0), layout="constrained")
     axes = figure.subplots(4, count, squeeze=False)
     for place, (axis, name) in enumerate([(1, "along z"), (2, "along y")]):
         projections = volumes.sum(axis=axis)
@@ -191,7 +195,7 @@ def draw_volumes(volumes: FloatArray, pixel_size: float) -> Figure:
         axes[2 * place, 0].set_ylabel(name)
         axes[2 * place + 1, 0].set_ylabel("− mean")
     for column in range(count):
-        axes[0, column].set_title(str(column + 1))
+        axes[0, column].set_title(str(column + 1) if names is None else names[column])
     scale_bar(axes[0, 0], volumes.shape[-1], pixel_size)
     figure.suptitle("Volumes across the latent space, projected")
     return figure

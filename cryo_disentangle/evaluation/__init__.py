@@ -1,4 +1,4 @@
-"""Finished runs, looked at: is a latent space about shape or about pose?"""
+"""Finished runs, judged: does a latent space encode conformation or the viewing direction?"""
 
 from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn

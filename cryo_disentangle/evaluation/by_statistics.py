@@ -1,4 +1,4 @@
-"""Finished runs judged by what images tell of the volumes that their decoder has learned."""
+"""Finished runs judged by the statistics of images in the volumes of their decoder."""
 
 from __future__ import annotations
 

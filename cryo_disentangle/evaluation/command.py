@@ -14,6 +14,7 @@ from cryo_disentangle.evaluation.embedded_command import (
     evaluate_latents,
     latents_folder,
     reads_latents,
+    tell_report,
 )
 from cryo_disentangle.evaluation.evaluation import evaluate
 from cryo_disentangle.evaluation.export import export_cryodrgn
@@ -21,6 +22,7 @@ from cryo_disentangle.evaluation.html_page import is_evaluated, write_page
 from cryo_disentangle.evaluation.rendering import infer_by_rendering, plan_rendering
 from cryo_disentangle.evaluation.run_kinds import open_run
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
+from cryo_disentangle.judgement.advice import next_steps
 from cryo_disentangle.options.commands import evaluate_parser, export_parser, report_parser
 
 __all__ = ["evaluate_command", "export_command", "report_command"]
@@ -58,11 +60,18 @@ def evaluate_command(words: Sequence[str]) -> None:
         device=_device(options.device),
         sample=options.sample,
         resamples=options.resamples,
+        states=options.states,
         console=console,
     )
     found.show(console)
     found.write(folder)
-    console.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+    steps = next_steps(
+        found.judgement,
+        str(options.run),
+        cryodrgn=run.is_cryodrgn,
+        rendered=options.inference == "rendering",
+    )
+    tell_report(console, folder, steps)
 
 
 def report_command(words: Sequence[str]) -> None:

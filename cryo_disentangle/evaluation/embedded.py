@@ -13,6 +13,7 @@ from cryo_disentangle.evaluation.figures import Picture, draw_each, embedding_dr
 from cryo_disentangle.evaluation.joined import JoinedLatents, join_latents
 from cryo_disentangle.evaluation.runs import DataFiles, EmbeddedRun
 from cryo_disentangle.evaluation.scattering import scatter_particles
+from cryo_disentangle.evaluation.states import find_states
 from cryo_disentangle.evaluation.streaming import show_progress
 from cryo_disentangle.judgement.particle_groups import measure_groups, measure_shape
 from cryo_disentangle.judgement.particle_scores import (
@@ -43,6 +44,7 @@ def evaluate_embedding(
     *,
     sample: int = 4000,
     resamples: int = 40,
+    states: int = 6,
     console: Console | None = None,
 ) -> Evaluation:
     """Judges latents of any program by what is known of their particles.
@@ -53,6 +55,7 @@ def evaluate_embedding(
         files: Where particles, poses and CTF lie.
         sample: How many particles, evenly spread, probes are fitted to.
         resamples: Halves of the sample that intervals are made of; 0 for no intervals.
+        states: Clusters of the latents (k-means) to tell views and defocus of; 0 for none.
         console: Where progress is shown; None shows none.
 
     Returns:
@@ -86,18 +89,20 @@ def evaluate_embedding(
         for score in parts:
             score()
             progress.advance(task)
+        found = find_states(rows, states)
+        drawings = embedding_drawings(rows, measured, found)
         pictures = [
-            Picture(name, figure)
-            for name, figure in draw_each(embedding_drawings(rows, measured), measured, progress)
+            Picture(name, figure) for name, figure in draw_each(drawings, measured, progress)
         ]
     # What a file lacks, in the words of the file, in place of a metric's.
     measured.missing |= joined.missing | dict.fromkeys(_IMAGED, _NEEDS_NETWORK)
     run = EmbeddedRun(path, embedding.tool)
     facts = _facts(joined, path)
     lasso = lasso_of(embedding, joined.table)
-    scatter = scatter_particles(rows, joined.groups, lasso, lambda: _stack(joined))
+    groups = joined.groups if found is None else {**joined.groups, "state": found.labels}
+    scatter = scatter_particles(rows, groups, lasso, lambda: _stack(joined))
     verdict = judge(measured.scores)
-    return Evaluation(run, facts, measured, verdict, pictures, None, None, scatter)
+    return Evaluation(run, facts, measured, verdict, pictures, None, None, scatter, states=found)
 
 
 def _stack(joined: JoinedLatents) -> ParticleStack | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,8 +13,9 @@ from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.embedded import evaluate_embedding
 from cryo_disentangle.evaluation.run_kinds import has_model
 from cryo_disentangle.evaluation.runs import DataFiles
+from cryo_disentangle.judgement.advice import embedding_steps
 
-__all__ = ["evaluate_latents", "latents_folder", "reads_latents"]
+__all__ = ["evaluate_latents", "latents_folder", "reads_latents", "tell_report"]
 
 _OF_MODELS = ("truth", "epoch", "radius", "minutes", "datadir")
 
@@ -84,8 +86,23 @@ def _judge(
         files,
         sample=options.sample,
         resamples=options.resamples,
+        states=options.states,
         console=console,
     )
     found.show(console)
     found.write(folder)
-    console.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+    tell_report(console, folder, embedding_steps(found.judgement, str(options.run)))
+
+
+def tell_report(console: Console, folder: Path, steps: Sequence[tuple[str, str]]) -> None:
+    """Tells where the report is, and how to go on.
+
+    Args:
+        console: Where to.
+        folder: Of the report.
+        steps: What to do next, and its command, which may be empty.
+    """
+    lines = [f"Report: {folder / 'report.html'}"]
+    lines += [f"Next: {command}" for _, command in steps if command]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -20,9 +20,11 @@ from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.html_page import SCATTER, write_page
 from cryo_disentangle.evaluation.measuring import Sample, choose_sample, measure
+from cryo_disentangle.evaluation.notebook import write_notebook
 from cryo_disentangle.evaluation.oracles import measure_oracles
 from cryo_disentangle.evaluation.runs import EmbeddedRun, FinishedRun
 from cryo_disentangle.evaluation.scattering import scatter_particles
+from cryo_disentangle.evaluation.states import States, find_states
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
 from cryo_disentangle.files.paths import replacing
@@ -57,6 +59,7 @@ class Evaluation:
         sample: Whether training has seen the particles that were scored; None where it is unknown.
         scatter: Particles for a page that can be touched, or None.
         rows: Latents that are kept beside the page, for `select`; None where the run has a file.
+        states: Clusters of z, or None.
     """
 
     run: FinishedRun | EmbeddedRun
@@ -68,9 +71,10 @@ class Evaluation:
     sample: Literal["held-out", "training"] | None = "training"
     scatter: ScatterData | None = None
     rows: InferredParticles | None = None
+    states: States | None = None
 
     def write(self, folder: Path) -> None:
-        """Writes ``metrics.json``, ``report.html``, the pictures and ``volumes``.
+        """Writes ``metrics.json``, ``report.html``, pictures, volumes, states and a notebook.
 
         Args:
             folder: Where to; it is made.
@@ -90,6 +94,14 @@ class Evaluation:
             self.scatter.write(folder / SCATTER)
         if self.rows is not None:
             self._write_latents(folder / "latents.npz", self.rows)
+        if self.states is not None:
+            self.states.write(folder / "states")
+        write_notebook(
+            folder,
+            self.run.folder if self.rows is None else folder / "latents.npz",
+            states=self.states is not None,
+            volumes=self.states is not None and self.states.densities is not None,
+        )
         write_page(folder)
 
     def _write_latents(self, path: Path, rows: InferredParticles) -> None:
@@ -161,6 +173,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     sample: int = 4000,
     resamples: int = 40,
+    states: int = 6,
     console: Console | None = None,
 ) -> Evaluation:
     """Evaluates a finished run.
@@ -176,6 +189,7 @@ def evaluate(
         device: Where the model works.
         sample: How many particles, evenly spread, take part in interventions and probes.
         resamples: Halves of the sample that intervals are made of; 0 for no intervals.
+        states: Clusters of z (k-means) to write volumes, views and defocus of; 0 for none.
         console: Where progress is shown; None shows none.
 
     Returns:
@@ -206,12 +220,18 @@ def evaluate(
         if truth is not None:
             measure_oracles(measured, run, truth, rows, sampled)
         volumes = _volumes(run, rows, target, measured)
-        pictures = list(draw_all(run, particles, rows, measured, volumes, progress))
+        found = find_states(rows, states, run.module, target)
+        pictures = list(draw_all(run, particles, rows, measured, volumes, found, progress))
     facts = _facts(run, len(particles), sampled)
     judgement = judge(measured.scores, sampled.kind)
-    scatter = scatter_particles(rows, {}, _drawn_on(run, rows), lambda: _stack(run))
+    scatter = scatter_particles(
+        rows,
+        {} if found is None else {"state": found.labels},
+        _drawn_on(run, rows),
+        lambda: _stack(run),
+    )
     return Evaluation(
-        run, facts, measured, judgement, pictures, volumes, sampled.kind, scatter, rows
+        run, facts, measured, judgement, pictures, volumes, sampled.kind, scatter, rows, found
     )
 
 

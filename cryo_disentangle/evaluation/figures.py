@@ -21,14 +21,17 @@ from cryo_disentangle.drawing.inferred import (
     draw_reconstructions,
     draw_rotated_images,
 )
+from cryo_disentangle.drawing.style import BLUE, GOOD, GREEN, ORANGE, WIDTH, readable
 from cryo_disentangle.evaluation.history import draw_history
 from cryo_disentangle.evaluation.runs import FinishedRun
+from cryo_disentangle.evaluation.states import States, state_drawings
 from cryo_disentangle.evaluation.streaming import Particles
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes
 from cryo_disentangle.judgement.components import fit_independent
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.judgement.scores import Measurement, Score
+from cryo_disentangle.metrics import DisentanglementMetrics
 from cryo_disentangle.networks import LinearReadout
 from cryo_disentangle.protocols.volumes import SizedInAngstrom
 
@@ -36,10 +39,10 @@ __all__ = ["CAPTIONS", "Picture", "draw_all", "draw_each", "embedding_drawings"]
 
 Drawings: TypeAlias = Mapping[str, Callable[[], Figure | None]]
 
-# Okabe and Ito 2008: told apart with any colour vision.
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
 _IMAGES, _DRAWN, _TURNED, _TURNED_BY_RENDERING = 6, 2000, 256, 64
-_COMPONENTS = 4
+_COMPONENTS = 3
+# Up to here the verdict is "conformation".
+_GOOD_LEAK = 0.05
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -59,13 +62,13 @@ class Picture(NamedTuple):
 # Title and what to look for, in the order of a report.
 CAPTIONS = {
     "leaks": (
-        "What z knows that it should not",
-        "Share of z that can be told from where a particle is seen from, or from how it was "
+        "What z should not encode",
+        "Share of z that the viewing direction predicts, or how the particle was "
         "imaged. In a good latent space all bars are near 0.",
     ),
     "poses": (
         "z, coloured by the direction of view",
-        "If z is about shape alone, the colours are mixed everywhere.",
+        "If z encodes conformation alone, the colours are mixed everywhere.",
     ),
     "turning": (
         "What happens to z when an image is rotated",
@@ -77,9 +80,32 @@ CAPTIONS = {
         "Which coordinate follows which factor",
         "One bright square in each row and column is best.",
     ),
+    "scores": (
+        "All scores against the true factors",
+        "1 is best. An orange mark is what latents of random other particles score: a bar that "
+        "ends there says nothing.",
+    ),
     "coordinates": (
-        "How much each coordinate says",
+        "Information in each coordinate",
         "A coordinate whose bar is near 0 says nothing about the particles: it has collapsed.",
+    ),
+    "states": (
+        "States: clusters of z (k-means)",
+        "Numbers stand where the particle is whose volume is shown; the largest state is 0. Labels "
+        "and counts are in the folder states. Clusters of an evenly filled space are no states.",
+    ),
+    "umap": (
+        "The same states in a UMAP",
+        "A UMAP keeps neighbours; distances and densities in it say little.",
+    ),
+    "state_volumes": (
+        "Volumes of the states",
+        "Below each row is the difference from the mean: more density is red, less is blue.",
+    ),
+    "state_views": (
+        "Viewing directions and defocus of the states",
+        "1 where a state is seen as often from a direction as all particles are. A state that is "
+        "seen from few directions is a view rather than a conformation.",
     ),
     "components": (
         "Principal and independent components of z",
@@ -87,13 +113,14 @@ CAPTIONS = {
         "long tail, is where to look for states.",
     ),
     "reconstructions": (
-        "Particles and what the model makes of them",
-        "Upper row: centred particle images. Lower row: the model's images without noise.",
+        "Particles and their reconstructions",
+        "Rows: centred particle images, the model's images without noise, the residual. Below: the "
+        "correlation of particle and model.",
     ),
     "volumes": (
         "The molecule along the first principal axes of z",
-        "Each row goes from one end of the particles to the other. If shape changes, the rows show "
-        "it; if they show the molecule turn, z holds pose.",
+        "Each row goes from one end of the particles to the other. Below each row is "
+        "the difference from its middle. If the molecule rotates as a whole, z holds pose.",
     ),
     "history": (
         "The loss while it was trained",
@@ -109,6 +136,7 @@ def draw_all(
     rows: InferredParticles,
     measured: Measurement,
     volumes: PrincipalVolumes | None,
+    states: States | None,
     progress: Progress,
 ) -> Iterator[Picture]:
     """Draws everything that the run allows.
@@ -119,6 +147,7 @@ def draw_all(
         rows: What is inferred of all of them.
         measured: What was measured; gets the reason of each picture that fails.
         volumes: Volumes along principal axes; None where the model has none.
+        states: Clusters of z, or None.
         progress: Where to tell how far it is.
 
     Yields:
@@ -127,10 +156,11 @@ def draw_all(
     some = rows.take(evenly(len(rows), _DRAWN))
     model = run.model()
     drawings: Drawings = {
-        **embedding_drawings(rows, measured),
+        **embedding_drawings(rows, measured, states),
         "turning": lambda: _draw_turning(run, particles, some) if run.reads_images else None,
         "factors": lambda: draw_by_factor(some),
         "matching": lambda: draw_matching(some),
+        "scores": lambda: _draw_scores(measured.scores.get("disentanglement"), some),
         "reconstructions": lambda: _draw_images(run, model, particles),
         "volumes": lambda: None if volumes is None else volumes.draw(),
         "history": lambda: draw_history(run.folder),
@@ -139,12 +169,15 @@ def draw_all(
         yield Picture(name, figure)
 
 
-def embedding_drawings(rows: InferredParticles, measured: Measurement) -> Drawings:
+def embedding_drawings(
+    rows: InferredParticles, measured: Measurement, states: States | None
+) -> Drawings:
     """Pictures that need latents alone.
 
     Args:
         rows: What is inferred of all particles.
         measured: What was measured.
+        states: Clusters of z, or None.
 
     Returns:
         Functions that draw them, by name.
@@ -155,6 +188,7 @@ def embedding_drawings(rows: InferredParticles, measured: Measurement) -> Drawin
         "poses": lambda: draw_by_pose(some),
         "coordinates": lambda: _draw_coordinates(measured.coordinates),
         "components": lambda: _draw_components(some),
+        **state_drawings(states, rows),
     }
 
 
@@ -184,15 +218,17 @@ def draw_each(
             yield name, figure
 
 
+@readable
 def _draw_leaks(scores: Mapping[str, Score]) -> Figure | None:
     """Bars of what z knows of pose and other nuisances, with intervals."""
     end = "_leak_nonlinear_r2"
     names = [name.removesuffix(end) for name in scores if name.endswith(end)]
     if not names:
         return None
-    figure = Figure(figsize=(6.4, 0.9 + 0.62 * len(names)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.62 * len(names)), layout="constrained")
     axes = figure.subplots()
-    kinds = (("linear", _BLUE), ("nonlinear", _ORANGE))
+    axes.axvspan(0, _GOOD_LEAK, color=GOOD, lw=0, label="good")
+    kinds = (("linear", BLUE), ("nonlinear", ORANGE))
     for place, (kind, colour) in enumerate(kinds):
         found = [scores[f"{name}_leak_{kind}_r2"] for name in names]
         values = np.array([score.value for score in found])
@@ -203,9 +239,19 @@ def _draw_leaks(scores: Mapping[str, Score]) -> Figure | None:
     labels = {"pose": "direction of view", "shift": "shift in the box"}
     axes.set_yticks(range(len(names)), [labels.get(name, name) for name in names])
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1), xlabel="R² of z: 0 it knows nothing, 1 it is nothing else")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.set(xlim=(0, 1), xlabel="R² of z (0: none of it, 1: all of it)")
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
     axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _draw_scores(scores: Mapping[str, Score] | None, rows: InferredParticles) -> Figure | None:
+    """Bars of the scores against true factors, with chance."""
+    if scores is None or rows.factors is None:
+        return None
+    suite = DisentanglementMetrics()
+    suite.update(rows.mean, rows.factors)
+    figure, _ = suite.plot({name: torch.tensor(score.value) for name, score in scores.items()})
     return figure
 
 
@@ -216,40 +262,45 @@ def _ends(score: Score) -> tuple[float, float]:
     return max(score.value - max(score.low, 0.0), 0.0), max(min(score.high, 1.0) - score.value, 0.0)
 
 
+@readable
 def _draw_coordinates(coordinates: Mapping[str, Sequence[float]]) -> Figure | None:
     """Bars of the divergence and of the known share of each coordinate."""
     if "kl_nats" not in coordinates:
         return None
     count = len(coordinates["kl_nats"])
-    figure = Figure(figsize=(max(5.0, 1.6 + 0.8 * count), 3.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
+    right.axhspan(0.5, 1, color=GOOD, lw=0)
     names = [f"z{k + 1}" for k in range(count)]
-    left.bar(names, coordinates["kl_nats"], color=_BLUE)
+    left.bar(names, coordinates["kl_nats"], color=BLUE)
     left.set(ylabel="KL from the prior (nats)")
-    right.bar(names, coordinates["share_known"], color=_GREEN)
+    right.bar(names, coordinates["share_known"], color=GREEN)
     right.axhline(0.5, color="black", lw=0.8, ls="--")
-    right.set(ylabel="share that images tell", ylim=(0, 1))
+    right.set(ylabel="share that images determine", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(axis="y", alpha=0.3)
     return figure
 
 
+@readable
 def _draw_components(rows: InferredParticles) -> Figure:
     """Histograms of the first principal and independent components."""
     latents = rows.mean
     principal, independent = LinearReadout.pca(latents), fit_independent(latents)
     count = min(latents.shape[1], _COMPONENTS)
-    figure = Figure(figsize=(max(4.6, 2.3 * count), 4.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     grid = figure.subplots(2, count, squeeze=False)
     shares = principal(latents).double().var(0)
     shares = shares / shares.sum()
     for row, (name, reading) in enumerate((("PC", principal), ("IC", independent))):
         values = reading(latents).numpy()
         for k, axes in enumerate(grid[row]):
-            detail = f"{100 * float(shares[k]):.0f}% of variance, " if row == 0 else ""
-            axes.set_title(f"{name} {k + 1}: {detail}J = {reading.negentropy[k]:.2g}", fontsize=8)
-            _histogram(axes, values[:, k], _BLUE if row == 0 else _ORANGE)
-    figure.suptitle("J is the negentropy in nats: 0 for a normal distribution", fontsize=9)
+            detail = f"{100 * float(shares[k]):.0f}% of variance" if row == 0 else ""
+            axes.set_title(
+                f"{name} {k + 1}: {detail}\nJ = {reading.negentropy[k]:.2g}", fontsize=10
+            )
+            _histogram(axes, values[:, k], BLUE if row == 0 else ORANGE)
+    figure.suptitle("J is the negentropy in nats: 0 for a normal distribution")
     return figure
 
 
@@ -276,5 +327,5 @@ def _draw_images(run: FinishedRun, model: AdaptedModel, particles: Particles) ->
     pixel_size = run.module.pixel_size if isinstance(run.module, SizedInAngstrom) else 1.0
     figure = draw_reconstructions(model, batch, pixel_size)
     # These are of all particles, not of held-out ones as the title would say.
-    figure.suptitle("Particles and their reconstructions", fontsize=10)
+    figure.suptitle("Particles and their reconstructions")
     return figure

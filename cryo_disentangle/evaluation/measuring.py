@@ -87,7 +87,7 @@ def measure(
         The numbers, and why others could not be had.
     """
     found = Measurement(resamples)
-    task = progress.add_task("Turning images, permuting poses", total=len(sample.places))
+    task = progress.add_task("Rotating images, permuting poses", total=len(sample.places))
     imaged = ImagedModel(run.model(), run.reads_images, truth)
     batches = particles.batches(sample.places)
     measure_images(found, imaged, batches, partial(progress.advance, task))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.cluster import KMeans
 
 from cryo_disentangle.drawing.scatter import ScatterColumn, ScatterData
 from cryo_disentangle.geometry.rotations import rotation_to_euler_zyz
@@ -21,7 +20,7 @@ from cryo_disentangle.particles import ParticleStack
 __all__ = ["scatter_particles"]
 
 _MOST_POINTS, _MOST_AXES = 1_000_000, 6
-_ROWS, _CLUSTERS = 5_000, 6
+_ROWS, _FEWEST = 5_000, 6
 # Particles whose images are seen on hover, and the side of these in pixels.
 _PICTURED, _SIDE = 1_500, 48
 
@@ -117,13 +116,11 @@ def _labels(particles: InferredParticles) -> dict[str, ScatterColumn]:
 
 
 def _of_latents(particles: InferredParticles) -> dict[str, ScatterColumn]:
-    """What latents themselves say: clusters, outliers, uncertainty."""
+    """What latents themselves say: outliers, uncertainty."""
     latents = particles.mean.numpy()
     sample = latents[evenly(len(latents), _ROWS)]
     found: dict[str, ScatterColumn] = {}
-    if len(np.unique(sample, axis=0)) > _CLUSTERS:
-        model = KMeans(_CLUSTERS, n_init=1, random_state=0).fit(sample)
-        found["cluster (k-means)"] = ScatterColumn.colour(model.predict(latents), "category")
+    if len(np.unique(sample, axis=0)) > _FEWEST:
         spread = np.where(sample.std(0) > 0, sample.std(0), 1)
         distances = neighbour_distances(latents / spread, sample / spread, own=False)
         found["outlier score"] = ScatterColumn.colour(distances)

@@ -26,7 +26,7 @@ def next_steps(
     if in_doubt and not rendered:
         steps.append(
             (
-                "Look whether the decoder knows better than the encoder: find z by rendering, "
+                "Check whether the decoder's z is better than the encoder's: find z by rendering, "
                 "without any training.",
                 f"cryo-disentangle evaluate {folder} --inference rendering --out rendered",
             )

@@ -29,20 +29,20 @@ class Row(NamedTuple):
 
 
 _GROUPS = {
-    "pose_leak": "What z knows that it should not",
+    "pose_leak": "What z should not encode",
     "rotation": "Rotated images (Edelberg and Lederman)",
     "interventions": "Permuted poses, the model's own molecule",
     "true_interventions": "Permuted poses, the true molecule",
     "redrawn_noise": "Another draw of the noise, the model's own molecule",
     "true_redrawn_noise": "Another draw of the noise, the true molecule",
-    "decoding": "Does z say anything of its particle?",
-    "truth": "Does z tell the true factors?",
-    "spread_leak": "Does the spread of z follow what it should not know?",
+    "decoding": "Does z encode its particle?",
+    "truth": "Does z encode the true factors?",
+    "spread_leak": "Does the spread of z follow view, defocus or shift?",
     "group_leak": "Does z differ between groups of particles?",
     "shape": "What z looks like",
     "conformations": "Use of the latent space",
     "disentanglement": "Against the true factors",
-    "identifiability": "Do labels tell the coordinates apart?",
+    "identifiability": "Do labels determine the coordinates?",
 }
 
 _NUISANCES = {
@@ -119,7 +119,7 @@ _WORDS = {
         "rotation_raw": ("movement of z, raw", "0"),
         "rotation_normalized": ("movement of z, normalised (to another particle: 1)", "0"),
         "rotation_noise_floor": ("movement that the posterior's width explains, normalised", ""),
-        "rotation_auc": ("a classifier tells rotated images by z", "0.5"),
+        "rotation_auc": ("AUC of a classifier of rotated images by z", "0.5"),
     },
     # Of the model's own molecule the encoder's rows would be the same as the volume's.
     "interventions": {k: v for k, v in _PERMUTED.items() if "encoder_consistency" not in k},

@@ -1,4 +1,4 @@
-"""How much of each latent coordinate images tell, by one definition."""
+"""How much of each latent coordinate images determine, by one definition."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cryo_disentangle.judgement.inferred import InferredParticles
 __all__ = ["IN_USE", "predicted_spread", "share_known"]
 
 IN_USE = 0.5
-"""A coordinate is in use where images tell more than this share of its variance."""
+"""A coordinate is in use where images determine more than this share of its variance."""
 
 # Of the variance: an overconfident prior or posterior could leave nothing, or less.
 _LEAST_SPREAD = 0.05
 
 
 def share_known(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Evaluates the share of each coordinate's variance that images tell.
+    """Evaluates the share of each coordinate's variance that images determine.
 
     With m the means of posteriors and σ² their variances it is Var m / (Var m + E σ²), by the law
     of total variance: no unit of z and no prior comes in.

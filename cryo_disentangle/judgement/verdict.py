@@ -154,7 +154,7 @@ def _encodes(scores: Groups, *, seen: bool) -> _Finding:
         return _Finding(holds, f"Decoding explains an image {words} {compared}")
     return _Finding(
         None,
-        "Nothing at hand tests whether z says anything of its particle: neither true factors "
+        "Whether z encodes its particle is not tested: neither true factors "
         "nor images and a decoder are known.",
     )
 
@@ -163,13 +163,15 @@ def _tells_truth(scores: Groups, truth: Mapping[str, Score], *, seen: bool) -> _
     """Whether z says anything of the true factors, on new images, too, where training saw all."""
     r2, p_value = truth["r2_nonlinear"].value, truth["p_value"].value
     holds = p_value <= _SIGNIFICANT and r2 > _SLIGHT
-    told = f"R² {r2:.2g} of the one that is told best (permutation test, p = {p_value:.2g})"
+    told = f"R² {r2:.2g} of the factor that is predicted best (permutation test, p = {p_value:.2g})"
     error = scores.get("true_interventions", {}).get("conformation_encoder_consistency_normalized")
     if seen and error is not None:
         new = max(0.0, 1 - error.value)
         holds = holds and new > _SLIGHT
         told += f", R² {new:.2g} from new images of the true molecule"
-    return _Finding(holds, f"z {'tells' if holds else 'does not tell'} the true factors: {told}.")
+    return _Finding(
+        holds, f"z {'encodes' if holds else 'does not encode'} the true factors: {told}."
+    )
 
 
 def _leak(scores: Groups) -> tuple[float, str] | None:
@@ -195,7 +197,7 @@ def _spread(scores: Groups) -> _Finding:
     why = (
         "beyond what the posteriors' widths allow: a leak"
         if divided
-        else "which is a leak unless some views tell less of z: no uncertainties are known"
+        else "which is a leak unless some views determine z less well: no uncertainties are known"
     )
     return _Finding(
         True,
@@ -210,8 +212,8 @@ def _noise(scores: Groups) -> str:
     if score is None:
         return ""
     return (
-        f"Another draw of the noise at the same view moves z by {100 * score:.0f} % of the squared "
-        "distance between two particles: so much of z is noise, and is taken off above."
+        f"Another noise draw at the same view moves z by {100 * score:.0f} % of the squared "
+        "distance between two particles: this share of z is noise, and is subtracted above."
     )
 
 

@@ -188,7 +188,7 @@ class PoseIntervention(_Intervention):
         fraction: Share of the batch that is used, drawn anew each time; at least two particles.
         gradient: Who learns: ``both``, or only the ``encoder`` or the ``decoder``.
         sampled_conformations: Whether draws from the posteriors are decoded instead of the means,
-            which spread less than conformations do where images tell little.
+            which spread less than conformations do where images hold little.
         seed: Seed of poses and noise. Processes draw differently and shuffle within themselves.
 
     Raises:

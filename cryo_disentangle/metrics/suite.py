@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from collections.abc import Mapping
+from typing import Literal, cast, overload
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics import MetricCollection
+from torchmetrics.utilities import dim_zero_cat
 
 from cryo_disentangle.metrics.base import CodesMetric
 from cryo_disentangle.metrics.canonical_order import canonical_order
@@ -58,6 +62,65 @@ class DisentanglementMetrics(MetricCollection):
         self, *, seed: int = 0, prefix: str | None = None, postfix: str | None = None
     ) -> None:
         super().__init__(dict(_metrics(seed)), prefix=prefix, postfix=postfix)
+        self._seed = seed
+
+    def chance(self) -> dict[str, Tensor]:
+        """Scores the stored latents against the factors of random other samples.
+
+        Returns:
+            What latents that know nothing would score, by name.
+
+        Raises:
+            ValueError: If nothing is stored.
+        """
+        first = cast("CodesMetric", next(iter(self.values(copy_state=True))))
+        if not len(first.z):
+            raise ValueError(f"{type(self).__name__} has nothing to score: call update first")
+        z, factors = dim_zero_cat(first.z).cpu(), dim_zero_cat(first.factors).cpu()
+        generator = torch.Generator().manual_seed(self._seed)
+        other = torch.randperm(len(factors), generator=generator)
+        found = disentanglement_metrics(z, factors[other], seed=self._seed)
+        return {self._set_name(name): score for name, score in found.items()}
+
+    def plot(  # type: ignore[override] # one figure, where torchmetrics draws one a metric
+        self,
+        val: Mapping[str, Tensor] | None = None,
+        ax: Axes | None = None,
+        together: bool = True,  # noqa: ARG002 - torchmetrics' own
+    ) -> tuple[Figure, Axes]:
+        """Draws all scores as bars in one figure, each with its level by chance.
+
+        Args:
+            val: Result of ``compute``; None takes the present one.
+            ax: Where to draw; None makes a new figure.
+            together: As it is; there is one figure either way.
+
+        Returns:
+            The figure and its axes.
+
+        Raises:
+            ValueError: If nothing is stored.
+        """
+        scores, chance = self.compute() if val is None else val, self.chance()
+        names = [name for name in chance if name in scores]
+        figure = Figure(figsize=(6.2, 0.9 + 0.3 * len(names)), layout="constrained")
+        axes = figure.subplots() if ax is None else ax
+        axes.barh(names, [float(scores[name]) for name in names], color="#0072B2", label="score")
+        axes.plot(
+            [float(chance[name]) for name in names],
+            names,
+            "|",
+            color="#D55E00",
+            markersize=12,
+            markeredgewidth=3,
+            label="chance",
+        )
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 1), xlabel="score (1 is best)")
+        axes.legend(loc="lower right")
+        axes.grid(axis="x", alpha=0.3)
+        found = axes.get_figure()
+        return (found if isinstance(found, Figure) else figure), axes
 
 
 @overload

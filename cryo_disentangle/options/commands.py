@@ -12,9 +12,11 @@ __all__ = [
     "axes_parser",
     "benchmark_parser",
     "compare_parser",
+    "completion_parser",
     "configs_parser",
     "evaluate_parser",
     "export_parser",
+    "inspect_parser",
     "report_parser",
     "select_parser",
 ]
@@ -42,6 +44,7 @@ def evaluate_parser() -> CommandParser:
         "particles; else 4",
     )
     add("--resamples", type=int, default=40, help="halves that intervals are made of; 0 for none")
+    add("--states", type=int, default=6, help="k-means clusters with volumes and views; 0 for none")
     return parser
 
 
@@ -126,6 +129,24 @@ def select_parser() -> CommandParser:
     return parser
 
 
+def inspect_parser() -> CommandParser:
+    """Returns the options of ``inspect``."""
+    parser = CommandParser(
+        "inspect",
+        "Says what a particle stack holds before anything is trained: number, box, sign of the "
+        "contrast, defocus, directions of view, shifts and what is odd; and draws it.",
+    )
+    add = parser.add_argument
+    add("particles", type=Path, metavar="PARTICLES", help=".star, .cs, .mrcs, .mrc or .txt")
+    add("--poses", type=Path, help=".star, .cs or poses.pkl, in place of the particle file's")
+    add("--ctf", type=Path, help=".star, .cs or ctf.pkl, in place of the particle file's")
+    add("--labels", type=Path, help=".npz with time, trajectory, temperature or factors")
+    add("--indices", type=Path, help="selection of images: .pkl, .npy or .txt")
+    add("--datadir", type=Path, help="folder of the stacks")
+    add("--out", type=Path, metavar="PNG", help="picture; else NAME_inspection.png in this folder")
+    return parser
+
+
 def compare_parser() -> CommandParser:
     """Returns the options of ``compare``."""
     parser = CommandParser(
@@ -157,6 +178,16 @@ def axes_parser() -> CommandParser:
     add("--errors", action="store_true", help="covariances are of errors, not of posteriors")
     add("--out", type=Path, default=Path("axes"), help="folder to write to")
     return parser
+
+
+def completion_parser() -> CommandParser:
+    """Returns the options of ``completion``, of which there are none."""
+    return CommandParser(
+        "completion",
+        "Prints what bash, and zsh after `autoload bashcompinit && bashcompinit`, complete "
+        'commands, options and shipped configurations by: eval "$(cryo-disentangle completion)" '
+        "in ~/.bashrc or ~/.zshrc.",
+    )
 
 
 def configs_parser() -> CommandParser:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryo_disentangle.options.commands import configs_parser
 
-__all__ = ["configs_command", "find_config", "with_shipped"]
+__all__ = ["configs_command", "find_config", "shipped_names", "with_shipped"]
 
 # Where they lie, in a wheel as in a clone.
 _FOLDER = Path(__file__).parents[1] / "configs"
@@ -48,6 +48,11 @@ def configs_command(args: Sequence[str] | None = None) -> None:
         (options.copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(files[name], options.copy / name)
     print(f"{len(chosen)} files in {options.copy}")
+
+
+def shipped_names() -> list[str]:
+    """Returns the names of YAML files as ``--config`` takes them."""
+    return sorted({path.name for path in _shipped().values() if path.suffix == ".yaml"})
 
 
 def with_shipped(words: Sequence[str], folder: str = "") -> list[str]:

@@ -80,3 +80,10 @@ def main(args: Sequence[str] | None = None) -> None:
     except ValueError as error:
         raise ValueError(reason(error)) from error
     simulation.write(out, overwrite)
+    print(
+        f"{simulation.n_images:,} particles in {out}: particles.star, particles.mrcs, truth.npz, "
+        "contact_sheet.png\n"
+        f"Next: cryo-disentangle inspect {out}/particles.star\n"
+        f"      cryo-disentangle fit --config particles.yaml --data.particles {out}/particles.star "
+        f"--data.labels {out}/truth.npz"
+    )

@@ -91,6 +91,10 @@ def test_page_needs_nothing_else(written: Path) -> None:
         "reconstructions",
         "volumes",
         "history",
+        "states",
+        "state_views",
+        "state_volumes",
+        "scores",
     }
     assert page.count("data:image/png;base64,") == len(names)
     assert not re.search(r"(src|href)=\"(?!data:)", page)

@@ -82,7 +82,7 @@ def test_particles_are_coloured_by_what_is_known() -> None:
     )
     data = scatter_particles(particles, {"optics_group": np.arange(60) % 2}, {}, lambda: None)
     assert list(data.axes) == ["PC1", "PC2", "PC3", "z1", "z2", "z3"]
-    expected = {"view: tilt (°)", "shift", "temperature", "optics group", "cluster (k-means)"}
+    expected = {"view: tilt (°)", "shift", "temperature", "optics group"}
     assert {*expected, "outlier score", "uncertainty"} <= set(data.colours)
     assert len(data) == 60
     same = InferredParticles.of(torch.zeros(60, 3))

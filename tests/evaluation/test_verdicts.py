@@ -96,7 +96,7 @@ def test_random_latents_do_not_tell_the_truth(tmp_path: Path) -> None:
     np.savez(tmp_path / "truth.npz", factors=factors)
     found = look(finished, truth=tmp_path / "truth.npz")
     assert found.judgement.verdict == "nothing"
-    assert any("does not tell the true factors" in reason for reason in found.judgement.reasons)
+    assert any("does not encode the true factors" in reason for reason in found.judgement.reasons)
     told = run(tmp_path / "told", nn.Identity(), mean=factors @ np.array([[1, 1], [-1, 1.0]]))
     assert look(told, truth=tmp_path / "truth.npz").judgement.verdict == "conformation"
 

@@ -110,7 +110,7 @@ def test_scale_free_distances(scale: float, seed: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
-def test_relative_invariance_of_selves_strangers_and_constants() -> None:
+def test_relative_invariance_of_selves_others_and_constants() -> None:
     z = latents(20_000)
     assert float(relative_invariance(z, z)) < 1e-6
     assert float(relative_invariance(latents(20_000, seed=1), z)) == pytest.approx(1, abs=0.02)

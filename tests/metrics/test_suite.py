@@ -6,6 +6,7 @@ import importlib
 from unittest.mock import Mock
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -206,3 +207,23 @@ def test_lightning_logs_them() -> None:
     (logged,) = trainer.validate(_Scored(), loader, verbose=False)
     expected = {f"val/{k}": float(v) for k, v in disentanglement_metrics(z, factors).items()}
     assert logged == pytest.approx(expected, abs=1e-6)
+
+
+def test_all_scores_are_one_figure_with_chance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.rand(300, 2, generator=generator)
+    suite = DisentanglementMetrics(prefix="val/")
+    with pytest.raises(ValueError, match="nothing to score: call update first"):
+        suite.chance()
+    suite.update(factors, factors)
+    chance = suite.chance()
+    assert set(chance) == set(suite.compute())
+    assert float(chance["val/mcc_pearson"]) < 0.3
+    assert float(chance["val/modularity"]) == 0
+    figure, axes = suite.plot()
+    assert figure is axes.figure
+    assert len(axes.patches) == len(chance)
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(chance)
+    assert np.array_equal(axes.lines[0].get_xdata(), [float(value) for value in chance.values()])
+    again, same = suite.plot({name: torch.ones(()) for name in chance}, ax=axes)
+    assert (again, same) == (figure, axes)

@@ -1,4 +1,4 @@
-"""Statistics hold all that images tell, and nuisances are integrated out exactly."""
+"""Statistics hold all the information of images, and nuisances are integrated out exactly."""
 
 import math
 
