@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,15 @@ from cryo_disentangle.particles.pickles import read_latents
 
 __all__ = ["ARRAYS", "is_own_run", "read_array", "read_cryostar", "read_eman2", "read_own"]
 
-# The second is in the latents.npz of `predict`.
-_ROW_NAMES = ("row", "index")
 ARRAYS = (".npy", ".npz", ".csv", ".txt", ".pkl")
 _NAMES = ("latents", "z", "mean")
+# Columns that name particles: `predict` calls their row index, the others RELION's and Xmipp's.
+_KEYS = {
+    "row": "rows",
+    "index": "rows",
+    "uid": "uids",
+    **dict.fromkeys(("image_name", "rlnImageName", "_rlnImageName", "image"), "image_names"),
+}
 _WIDTHS = ("covariance", "log_variance")
 _OWN = ("evaluation", "prediction")
 
@@ -26,10 +31,10 @@ _OWN = ("evaluation", "prediction")
 def read_array(path: Path, key: str | None = None) -> Embedding:
     """Reads latents of an array or a table of numbers.
 
-    ``.npz`` archives may also hold ``row`` or ``index`` (row of each in the particle file) and the
-    posteriors' ``covariance`` (n, Z, Z) or ``log_variance`` (n, Z). Tables of EMAN2 (``.txt``)
-    begin with a column of row numbers; so does every ``.txt`` whose first column holds different
-    whole numbers.
+    Archives and tables with a header may also have ``row`` or ``index`` (row of each in the
+    particle file), ``uid`` or ``image_name``; archives the posteriors' ``covariance`` (n, Z, Z) or
+    ``log_variance`` (n, Z). Tables of EMAN2 (``.txt``) begin with a column of row numbers; so does
+    every ``.txt`` whose first column holds different whole numbers.
 
     Args:
         path: ``.npy``, ``.npz``, ``.csv`` (a header, or none), ``.txt`` or a pickle as cryoDRGN
@@ -50,15 +55,9 @@ def read_array(path: Path, key: str | None = None) -> Embedding:
     except (ValueError, EOFError) as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
-    embedding = Embedding(
-        "latents",
-        path,
-        found.latents,
-        coordinates=found.coordinates,
-        covariance=found.covariance,
-        rows=found.rows,
-    )
-    return embedding if found.rows is not None else _numbered(embedding)
+    embedding = Embedding("latents", path, **found._asdict())
+    named = (found.rows, found.uids, found.image_names)
+    return _numbered(embedding) if all(keys is None for keys in named) else embedding
 
 
 class _Contents(NamedTuple):
@@ -68,18 +67,19 @@ class _Contents(NamedTuple):
     rows: Array | None = None
     covariance: Array | None = None
     coordinates: tuple[str, ...] = ()
+    uids: Array | None = None
+    image_names: Array | None = None
 
 
 def _contents(path: Path, key: str | None) -> _Contents:
     """Reads a file by its suffix."""
     match path.suffix.lower():
         case ".npz":
-            return _Contents(*_archive(path, key))
+            return _archive(path, key)
         case ".npy":
             return _Contents(np.array(map_array(path, "an array of latents")))
         case ".csv":
-            latents, coordinates = _comma_separated(path)
-            return _Contents(latents, coordinates=coordinates)
+            return _comma_separated(path)
         case ".txt":
             return _Contents(*_text(path))
         case ".pkl":
@@ -178,18 +178,19 @@ def _numbered(embedding: Embedding) -> Embedding:
     return embedding
 
 
-def _archive(path: Path, key: str | None) -> tuple[Array, Array | None, Array | None]:
+def _archive(path: Path, key: str | None) -> _Contents:
+    """Latents of an archive, by name, and what else is known of them."""
     names = _NAMES if key is None else (key,)
-    found = read_archive(path, (*names, *_ROW_NAMES, *_WIDTHS), "latents")
+    found = read_archive(path, (*names, *_KEYS, *_WIDTHS), "latents")
     if not found.keys() & set(names):
         present = ", ".join(found)
         raise ValueError(f"no array {' or '.join(names)}, found {present}; name it by --z")
     latents = next(found[name] for name in names if name in found)
-    rows = next((found[name] for name in _ROW_NAMES if name in found), None)
     covariance, log_variance = (found.get(name) for name in _WIDTHS)
     if covariance is None and log_variance is not None and log_variance.shape == latents.shape:
         covariance = _diagonal(log_variance)
-    return latents, rows, covariance
+    keys: dict[str, Any] = {_KEYS[name]: found[name] for name in found if name in _KEYS}
+    return _Contents(latents, covariance=covariance)._replace(**keys)
 
 
 def _diagonal(log_variance: Array) -> Array:
@@ -197,19 +198,39 @@ def _diagonal(log_variance: Array) -> Array:
     return np.asarray(np.exp(log_variance)[:, :, None] * np.eye(log_variance.shape[1]))
 
 
-def _comma_separated(path: Path) -> tuple[Array, tuple[str, ...]]:
-    """Numbers and the names of a header, where there is one."""
+def _comma_separated(path: Path) -> _Contents:
+    """Numbers, the names of a header where there is one, and columns that name particles."""
     with path.open(encoding="utf-8-sig") as file:
         first = [word.strip().strip('"') for word in file.readline().split(",")]
     try:
         [float(word) for word in first]
-        named: tuple[str, ...] = ()
+        named: list[str] = []
     except ValueError:
-        named = tuple(first)
-    table = np.loadtxt(
-        path, delimiter=",", skiprows=1 if named else 0, ndmin=2, encoding="utf-8-sig"
-    )
-    return table, named
+        named = first
+
+    def read(columns: list[int], kind: type) -> Array:
+        """Some columns of all rows."""
+        return np.loadtxt(
+            path,
+            kind,
+            delimiter=",",
+            skiprows=1 if named else 0,
+            ndmin=2,
+            encoding="utf-8-sig",
+            usecols=columns,
+            quotechar='"',
+        )
+
+    # Tables of pandas begin with a column without a name, which counts.
+    keys = {k: _KEYS.get(name or "row") for k, name in enumerate(named)}
+    columns = [k for k in range(len(first)) if keys.get(k) is None]
+    kinds = {"uids": np.uint64, "image_names": np.str_, "rows": np.int64}
+    found: dict[str, Any] = {
+        key: read([k], kinds[key])[:, 0] for k, key in keys.items() if key is not None
+    }
+    coordinates = tuple(named[k] for k in columns) if named else ()
+    latents = read(columns, np.float64)
+    return _Contents(latents, coordinates=coordinates)._replace(**found)
 
 
 def _text(path: Path) -> tuple[Array, Array | None]:

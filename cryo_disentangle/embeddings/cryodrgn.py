@@ -91,7 +91,7 @@ def read_drgnai(folder: Path, epoch: int | None = None) -> Embedding:
     """Reads latents of DRGN-AI: ``out/conf.N.pkl``, shifts in pixels.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder, or ``out`` in it.
         epoch: The epoch; None is the last.
 
     Returns:
@@ -101,11 +101,12 @@ def read_drgnai(folder: Path, epoch: int | None = None) -> Embedding:
         FileNotFoundError: If there are no latents of that epoch.
         ValueError: If a file is damaged or not what it should be.
     """
-    path, suffix = _newest(folder / "out", "conf", epoch)
+    out = folder / "out" if (folder / "out").is_dir() else folder
+    path, suffix = _newest(out, "conf", epoch)
     mean, _ = read_latents(path)
-    poses = read_run_poses(folder / "out" / f"pose{suffix}.pkl", "px")
+    poses = read_run_poses(out / f"pose{suffix}.pkl", "px")
     return with_arguments(
-        Embedding("DRGN-AI", path, mean, poses=poses), folder / "out" / "drgnai-configs.yaml"
+        Embedding("DRGN-AI", path, mean, poses=poses), out / "drgnai-configs.yaml"
     )
 
 

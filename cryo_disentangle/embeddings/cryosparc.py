@@ -20,9 +20,10 @@ _VALUE = re.compile(r"components_mode_(\d+)/value")
 _POSTERIOR = re.compile(r"alignments_class3D_(\d+)/class_posterior")
 _POSTERIORS = "alignments3D_multi/class_posterior"
 _TOOLS = {"var_3D": "cryoSPARC 3DVA", "flex_train": "cryoSPARC 3DFlex"}
-# Particle tables of a job, of cryoSPARC 3 and before too: J11_particles.cs,
-# cryosparc_P3_J11_particles.cs.
-_PARTICLES = "*particles.cs"
+# Particle tables of a job, of cryoSPARC 3 and before too, and exported ones: J11_particles.cs,
+# cryosparc_P3_J11_005_particles.cs, J11_particles_exported.cs.
+_PARTICLES = "*particles*.cs"
+_ITERATION = re.compile(r"_\d{3,}(?=_particles)")
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -69,12 +70,7 @@ def read_cryosparc(path: Path) -> Embedding:
     """
     folder = path if path.is_dir() else path.parent
     paths = [path] if path.is_file() else _tables(folder)
-    tables = [CsTable(file) for file in paths]
-    main = next((table for table in tables if _coordinates(table)), None)
-    if main is None:
-        raise FileNotFoundError(
-            f"{path}: no particle table with components_mode_0/value or class posteriors"
-        )
+    main = _with_latents([CsTable(file) for file in paths], path)
     names = _coordinates(main)
     columns = [main.numbers(name, *main[name].shape[1:]).reshape(len(main), -1) for name in names]
     latents = np.hstack(columns).astype(np.float32)
@@ -86,9 +82,24 @@ def read_cryosparc(path: Path) -> Embedding:
         latents,
         coordinates=names if len(names) == latents.shape[1] else (),
         uids=uids,
-        poses=_poses(others, uids),
+        poses=_poses(others, uids, latents),
         volumes=_volumes(folder, len(names)) if _VALUE.fullmatch(names[0]) else None,
     )
+
+
+def _with_latents(tables: list[CsTable], path: Path) -> CsTable:
+    """The table of latents; of several iterations the last one's."""
+    found = [table for table in tables if _coordinates(table)]
+    if not found:
+        raise FileNotFoundError(
+            f"{path}: no particle table with components_mode_0/value or class posteriors"
+        )
+    if len({_ITERATION.sub("", table.path.name) for table in found}) > 1:
+        names = ", ".join(table.path.name for table in found)
+        raise ValueError(f"{path}: several particle tables with latents, name one: {names}")
+    # A name without a number is the job's result.
+    results = [table for table in found if not _ITERATION.search(table.path.name)]
+    return max(results or found, key=lambda table: table.path.name)
 
 
 def _tool(folder: Path, names: tuple[str, ...]) -> str:
@@ -100,20 +111,43 @@ def _tool(folder: Path, names: tuple[str, ...]) -> str:
     return _TOOLS.get(str(kind), "cryoSPARC")
 
 
-def _poses(tables: list[CsTable], uids: Array) -> ParticlePoses | None:
+def _poses(tables: list[CsTable], uids: Array, latents: Array) -> ParticlePoses | None:
     """Poses of the first table that has them, in the order of the latents."""
     for table in tables:
-        if "alignments3D/pose" not in table:
+        found = _pose_columns(table)
+        if found is None:
             continue
         order = rows_by_key(uids, np.asarray(table["uid"]), "uid", table.path)
-        vectors = torch.from_numpy(table.numbers("alignments3D/pose", 3)[order])
-        rotation = rotation_vector_to_rotation(vectors).numpy()
-        shift = None
-        if "alignments3D/shift" in table and "alignments3D/psize_A" in table:
-            scale = table.numbers("alignments3D/psize_A")[order, None]
-            shift = table.numbers("alignments3D/shift", 2)[order] * scale
-        return ParticlePoses(rotation, shift, "angstrom", table.path)
+        # Of a pose for each class, that of the likeliest.
+        best = latents.argmax(axis=1)
+        vectors, shift, pixel = (
+            None if column is None else _of_class(column[order], best) for column in found
+        )
+        rotation = rotation_vector_to_rotation(torch.from_numpy(vectors)).numpy()
+        if shift is None or pixel is None:
+            return ParticlePoses(rotation, shift, "px", table.path)
+        return ParticlePoses(rotation, shift * pixel[:, None], "angstrom", table.path)
     return None
+
+
+def _of_class(values: Array, classes: Array) -> Array:
+    """Values (N, ...) of each particle, or of its class where there is one for each (N, C, D)."""
+    return values[np.arange(len(values)), classes] if values.ndim == 3 else values
+
+
+def _pose_columns(table: CsTable) -> tuple[Array, Array | None, Array | None] | None:
+    """Rotation vectors (N, 3) or (N, C, 3), shifts of the same kind, and their pixel sizes (N,)."""
+    groups = [name for name in ("alignments3D", "alignments3D_multi") if f"{name}/pose" in table]
+    if not groups:
+        return None
+    group = groups[0]
+    pose = table[f"{group}/pose"]
+    shift, pixel = f"{group}/shift", f"{group}/psize_A"
+    return (
+        table.numbers(f"{group}/pose", *pose.shape[1:]),
+        table.numbers(shift, *table[shift].shape[1:]) if shift in table else None,
+        table.numbers(pixel) if pixel in table else None,
+    )
 
 
 def _volumes(folder: Path, count: int) -> LinearVolumes | None:

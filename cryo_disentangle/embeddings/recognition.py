@@ -56,7 +56,7 @@ _TOOLS = (
     _Tool(
         "DRGN-AI",
         "out/drgnai-configs.yaml",
-        lambda f: (f / "out/drgnai-configs.yaml").is_file(),
+        lambda f: any((f / o / "drgnai-configs.yaml").is_file() for o in ("out", ".")),
         lambda f, _: read_drgnai(f),
     ),
     _Tool(
