@@ -18,10 +18,10 @@ from cryo_disentangle.adapters import ModelAdapter
 from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.callbacks.prediction import gather_parts
 from cryo_disentangle.callbacks.run_particles import all_batches
+from cryo_disentangle.callbacks.watching import trained
 from cryo_disentangle.drawing.latent_space import draw_motions
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.naming import name_axes
 from cryo_disentangle.particles.labels import ParticleLabels
 from cryo_disentangle.protocols.models import EvaluatesVolumes, LatentImageModel
@@ -56,12 +56,11 @@ class NameAxes(Callback):
                 f"found {type(pl_module).__name__}"
             )
 
-    @torch.no_grad()
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the axes from the first process."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        with evaluating(pl_module):
+        with trained(trainer, pl_module):
             found = gather_parts(list(_inferred(trainer, pl_module)))
             if not found or found.keys().isdisjoint(_LABELS):
                 return

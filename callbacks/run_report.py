@@ -26,6 +26,7 @@ from cryo_disentangle.callbacks.run_particles import (
     held_out_samples,
     true_factors,
 )
+from cryo_disentangle.callbacks.watching import trained
 from cryo_disentangle.drawing.inferred import draw_reconstructions
 from cryo_disentangle.drawing.reconstructions import (
     draw_curves,
@@ -155,19 +156,14 @@ class RunReport(Callback):
         self._curve.append((trainer.global_step, training, validation))
         self._loss_sum, self._batches = 0.0, 0
 
-    @torch.no_grad()
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the report from the first process."""
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         folder = Path(trainer.default_root_dir) / "report"
         folder.mkdir(parents=True, exist_ok=True)
-        training = pl_module.training
-        pl_module.eval()
-        try:
+        with trained(trainer, pl_module):
             rows = self._evaluate(trainer, pl_module, folder)
-        finally:
-            pl_module.train(training)
         with replacing(folder / "report.json") as temporary:
             temporary.write_text(json.dumps(rows, indent=2) + "\n")
         _print(rows, folder)

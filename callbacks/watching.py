@@ -13,7 +13,29 @@ from cryo_disentangle.metrics.canonical_order import mix_bits
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.types import ParticleBatch, observation
 
-__all__ = ["named_by_image", "undisturbed"]
+__all__ = ["named_by_image", "trained", "undisturbed"]
+
+
+@contextmanager
+def trained(trainer: L.Trainer, module: L.LightningModule) -> Iterator[None]:
+    """Has a trained module in evaluation mode on its device, in ``on_fit_end``; without gradients.
+
+    Lightning moves modules to the CPU before that hook.
+
+    Args:
+        trainer: A Trainer at the end of a fit.
+        module: The module.
+
+    Yields:
+        Nothing.
+    """
+    home = module.device
+    module.to(trainer.strategy.root_device)
+    try:
+        with evaluating(module):
+            yield
+    finally:
+        module.to(home)
 
 
 @contextmanager

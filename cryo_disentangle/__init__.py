@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from cryo_disentangle.version import __version__
 
 if TYPE_CHECKING:
     from cryo_disentangle.callbacks import DisentanglementMetrics, PoseInterventionPenalty
@@ -12,11 +13,6 @@ if TYPE_CHECKING:
     from cryo_disentangle.encoders import MLPEncoder
     from cryo_disentangle.modules import HeterogeneousReconstruction
     from cryo_disentangle.particles import ParticleData
-
-try:
-    __version__ = version("cryo-disentangle")
-except PackageNotFoundError:  # on PYTHONPATH alone, as on a machine without pip
-    __version__ = "0+unknown"
 
 __all__ = [
     "DisentanglementMetrics",

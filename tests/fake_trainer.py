@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy, StrategyRegistry
 
 from tests.fake_device import DEVICE
 
-__all__ = ["ON_DEVICE"]
+__all__ = ["ON_DEVICE", "STRATEGY"]
 
 
 class FakeAccelerator(Accelerator):
@@ -48,4 +48,5 @@ class FakeAccelerator(Accelerator):
 
 AcceleratorRegistry.register("fake", FakeAccelerator)
 StrategyRegistry.register("fake", SingleDeviceStrategy, device=DEVICE)
+STRATEGY = "fake"
 ON_DEVICE = ["--trainer.accelerator", "fake", "--trainer.strategy", "fake"]

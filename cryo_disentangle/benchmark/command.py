@@ -8,7 +8,6 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from cryo_disentangle.files.locks import alone_in
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.options.commands import benchmark_parser
 from cryo_disentangle.options.shipped import find_config
+from cryo_disentangle.version import __version__
 
 __all__ = ["benchmark_command"]
 
@@ -180,8 +180,7 @@ def _findings(benchmark: Benchmark, plan: Plan, failures: dict[str, str]) -> Fin
         "seeds": ", ".join(map(str, benchmark.seeds)),
         "scored": f"the last {benchmark.held_out:,} particles of each stack",
         "cells": f"{done} of {len(plan.cells)} finished",
-        "made by": f"cryo-disentangle {version('cryo-disentangle')}, "
-        f"{datetime.now():%Y-%m-%d %H:%M}",
+        "made by": f"cryo-disentangle {__version__}, {datetime.now():%Y-%m-%d %H:%M}",
     }
     title = f"Benchmark {benchmark.file.stem}"
     return Findings(title, plan.cells, collect(plan.cells), failures, facts)

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from cryo_disentangle.judgement.advice import embedding_steps, next_steps
 from cryo_disentangle.judgement.score_names import group_reasons, headlines
 from cryo_disentangle.judgement.scores import Score
 from cryo_disentangle.judgement.verdict import judge
+from cryo_disentangle.version import __version__
 
 __all__ = ["SCATTER", "is_evaluated", "write_page"]
 
@@ -105,7 +105,7 @@ def write_page(folder: Path) -> Path:
         missing=group_reasons(found["not_measured"]),
         steps=steps,
         touchable=_touchable(folder / SCATTER),
-        footer=f"cryo-disentangle {version('cryo-disentangle')}, {datetime.now():%Y-%m-%d %H:%M}. "
+        footer=f"cryo-disentangle {__version__}, {datetime.now():%Y-%m-%d %H:%M}. "
         "Intervals hold 95 % and come from halves of the particles (half-sample bootstrap).",
     )
     page = folder / "report.html"

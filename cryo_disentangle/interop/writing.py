@@ -6,7 +6,6 @@ import shutil
 import sys
 import warnings
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from cryo_disentangle.particles.pickles import (
     write_latents,
     write_poses,
 )
+from cryo_disentangle.version import __version__
 
 __all__ = ["CryoDRGNWriter"]
 
@@ -70,7 +70,7 @@ class CryoDRGNWriter:
             "cmd": list(sys.argv),
             "time": datetime.now(),
             "version": _CRYODRGN,
-            "written_by": f"cryo-disentangle {version('cryo-disentangle')}",
+            "written_by": f"cryo-disentangle {__version__}",
             "seed": int(data.seed),
             "dataset_args": _dataset_args(data, data.preprocessing, self.folder),
             "lattice_args": {"D": data.box_size + 1, "extent": 0.5, "ignore_DC": True},

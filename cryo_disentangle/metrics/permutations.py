@@ -101,7 +101,7 @@ class Intervention:
             )
         device = batch["index"].device
         self._generator = torch.Generator(device)
-        self._generator.manual_seed(int(key.generate_state(1, np.uint64)[0] >> 1))
+        self._generator.manual_seed(int(key.generate_state(1, np.uint64)[0]) >> 1)
         count = len(batch["index"])
         self._cycle = torch.randperm(count, generator=self._generator, device=device)
 

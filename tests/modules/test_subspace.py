@@ -13,6 +13,7 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from cryo_disentangle.callbacks import AtomicCheckpointIO
 from cryo_disentangle.losses import PoseIntervention, PosteriorDistance, TotalCorrelation
 from cryo_disentangle.modules import SubspaceReconstruction
 from cryo_disentangle.particles.pickles import read_latents
@@ -66,8 +67,9 @@ def _train(
         ("logger", "enable_progress_bar", "enable_model_summary"), False
     )
     made = {"enable_checkpointing": False, "max_epochs": -1} | trainer
-    runner = L.Trainer(accelerator="cpu", max_steps=steps, **quiet, **made)
-    runner.fit(module, data, ckpt_path=checkpoint, weights_only=False)
+    io = AtomicCheckpointIO()
+    runner = L.Trainer(accelerator="cpu", max_steps=steps, plugins=[io], **quiet, **made)
+    runner.fit(module, data, ckpt_path=checkpoint)
     return module
 
 
