@@ -42,8 +42,10 @@ _HELD_OUT, _BATCH, _RATE = 4000, 512, 2e-3
 _LIFT = 1e-5
 
 
-def make_model(rank: int, weight: float, dim: int = 2) -> StatisticsModel:
-    """The model of configs/statistics.yaml."""
+def make_model(
+    rank: int, weight: float, dim: int = 2, *, large_motions: bool = False
+) -> StatisticsModel:
+    """The model of configs/statistics.yaml, or one with larger networks."""
     penalties = {}
     if weight:
         penalties["poses"] = PoseIntervention(
@@ -54,11 +56,12 @@ def make_model(rank: int, weight: float, dim: int = 2) -> StatisticsModel:
             every_n_steps=2,
         )
     # No volume is asked for, so that the box is of no importance.
-    decoder = BasisDecoder(16, dim, rank, hidden=48, layers=1)
+    hidden, width, layers = (128, 192, 2) if large_motions else (48, 96, 1)
+    decoder = BasisDecoder(16, dim, rank, hidden=hidden, layers=layers)
     return StatisticsModel(
         decoder,
         dim,
-        lambda coefficients, dim: StatisticsEncoder(coefficients, dim, width=96, layers=1),
+        lambda coefficients, dim: StatisticsEncoder(coefficients, dim, width=width, layers=layers),
         penalties=penalties,
     )
 

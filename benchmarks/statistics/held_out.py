@@ -20,7 +20,7 @@ from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import ParticleViews
 from cryo_disentangle.types import Pose
 
-__all__ = ["COUNT", "STREAM", "HeldOut", "see_held_out"]
+__all__ = ["COUNT", "STREAM", "HeldOut", "image_held_out", "see_held_out"]
 
 COUNT, STREAM = 4000, 11
 _OTHER_STREAM, _BATCH, _REFINEMENTS = 13, 250, 3
@@ -46,6 +46,43 @@ class HeldOut(NamedTuple):
     error: Tensor
 
 
+class Imaged(NamedTuple):
+    """Images of held-out conformations, and what consensus refinement says of them.
+
+    Attributes:
+        images: As in the stack, shape (N, D, D).
+        pose: With its errors.
+        ctf: Columns as in `ParticleBatch`.
+    """
+
+    images: Tensor
+    pose: Pose
+    ctf: Tensor | None
+
+
+@torch.no_grad()
+def image_held_out(
+    simulation: Simulation, setting: Setting, error: Tensor
+) -> tuple[Particles, dict[str, Imaged]]:
+    """Images particles that nothing was fitted to: ``own``, ``noisy`` and ``moved``."""
+    first, second = (
+        Draws.consecutive((simulation.seed, stream), 0, COUNT) for stream in (STREAM, _OTHER_STREAM)
+    )
+    particles, other = simulation.describe(first), simulation.describe(second)
+    moved = particles._replace(rotation=other.rotation, translation=other.translation)
+
+    def imaged(known: Particles, draws: Draws) -> Imaged:
+        clean = simulation.clean(known) * contrast_of(setting.errors, error)
+        pose = wrong_pose(known.rotation, setting.errors, error)
+        return Imaged(simulation.add_noise(clean, draws), pose, known.ctf)
+
+    return particles, {
+        "own": imaged(particles, first),
+        "noisy": imaged(particles, second),
+        "moved": imaged(moved, second),
+    }
+
+
 @torch.no_grad()
 def see_held_out(
     simulation: Simulation,
@@ -55,27 +92,13 @@ def see_held_out(
     seed: int,
 ) -> HeldOut:
     """Makes the statistics of particles that nothing was fitted to."""
-    first, second = (
-        Draws.consecutive((simulation.seed, stream), 0, COUNT) for stream in (STREAM, _OTHER_STREAM)
-    )
-    particles, other = simulation.describe(first), simulation.describe(second)
-    moved = particles._replace(rotation=other.rotation, translation=other.translation)
     error = draw_errors(setting.errors, COUNT, seed)
-
-    def seen(known: Particles, draws: Draws) -> Likelihood:
-        clean = simulation.clean(known) * contrast_of(setting.errors, error)
-        images = preprocessing(simulation.add_noise(clean, draws))
-        pose = wrong_pose(known.rotation, setting.errors, error)
-        return _statistics(images, pose, known.ctf, subspace, setting)
-
-    return HeldOut(
-        seen(particles, first),
-        seen(particles, second),
-        seen(moved, second),
-        particles.factors,
-        particles.rotation,
-        error,
-    )
+    particles, seen = image_held_out(simulation, setting, error)
+    found = {
+        name: _statistics(preprocessing(images), pose, ctf, subspace, setting)
+        for name, (images, pose, ctf) in seen.items()
+    }
+    return HeldOut(**found, factors=particles.factors, rotation=particles.rotation, error=error)
 
 
 def _statistics(

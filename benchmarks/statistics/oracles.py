@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from held_out import HeldOut
 from torch import Tensor
 
 from cryo_disentangle.metrics.functional.correlation import mcc, r2_linear
@@ -48,13 +49,31 @@ def true_molecule(simulation: Simulation, draws: Draws) -> tuple[float, float]:
     return scores(found, factors)
 
 
-def within_subspace(
-    training: Likelihood, factors: Tensor, held_out: Likelihood, truth: Tensor
-) -> tuple[float, float]:
+def within_subspace(training: Likelihood, factors: Tensor, unseen: HeldOut) -> dict[str, float]:
     """Posterior means where coefficients are the best polynomials of the true factors."""
     mixture = fit_factor_mixture(factors, training.information, training.precision)
-    found = posterior_means(mixture, factors, held_out.information, held_out.precision)
-    return scores(found, truth)
+    z, noisy, moved = (
+        posterior_means(mixture, factors, seen.information, seen.precision)
+        for seen in (unseen.own, unseen.noisy, unseen.moved)
+    )
+    found = dict(zip(("oracle_mcc", "oracle_r2"), scores(z, unseen.factors), strict=True))
+    return found | {"oracle_pose_share": pose_and_noise(z, noisy, moved)[0]}
+
+
+def pose_and_noise(z: Tensor, noisy: Tensor, moved: Tensor) -> tuple[float, float]:
+    """Shares of the variance of latents that another pose makes, and another draw of the noise.
+
+    The pose's is what it makes beyond the noise: the variance over poses of a conformation's
+    expected posterior mean.
+
+    Args:
+        z: Posterior means, shape (N, Z).
+        noisy: Of the same views with other noise.
+        moved: Of the same conformations from other poses, with other noise.
+    """
+    total = 2 * z.var(0).sum()
+    noise = float((noisy - z).square().sum(1).mean() / total)
+    return float((moved - z).square().sum(1).mean() / total) - noise, noise
 
 
 def best_rotation(found: Tensor, factors: Tensor) -> float:

@@ -86,7 +86,7 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
     write_stack(simulation, setting, stack, error)
     rows, true = open_stack(stack, setting, error)
     options = SubspaceSettings(
-        rank=rank,
+        rank=rank or setting.rank,
         largest_rank=setting.largest_rank,
         nuisance=setting.nuisance,
         refine_poses=setting.refine,
@@ -110,7 +110,6 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
     factors = torch.from_numpy(known["factors"]).float()
     draws = Draws.consecutive((simulation.seed, STREAM), 0, COUNT // 2)
     true_mcc, true_r2 = true_molecule(simulation, draws)
-    oracle_mcc, oracle_r2 = within_subspace(own, factors, unseen.own, unseen.factors)
     calibration = report["calibration"]
     return {
         "setting": name,
@@ -123,10 +122,9 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
         "covariance_high": calibration["covariance"][1],
         "true_mcc": true_mcc,
         "true_r2": true_r2,
-        "oracle_mcc": oracle_mcc,
-        "oracle_r2": oracle_r2,
+        **within_subspace(own, factors, unseen),
         "linear_r2": scores(unseen.own.posterior().mean, unseen.factors)[1],
-        **learned(folder.statistics, Labels.of(known), unseen, setting.errors),
+        **learned(folder.statistics, Labels.of(known), unseen, setting),
         **pose_scores(folder, torch.from_numpy(true.rotation), setting, error),
         "seconds_subspace": report["seconds"]["subspace"],
         "seconds_statistics": report["seconds"]["statistics"],

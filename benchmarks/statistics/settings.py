@@ -63,6 +63,8 @@ class Setting:
         nuisance: What is integrated out.
         refine: Whether poses are refined.
         largest_rank: Most volumes that are tried.
+        rank: Number of volumes; None is by the held-out likelihood.
+        large_motions: Whether the networks are larger than those of configs/statistics.yaml.
     """
 
     simulate: Callable[[int], Simulation]
@@ -70,6 +72,8 @@ class Setting:
     nuisance: Nuisance = field(default_factory=Nuisance)
     refine: bool = False
     largest_rank: int = 8
+    rank: int | None = None
+    large_motions: bool = False
 
 
 def adenylate_kinase(
@@ -129,6 +133,7 @@ def arms(
             seed=seed,
         ),
         largest_rank=largest_rank,
+        large_motions=True,
     )
 
 
@@ -159,7 +164,7 @@ SETTINGS: dict[str, Setting] = {
         process=_temperatures([100.0, 300.0], [[0.35, 0.1], [0.35, 0.5]])
     ),
     "harmonic": adenylate_kinase(process=_temperatures([100.0, 300.0], [[0.2, 0.2], [0.35, 0.35]])),
-    "arms_snr_1": arms(1.0, _EMPIAR_VIEWS, largest_rank=16),
+    "arms_snr_1": replace(arms(1.0, _EMPIAR_VIEWS), rank=16),
     "arms_snr_0.1": arms(0.1, _EMPIAR_VIEWS),
     "five_arms": arms(0.1, UniformViews(), count=5, largest_rank=20),
     "five_arms_64": arms(0.1, UniformViews(), count=5, largest_rank=20, box_size=64),

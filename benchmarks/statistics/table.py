@@ -1,0 +1,255 @@
+"""Writes the tables of README.md anew from the CSV files beside it.
+
+python benchmarks/statistics/table.py
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from settings import SETTINGS
+from tables import read
+
+_HERE = Path(__file__).parent
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a setting has to reach.
+
+    Attributes:
+        share: Of the score of the true molecule's oracle, the median over seeds.
+        worst: The same of the worst training of all.
+        pose_share: Largest share of the latents' variance due to pose, the median over seeds.
+    """
+
+    share: float = 0.0
+    worst: float = 0.0
+    pose_share: float = 1.0
+
+
+BARS = {
+    "pairs": Bar(0.97, worst=0.93),
+    "temperatures_5": Bar(0.97),
+    "temperatures_2": Bar(0.97),
+    "shear": Bar(0.95),
+    "pairs_snr_0.03": Bar(0.95),
+    "pairs_128": Bar(0.90),
+    "pairs_10180": Bar(pose_share=0.03),
+    "pairs_preferred": Bar(pose_share=0.03),
+    "arms_snr_1": Bar(0.97, pose_share=0.02),
+    "arms_snr_0.1": Bar(0.97, pose_share=0.02),
+    "five_arms": Bar(0.90),
+    "errors_refined": Bar(0.95),
+    "rotations_refined": Bar(0.95),
+    "shifts_refined": Bar(0.95),
+    "contrast_integrated": Bar(0.95),
+    "all_errors_refined": Bar(0.95),
+}
+# Uniform factors without labels have no axes: R² is what can be asked for.
+_BY_R2 = ("arms_snr_1", "arms_snr_0.1", "five_arms", "five_arms_64")
+
+
+def median(rows: Iterable[Row], name: str) -> float | None:
+    """Median of what is known of a column."""
+    values = [float(row[name]) for row in rows if row.get(name)]
+    return statistics.median(values) if values else None
+
+
+def shown(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def by_setting(rows: list[Row]) -> dict[str, list[Row]]:
+    """Rows of each setting, in the order of settings.py."""
+    found = {name: [row for row in rows if row["setting"] == name] for name in SETTINGS}
+    return {name: mine for name, mine in found.items() if mine}
+
+
+def _kept(row: Row) -> Row:
+    """A row with the scores of the training that has the best held-out bound."""
+    kept = {name.removeprefix("kept_"): row[name] for name in row if name.startswith("kept_")}
+    return row | {name: value for name, value in kept.items() if value}
+
+
+def _shares(rows: list[Row], score: str) -> tuple[float, float]:
+    """Median and worst share of the true molecule's oracle."""
+    each = [float(row[score]) / float(row[f"true_{score}"]) for row in rows]
+    worst = "mcc_worst" if score == "mcc" else score
+    lowest = min(float(row[worst]) / float(row[f"true_{score}"]) for row in rows)
+    return statistics.median(each), lowest
+
+
+def _verdict(bar: Bar | None, shares: tuple[float, float], pose: float | None) -> tuple[str, str]:
+    """A bar, and whether it is met."""
+    if bar is None:
+        return "-", "-"
+    words, met = [], True
+    if bar.share:
+        words.append(f"{bar.share:.2f}")
+        met = met and shares[0] >= bar.share
+    if bar.worst:
+        words.append(f"worst {bar.worst:.2f}")
+        met = met and shares[1] >= bar.worst
+    if bar.pose_share < 1:
+        words.append(f"pose {bar.pose_share:.2f}")
+        met = met and pose is not None and pose <= bar.pose_share
+    return ", ".join(words), "yes" if met else "no"
+
+
+def settings(rows: list[Row]) -> str:
+    """Scores of all settings beside their oracles and bars."""
+    lines = []
+    for name, mine in by_setting(rows).items():
+        score = "r2" if name in _BY_R2 else "mcc"
+        if score == "r2":
+            mine = [_kept(row) for row in mine]
+        shares, pose = _shares(mine, score), median(mine, "pose_share")
+        bar, met = _verdict(BARS.get(name), shares, pose)
+        trainings = 5 * len(mine)
+        determined = sum(int(float(row["determined"])) for row in mine)
+        lines.append(
+            [
+                f"`{name}`",
+                str(len(mine)),
+                "/".join(sorted({row["rank"] for row in mine}, key=int)),
+                "R²" if score == "r2" else "MCC",
+                shown(median(mine, f"true_{score}")),
+                shown(median(mine, f"oracle_{score}")),
+                shown(median(mine, score)),
+                f"{shares[0]:.3f} ({shares[1]:.3f})",
+                bar,
+                met,
+                shown(median(mine, "r2")),
+                shown(median(mine, "mcc_rotated")),
+                f"{shown(pose)} ({shown(median(mine, 'oracle_pose_share'))})",
+                f"{determined} of {trainings}",
+            ]
+        )
+    head = ["setting", "seeds", "K", "score", "true molecule", "within the subspace", "found"]
+    head += ["share (worst)", "bar", "met", "R²", "MCC, best rotation", "pose share", "determined"]
+    return table(head, lines)
+
+
+def calibration(rows: list[Row]) -> str:
+    """Whether subspaces say of held-out particles what is so."""
+    lines = []
+    for name, mine in by_setting(rows).items():
+        low, high = median(mine, "covariance_low"), median(mine, "covariance_high")
+        excess = median(mine, "excess")
+        met = (excess or 0) <= 0.03 and (low or 0) >= 0.9 and (high or 9) <= 1.1
+        lines.append(
+            [
+                f"`{name}`",
+                shown(excess),
+                f"{shown(low)} to {shown(high)}",
+                "yes" if met else "no",
+                shown(median(mine, "seconds_subspace"), 0),
+                shown(median(mine, "seconds_statistics"), 0),
+                shown(median(mine, "seconds_learning"), 0),
+            ]
+        )
+    head = ["setting", "excess of training", "E[m mᵀ] + S", "met", "s, subspace", "s, statistics"]
+    return table([*head, "s, a training"], lines)
+
+
+def errors(rows: list[Row]) -> str:
+    """Settings with errors: what poses are left with, and what z follows."""
+    lines = []
+    for name, mine in by_setting(rows).items():
+        known = ("shift_leak", "rotation_leak", "contrast_leak", "shift_error", "rotation_error")
+        if all(median(mine, column) is None for column in known):
+            continue
+        line = [f"`{name}`", f"{_shares(mine, 'mcc')[0]:.3f}"]
+        for kind in ("shift", "rotation"):
+            line.append(shown(median(mine, f"{kind}_error")))
+            line.append(shown(median(mine, f"{kind}_over_predicted"), 2))
+        for kind in ("shift", "rotation", "contrast"):
+            leak, chance = median(mine, f"{kind}_leak"), median(mine, f"{kind}_leak_p")
+            line.append("-" if leak is None else f"{leak:.4f} (p = {shown(chance, 2)})")
+        lines.append(line)
+    head = ["setting", "share of the error-free oracle", "shift error", "over predicted"]
+    head += ["rotation error", "over predicted", "leak of shift", "of rotation", "of contrast"]
+    return table(head, lines)
+
+
+def interventions(rows: list[Row]) -> str:
+    """Algorithm 1, with and without, by number of particles."""
+    lines = []
+    for size in sorted({row["particles"] for row in rows}, key=int):
+        mine = [row for row in rows if row["particles"] == size]
+        without, taught = (
+            [row for row in mine if row["interventions"] == word] for word in ("False", "True")
+        )
+        seeds = {row["seed"]: float(row["r2"]) for row in without}
+        pairs = [
+            (seeds[row["seed"]], float(row["r2"]), float(row["r2_oracle"]))
+            for row in taught
+            if row["seed"] in seeds
+        ]
+        higher = sum(after > before for before, after, _ in pairs)
+        closed = statistics.median(
+            (after - before) / (best - before) for before, after, best in pairs
+        )
+        line = [size, shown(median(mine, "r2_oracle"), 4)]
+        line += [f"{shown(median(each, 'r2'), 4)}" for each in (without, taught)]
+        line += [f"{higher} of {len(pairs)}", f"{closed:.2f}"]
+        for name in (
+            "total_normalized",
+            "volume_consistency_normalized",
+            "conformation_encoder_consistency_normalized",
+            "conformation_pose_invariance_normalized",
+        ):
+            line.append(" / ".join(shown(median(each, name)) for each in (without, taught)))
+        ratio = statistics.median(
+            float(after["step_ms"]) / float(before["step_ms"])
+            for before, after in zip(without, taught, strict=False)
+        )
+        lines.append([*line, f"{ratio:.2f}"])
+    head = ["particles", "oracle", "R² without", "R² with", "higher with", "gap closed", "Eq. 2"]
+    head += ["volume consistency", "encoder consistency", "pose invariance", "time of a step"]
+    return table(head, lines)
+
+
+def cryodrgn(rows: list[Row]) -> str:
+    """Rows of cryoDRGN."""
+    names = ("images", "seconds", "mcc_unnamed", "mcc_rotated", "r2", "view_leak", "pose_share")
+    lines = [
+        [row["setting"], row["seed"], *(row[name] for name in names), row["commit"]] for row in rows
+    ]
+    return table(["setting", "seed", *names, "commit"], lines)
+
+
+def main() -> None:
+    results = read(_HERE / "results.csv")
+    made = {
+        "settings": settings(results),
+        "calibration": calibration(results),
+        "errors": errors(results),
+        "algorithm1": interventions(read(_HERE / "algorithm1.csv")),
+        "cryodrgn": cryodrgn(read(_HERE / "cryodrgn.csv")),
+    }
+    page = _HERE / "README.md"
+    text = page.read_text(encoding="utf-8")
+    for name, content in made.items():
+        block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not block.search(text):
+            raise SystemExit(f"README.md has no place for the table {name}")
+        text = block.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)
+    page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
