@@ -149,6 +149,22 @@ class ParticleStack:
         other._tolerant = True
         return other
 
+    def posed(self, pose: Pose) -> ParticleStack:
+        """Returns the same images with other poses.
+
+        Args:
+            pose: A row for each of the images.
+
+        Returns:
+            The stack.
+
+        Raises:
+            ValueError: If a rotation is none, or a translation exceeds the box.
+        """
+        other = copy.copy(self)
+        other._set_poses(*_pose_arrays(pose, self.box_size))
+        return other
+
     def __len__(self) -> int:
         """Number of (selected) images."""
         return len(self._file)

@@ -91,6 +91,16 @@ class HalfSetFit:
         at = self.grid.node_shell.clamp_max(old.radius)
         self._precision = shells[at]
 
+    def restart(self, views: ParticleViews, nuisance: Nuisance) -> None:
+        """Goes on with other poses of the same particles, of whose errors nothing is known yet.
+
+        Args:
+            views: Views at these poses.
+            nuisance: What is integrated out about them.
+        """
+        self.views, self.nuisance = views, nuisance
+        self.error = torch.zeros(len(self.half), nuisance.count)
+
     def find_molecule(self) -> None:
         """Narrows the mask to where the halves' volumes are, inside the sphere."""
         sphere = sphere_mask(self.grid, self.mask_radius)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cryo_disentangle.files import write_volume
 from cryo_disentangle.files.paths import replacing
+from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.statistics.checks import Calibration, HeldOutGains
 from cryo_disentangle.statistics.estimation import (
@@ -31,13 +32,16 @@ from cryo_disentangle.statistics.origin import StatisticsOrigin, digest_particle
 from cryo_disentangle.statistics.pictures import draw_correlations, draw_gains, save_picture
 from cryo_disentangle.statistics.poses import PoseErrors, corrected_poses, write_refined_poses
 from cryo_disentangle.statistics.processes import process, wait_for_all
+from cryo_disentangle.statistics.searching import search_poses
 from cryo_disentangle.statistics.settings import Progress, SubspaceSettings
 from cryo_disentangle.statistics.subspace import Subspace
+from cryo_disentangle.statistics.views import open_images
 from cryo_disentangle.statistics.writing import StatisticsWriter
+from cryo_disentangle.types import Pose
 
 __all__ = ["ParticleRows", "make_statistics"]
 
-_ESTIMATE = "estimate.pt"
+_ESTIMATE, _POSES = "estimate.pt", "poses.pt"
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,14 @@ def make_statistics(
         ValueError: If the particles have no poses, or do not support what is asked for.
         OSError: If the folder can't be written to.
     """
-    images = particles.images
-    half = half_sets(len(images), settings.seed)
+    kept = _kept_beside(out)
+    half = half_sets(len(particles.images), settings.seed)
     started = time.perf_counter()
-    found = _estimated(images, half, settings, _kept_beside(out), progress, volumes)
+    images, probability = _posed(particles.images, half, settings, kept, progress)
+    found = _estimated(images, half, settings, kept, progress, volumes)
     seconds = {"subspace": time.perf_counter() - started}
     started = time.perf_counter()
-    writer, poses = _prepared(particles, half, settings, found, out)
+    writer, poses = _prepared(particles, images.stack, half, settings, found, out)
     progress.start("statistics", -(-len(writer.missing) // process()[1]))
     gathering = Gathering(found.halves, settings.nuisance)
     gathering.run(images, half, found.error, writer, poses, progress.advance)
@@ -112,9 +117,10 @@ def make_statistics(
         return None
     _write_findings(writer.partial, found, settings, seconds)
     if poses is not None:
-        write_refined_poses(writer.partial, images.stack, settings.nuisance, *poses.read())
+        errors = poses.read()
+        write_refined_poses(writer.partial, images.stack, settings.nuisance, *errors, probability)
     folder = writer.finish()
-    shutil.rmtree(_kept_beside(out), ignore_errors=True)
+    shutil.rmtree(kept, ignore_errors=True)
     return folder
 
 
@@ -123,8 +129,58 @@ def _kept_beside(out: Path) -> Path:
     return out.with_name(f".{out.name}.subspace")
 
 
+def _posed(
+    images: ParticleDataset,
+    half: Tensor,
+    settings: SubspaceSettings,
+    kept: Path,
+    progress: Progress,
+) -> tuple[ParticleDataset, Tensor | None]:
+    """The images at the poses that a search finds, where one is asked for, and how sure it is."""
+    if not settings.search.wanted:
+        return images, None
+    key, path = _key(images, settings), kept / _POSES
+    left = torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else {}
+    if left.get("key") != key:
+        pose, probability = search_poses(images, half, settings, progress)
+        left = {
+            "key": key,
+            "rotation": pose.rotation,
+            "translation": pose.translation,
+            "probability": probability,
+        }
+        _keep(left, path)
+    invert = getattr(images.preprocessing, "invert", True)
+    stack = images.stack.posed(Pose(left["rotation"], left["translation"]))
+    moved = open_images(stack, invert=invert, norm=images.preprocessing.fitted_norm[1])
+    return moved, left["probability"]
+
+
+def _key(images: ParticleDataset, settings: SubspaceSettings, volumes: Tensor | None = None) -> str:
+    """Names what an interrupted call has made by what it was made of."""
+    digest = hashlib.sha256(
+        f"{digest_particles(images.stack)} {settings} {images.preprocessing}".encode()
+    )
+    if volumes is not None:
+        digest.update(volumes.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _keep(values: dict[str, Any], path: Path) -> None:
+    """Keeps values for a call that goes on with an interrupted one; the first process does."""
+    if not process()[0]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            torch.save(values, temporary)
+
+
 def _prepared(
-    particles: ParticleRows, half: Tensor, settings: SubspaceSettings, found: Estimate, out: Path
+    particles: ParticleRows,
+    posed: ParticleStack,
+    half: Tensor,
+    settings: SubspaceSettings,
+    found: Estimate,
+    out: Path,
 ) -> tuple[StatisticsWriter, PoseErrors | None]:
     """What takes the statistics, and the errors of poses; the first process makes the files."""
     stack, nuisance = particles.images.stack, settings.nuisance
@@ -137,7 +193,7 @@ def _prepared(
         box_size=stack.box_size,
         pixel_size=stack.pixel_size,
     )
-    rotation = corrected_poses(stack, nuisance, found.error).rotation.numpy()
+    rotation = corrected_poses(posed, nuisance, found.error).rotation.numpy()
     rank = found.merged.rank
     if process()[0]:
         wait_for_all()
@@ -159,12 +215,7 @@ def _estimated(
     volumes: Tensor | None,
 ) -> Estimate:
     """The subspace, as an interrupted call left it or estimated now."""
-    digest = hashlib.sha256(
-        f"{digest_particles(images.stack)} {settings} {images.preprocessing}".encode()
-    )
-    if volumes is not None:
-        digest.update(volumes.numpy().tobytes())
-    key = digest.hexdigest()
+    key = _key(images, settings, volumes)
     path = kept / _ESTIMATE
     if path.is_file():
         left = torch.load(path, map_location="cpu", weights_only=True)
@@ -174,10 +225,7 @@ def _estimated(
         found = estimate(images, half, settings, progress)
     else:
         found = adopt(images, half, volumes, settings, progress)
-    if not process()[0]:
-        kept.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            torch.save({"key": key, **_packed(found)}, temporary)
+    _keep({"key": key, **_packed(found)}, path)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,12 @@ def corrected_poses(stack: ParticleStack, nuisance: Nuisance, error: Tensor) -> 
 
 
 def write_refined_poses(
-    folder: Path, stack: ParticleStack, nuisance: Nuisance, error: Tensor, deviation: Tensor
+    folder: Path,
+    stack: ParticleStack,
+    nuisance: Nuisance,
+    error: Tensor,
+    deviation: Tensor,
+    probability: Tensor | None = None,
 ) -> None:
     """Writes ``refined.star`` and ``poses.pkl``, and how sure of the poses the images make one.
 
@@ -103,6 +109,8 @@ def write_refined_poses(
         nuisance: What the errors are in units of.
         error: In standard deviations of the prior, shape (N, Q).
         deviation: Of the posterior, in the same units, shape (N, Q).
+        probability: Of the hypothesis that each pose was found from, shape (N,), a further column
+            and array; None where poses were not searched for.
     """
     pose = corrected_poses(stack, nuisance, error)
     shift, turn = nuisance.split(deviation)
@@ -112,6 +120,9 @@ def write_refined_poses(
         extra |= dict(zip(_COLUMNS["shift"], (shift * stack.pixel_size).T.numpy(), strict=True))
     if nuisance.rotation:
         extra |= dict(zip(_COLUMNS["rotation"], turn.T.numpy(), strict=True))
+    known: dict[str, Any] = {"shift_px": shift.numpy(), "rotation_deg": turn.numpy()}
+    if probability is not None:
+        extra["_disentanglePoseProbability"] = known["probability"] = probability.numpy()
     translation = None if pose.translation is None else pose.translation.numpy()
     write_particles_star(
         folder / "refined.star",
@@ -126,4 +137,4 @@ def write_refined_poses(
     write_poses(folder / "poses.pkl", pose.rotation.numpy(), translation, stack.box_size)
     path = folder / "pose_uncertainty.npz"
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, shift_px=shift.numpy(), rotation_deg=turn.numpy())
+        np.savez(file, **known)

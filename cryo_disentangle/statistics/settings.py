@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cryo_disentangle.statistics.hypotheses import PoseSearch
 from cryo_disentangle.statistics.nuisance import Nuisance
 
 __all__ = ["Progress", "SubspaceSettings"]
@@ -43,10 +44,12 @@ class SubspaceSettings:
         mask_radius: Radius of the sphere that volumes are held in, as a fraction of half the box.
         nuisance: Errors of poses and contrast that are integrated out.
         refine_poses: Whether poses follow what their posterior expects.
+        search: What is not known of poses, and is searched for before the subspace is estimated.
         seed: Seed of the half sets and of the volumes' start.
 
     Raises:
-        ValueError: If an option is out of range, or poses are to be refined without a prior.
+        ValueError: If an option is out of range, poses are to be refined without a prior, or what a
+            search leaves wrong is not integrated out.
     """
 
     rank: int | None = None
@@ -55,6 +58,7 @@ class SubspaceSettings:
     mask_radius: float = 0.9
     nuisance: Nuisance = field(default_factory=Nuisance)
     refine_poses: bool = False
+    search: PoseSearch = field(default_factory=PoseSearch)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,4 +72,11 @@ class SubspaceSettings:
             raise ValueError(
                 "poses are refined by the posterior of their errors: give the standard deviation "
                 "of shifts or rotations (nuisance.shift in pixels, nuisance.rotation in degrees)"
+            )
+        missing = self.search.wanted and not self.nuisance.rotation
+        if missing or (self.search.shift and not self.nuisance.shift):
+            raise ValueError(
+                "a search leaves errors of a few degrees, and of a pixel where shifts are searched "
+                "for: give their standard deviations (nuisance.rotation in degrees, nuisance.shift "
+                "in pixels), so that they are integrated out"
             )
