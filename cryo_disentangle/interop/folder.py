@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryo_disentangle.interop.weights import read_weights
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "epochs_done"]
 
+# A line of run.log at the end of an epoch.
+_LOGGED = re.compile(r"=====> Epoch: (\d+)")
 _NUMBERED = re.compile(r"weights\.(\d+)\.pkl")
 
 
@@ -50,7 +54,7 @@ class RunFolder:
             return cls(path, f".{epoch}")
         final = cls(path, "")
         if final.file("weights").is_file():
-            last = int(read_weights(final.file("weights")).get("epoch", 0))
+            last = epochs_done(path, read_weights(final.file("weights")))
             # A run that was taken up again has later ones than those of its first end.
             later = epoch is None and bool(epochs) and epochs[-1] > last
             if epoch in (None, last) and not later:
@@ -70,6 +74,24 @@ class RunFolder:
             Its path, whether or not it exists.
         """
         return self.path / f"{kind}{self.suffix}.pkl"
+
+
+def epochs_done(folder: Path, weights: Mapping[str, Any]) -> int:
+    """Returns the number of epochs that weights have seen.
+
+    Args:
+        folder: Folder of the run.
+        weights: Content of its ``weights.pkl`` or ``weights.N.pkl``.
+
+    Returns:
+        The number that the weights tell; where they tell none, as some programs leave their last
+        ones, that of the last epoch in ``run.log``; else 0.
+    """
+    told, log = weights.get("epoch"), folder / "run.log"
+    if told or not log.is_file():
+        return int(told or 0)
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return max((int(epoch) for epoch in _LOGGED.findall(text)), default=0)
 
 
 def _numbered(folder: Path) -> list[int]:

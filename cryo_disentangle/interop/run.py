@@ -17,7 +17,7 @@ from cryo_disentangle.interop.config import (
     read_config,
 )
 from cryo_disentangle.interop.dataset import CryoDRGNParticles
-from cryo_disentangle.interop.folder import RunFolder
+from cryo_disentangle.interop.folder import RunFolder, epochs_done
 from cryo_disentangle.interop.networks import build_decoder, build_encoder, fill
 from cryo_disentangle.interop.weights import read_weights
 from cryo_disentangle.particles.pickles import FloatArray, read_latents
@@ -59,7 +59,7 @@ class CryoDRGNRun:
         path = files.file("weights")
         self.folder, self.config = files.path, config
         self._files, self._overrides = files, dict(overrides)
-        self.epoch = int(weights.get("epoch", 0))
+        self.epoch = epochs_done(files.path, weights)
         self.networks = _networks(config, weights, path)
         state = _decoder_state(config, weights, path)
         self.encoder: MLPEncoder | None = build_encoder(self.networks, config.box_size)

@@ -93,7 +93,11 @@ def describe_coordinates(found: Measurement, particles: InferredParticles) -> No
         "share_known": share.tolist(),
     }
     used = (share > IN_USE).double().sum()
-    found.keep("conformations", {"coordinates_in_use": used, "kl_nats": kl.sum()})
+    collapsed = (constant | (used == 0)).double()
+    found.keep(
+        "conformations",
+        {"coordinates_in_use": used, "collapsed": collapsed, "kl_nats": kl.sum()},
+    )
 
 
 def describe_components(found: Measurement, particles: InferredParticles) -> None:

@@ -79,7 +79,10 @@ def judge(scores: Groups, sample: str | None = None) -> Verdict:
         The verdict.
     """
     if _collapsed(scores):
-        return Verdict("nothing", "z encodes nothing: it has collapsed.", [])
+        used = scores.get("conformations", {}).get("coordinates_in_use")
+        unused = "Images determine less than half of the variance of every coordinate of z."
+        reasons = [unused] if used is not None and used.value == 0 else []
+        return Verdict("nothing", "z encodes nothing: it has collapsed.", reasons)
     encodes = _encodes(scores, seen=sample == "training")
     leak = _leak(scores)
     shares = [share for share in (leak, _turning(scores), _trading(scores)) if share is not None]

@@ -86,6 +86,18 @@ def test_epochs(tmp_path: Path) -> None:
     assert CryoDRGNRun.open(run).latents()[0][0, 0] == 10
 
 
+def test_last_weights_without_an_epoch_are_of_the_last_in_the_log(tmp_path: Path) -> None:
+    run = runs.golden_run(tmp_path)
+    for told in ({}, {"epoch": 0}):
+        weights = torch.load(run / "weights.pkl", weights_only=True)
+        weights.pop("epoch", None)
+        torch.save(weights | told, run / "weights.pkl")
+        assert CryoDRGNRun.open(run).epoch == 0
+        (run / "run.log").write_text("# =====> Epoch: 1 Average\n# =====> Epoch: 25 Average\n")
+        assert CryoDRGNRun.open(run).epoch == CryoDRGNRun.open(run, 25).epoch == 25
+        (run / "run.log").unlink()
+
+
 def test_an_old_configuration() -> None:
     """The keys that were there before version 3, and arrays among the weights."""
     folder = shared("data/cryodrgn_tests")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from cryo_disentangle.judgement.advice import next_steps
-from cryo_disentangle.judgement.scores import Score
+from cryo_disentangle.judgement.inferred import InferredParticles
+from cryo_disentangle.judgement.particle_scores import describe_coordinates
+from cryo_disentangle.judgement.scores import Measurement, Score
 from cryo_disentangle.judgement.verdict import Verdict, judge
 
 DECODED = {
@@ -148,6 +151,12 @@ def test_collapse() -> None:
     found = judge(scores(0.9) | DECODED | collapsed)
     assert found.verdict == "nothing"
     assert "collapsed" in found.headline
+    assert "less than half" in found.reasons[0]
+    broad = InferredParticles.of(torch.randn(50, 2), torch.full((50, 2), 3.0))
+    measured = Measurement()
+    describe_coordinates(measured, broad)
+    assert measured.scores["conformations"]["collapsed"].value == 1
+    assert measured.scores["conformations"]["coordinates_in_use"].value == 0
 
 
 def test_advice_fits_the_program() -> None:
