@@ -19,7 +19,7 @@ from cryo_disentangle.judgement.gathering import GatheredRows
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.pickles import write_latents, write_poses
 from cryo_disentangle.protocols.models import EvaluatesVolumes
-from cryo_disentangle.traversals import representative_latents
+from cryo_disentangle.traversals import representative_clusters
 
 __all__ = ["PredictionWriter", "gather_parts"]
 
@@ -31,7 +31,9 @@ class PredictionWriter(Callback):
     ``log_variance``, ``index``, which is the row in the particle file, from 0, ``image``, its name
     there, and ``position`` among the particles of the run), for a model that infers poses
     ``poses.pkl`` (cryoDRGN's), and for a model that evaluates volumes ``volumes/vol_001.mrc`` ...
-    with their latents in ``volumes/z_values.txt``.
+    with their latents in ``volumes/z_values.txt``. Volumes of k-means clusters come with the
+    ``cluster`` of each particle in ``latents.npz``, the number of its volume, and their sizes in
+    ``volumes/clusters.csv``.
 
     Args:
         folder: Where to write.
@@ -99,6 +101,10 @@ class PredictionWriter(Callback):
         order = np.argsort(latents["index"], kind="stable")
         latents = {name: values[order] for name, values in latents.items()}
         latents |= _in_particle_file(trainer, latents["index"])
+        chosen = None
+        if isinstance(pl_module, EvaluatesVolumes):
+            chosen, clusters = self._choose(latents["mean"])
+            latents |= clusters
         write_latents(self.folder / "z.pkl", latents["mean"], latents["log_variance"])
         with replacing(self.folder / "latents.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, **latents)  # type: ignore[arg-type]
@@ -106,15 +112,31 @@ class PredictionWriter(Callback):
             if "rotation" in latents:
                 poses = latents["rotation"], latents["translation"]
                 write_poses(self.folder / "poses.pkl", *poses, pl_module.box_size)
-            self._write_volumes(pl_module, latents["mean"])
+            if chosen is not None:
+                self._write_volumes(pl_module, chosen)
+                if "cluster" in latents:
+                    self._write_counts(latents["cluster"], len(chosen))
 
-    def _write_volumes(self, model: EvaluatesVolumes, mean: npt.NDArray[np.float32]) -> None:
+    def _choose(
+        self, mean: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32] | None, dict[str, npt.NDArray[np.int64]]]:
+        """Latents to write volumes of, and which volume's cluster each particle is in, from 1."""
         if self.latents is not None:
-            chosen = _read_latents(self.latents, mean.shape[1])
-        elif self.kmeans:
-            chosen = representative_latents(mean, min(self.kmeans, len(mean)))
-        else:
-            return
+            return _read_latents(self.latents, mean.shape[1]), {}
+        if not self.kmeans:
+            return None, {}
+        chosen, labels = representative_clusters(mean, min(self.kmeans, len(mean)))
+        return chosen, {"cluster": labels + 1}
+
+    def _write_counts(self, cluster: npt.NDArray[np.int64], count: int) -> None:
+        """Writes how many particles each volume stands for."""
+        found = np.bincount(cluster, minlength=count + 1)[1:].tolist()
+        lines = [f"vol_{number:03d}.mrc,{each}" for number, each in enumerate(found, start=1)]
+        with replacing(self.folder / "volumes/clusters.csv") as temporary:
+            temporary.write_text("\n".join(["volume,particles", *lines]) + "\n", encoding="utf-8")
+
+    def _write_volumes(self, model: EvaluatesVolumes, chosen: npt.NDArray[np.float32]) -> None:
+        """Writes a volume of each latent."""
         side = self.volume_box_size or model.box_size
         pixel_size = model.pixel_size * model.box_size / side
         folder = self.folder / "volumes"

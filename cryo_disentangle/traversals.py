@@ -18,6 +18,7 @@ from cryo_disentangle.protocols.volumes import WritesStructures
 
 __all__ = [
     "chimerax_script",
+    "representative_clusters",
     "representative_latents",
     "structure_writer",
     "traversal_latents",
@@ -162,9 +163,29 @@ def representative_latents(
     Raises:
         ValueError: If there are fewer latents than asked for.
     """
+    return representative_clusters(latents, count, seed)[0]
+
+
+def representative_clusters(
+    latents: npt.NDArray[np.float32], count: int, seed: int = 0
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Chooses particles that represent all, and says which each particle is represented by.
+
+    Args:
+        latents: Shape (N, Z).
+        count: How many; at most N.
+        seed: Seed of k-means.
+
+    Returns:
+        As `representative_latents`, and the row among these of each particle's cluster, shape (N,).
+
+    Raises:
+        ValueError: If there are fewer latents than asked for.
+    """
     if not 1 <= count <= len(latents):
         raise ValueError(f"between 1 and {len(latents)} volumes can be chosen, found {count}")
-    centres = KMeans(count, n_init=1, random_state=seed).fit(latents).cluster_centers_
+    model = KMeans(count, n_init=1, random_state=seed).fit(latents)
+    centres = model.cluster_centers_
     # One row at a time: all distances at once would take as much memory as a million volumes.
     nearest = [int(np.square(latents - centre).sum(axis=1).argmin()) for centre in centres]
     chosen = latents[nearest]
@@ -172,4 +193,5 @@ def representative_latents(
     axis = np.linalg.svd(spread, full_matrices=False)[2][0]
     # An axis has two directions and rounding would choose: its largest component points upwards.
     axis *= np.sign(axis[np.abs(axis).argmax()])
-    return chosen[np.argsort(spread @ axis, kind="stable")]
+    order = np.argsort(spread @ axis, kind="stable")
+    return chosen[order], np.argsort(order)[model.labels_]

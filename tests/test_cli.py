@@ -146,11 +146,17 @@ def test_prediction_writes_latents_and_volumes(trained: Path, tmp_path: Path) ->
         assert np.array_equal(archive["mean"], mean)
         assert log_variance is not None
         assert np.array_equal(archive["log_variance"], log_variance)
+        cluster = archive["cluster"]
     assert mean.shape == (60, 2)
     chosen = np.loadtxt(folder / "volumes/z_values.txt", dtype=np.float32, ndmin=2)
     assert chosen.shape == (3, 2)
-    for latent in chosen:
-        assert np.abs(mean - latent).max(axis=1).min() < 1e-6
+    for number, latent in enumerate(chosen, start=1):
+        nearest = np.abs(mean - latent).max(axis=1)
+        assert nearest.min() < 1e-6
+        assert cluster[nearest.argmin()] == number
+    counts = np.bincount(cluster)[1:].tolist()
+    table = (folder / "volumes/clusters.csv").read_text().splitlines()
+    assert table[1:] == [f"vol_{k:03d}.mrc,{count}" for k, count in enumerate(counts, start=1)]
     names = sorted(path.name for path in folder.glob("volumes/*.mrc"))
     assert names == ["vol_001.mrc", "vol_002.mrc", "vol_003.mrc"]
     with mrcfile.open(folder / "volumes/vol_001.mrc") as file:

@@ -104,6 +104,10 @@ def draw_state_labels(
             )
             axes.set(xticks=[-180, 0, 180], yticks=[])
             axes.set_title(f"views of state {state}")
+            if state % _ACROSS == 0:
+                axes.set_ylabel("tilt")
+            if state + _ACROSS >= count:
+                axes.set_xlabel("rot (°)")
             panels.append(axes)
         figure.colorbar(image, ax=panels, label="over all: 1", ticks=[0, 1, 2], shrink=0.8)
     if defocus_um is not None:

@@ -154,7 +154,7 @@ class Evaluation:
             ends = ""
             if row.score.low is not None:
                 ends = f"{row.score.low:.3g} to {row.score.high:.3g}"
-            table.add_row(row.name, f"{row.score.value:.3g}", ends, row.best)
+            table.add_row(row.name, row.shown, ends, row.best)
         console.print(table)
         for reason, names in group_reasons(self.measured.missing).items():
             console.print(f"not measured: {names}: {reason}", markup=False)

@@ -27,6 +27,12 @@ class Row(NamedTuple):
     best: str
     score: Score
 
+    @property
+    def shown(self) -> str:
+        """The number in words: a held-out R² of 0 or less is none."""
+        none = "R²" in self.name and round(self.score.value, 2) <= 0
+        return "none" if none else f"{self.score.value:.3g}"
+
 
 _GROUPS = {
     "pose_leak": "What z should not encode",

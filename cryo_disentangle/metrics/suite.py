@@ -117,7 +117,7 @@ class DisentanglementMetrics(MetricCollection):
         )
         axes.invert_yaxis()
         axes.set(xlim=(0, 1), xlabel="score (1 is best)")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
         axes.grid(axis="x", alpha=0.3)
         found = axes.get_figure()
         return (found if isinstance(found, Figure) else figure), axes

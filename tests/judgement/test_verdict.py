@@ -8,6 +8,7 @@ import torch
 from cryo_disentangle.judgement.advice import next_steps
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.particle_scores import describe_coordinates
+from cryo_disentangle.judgement.score_names import headlines
 from cryo_disentangle.judgement.scores import Measurement, Score
 from cryo_disentangle.judgement.verdict import Verdict, judge
 
@@ -166,3 +167,12 @@ def test_advice_fits_the_program() -> None:
     assert any("export runs/x --format cryodrgn" in command for command in ours)
     assert any("--model.checkpoint work" in command for command in theirs)
     assert not any("fit" in command for _, command in next_steps(shape, "x", cryodrgn=True))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(-0.3, "none"), (0.0, "none"), (0.004, "none"), (0.256, "0.256")]
+)
+def test_a_share_of_nothing_is_none(value: float, shown: str) -> None:
+    measured = {"disentanglement": {"r2_linear": Score(value), "mcc_pearson": Score(value)}}
+    names = {row.name: row.shown for row in headlines(measured)}
+    assert names == {"R² of factors from z, linear": shown, "MCC (Pearson)": f"{value:.3g}"}
