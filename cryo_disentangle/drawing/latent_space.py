@@ -143,7 +143,7 @@ def draw_drift(
     """
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.subplots()
-    axes.axhspan(0, posterior, color=GOOD, lw=0)
+    axes.axhspan(0, min(posterior, 1), color=GOOD, lw=0)
     axes.axhline(1, color="black", lw=1, ls="--", label="chance: another particle")
     axes.axhline(posterior, color="black", lw=1, ls=":", label="good: within the posterior")
     if drift.shape[1] > 1:
