@@ -32,7 +32,7 @@ pytestmark = [
 QUICK = {
     "simulate": ["--n_images", "600", "--box_size", "16", "--pixel_size", "8.5"],
     "fit": ["--config", "quick.yaml"],
-    "evaluate": ["--resamples", "0", "--sample", "24", "--device", "cpu"],
+    "evaluate": ["--resamples", "0", "--sample", "24", "--states", "0", "--device", "cpu"],
     "predict": ["--prediction.kmeans", "2"],
     "export": ["--device", "cpu"],
     "configs": [],

@@ -28,8 +28,8 @@ def test_no_metric_no_picture() -> None:
         draw_metrics({}, {})
 
 
-@settings(max_examples=6)
-@given(st.integers(1, 9), st.integers(1, 6), st.integers(0, 99))
+@settings(max_examples=4)
+@given(st.integers(1, 8), st.integers(1, 4), st.integers(0, 99))
 def test_any_shape_can_be_drawn(latents: int, factors: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((30, latents))
@@ -103,7 +103,7 @@ def test_reconstructions_show_what_is_left_and_how_well_they_fit() -> None:
     assert rows == ["along z", "− mean", "along y", "− mean"]
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st.floats(0.01, 1e4), st.integers(2, 512))
 def test_a_scale_bar_is_round_and_a_good_part_of_the_image(pixel_size: float, side: int) -> None:
     figure = draw_traversals(np.zeros((1, 2, side, side)), np.zeros((1, 2)), (5, 95), pixel_size)
