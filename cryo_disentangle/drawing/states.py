@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cryo_disentangle.drawing.style import WIDTH, readable
@@ -85,47 +86,55 @@ def draw_state_labels(
     heights = [1.8] * down + [2.8] * extra
     grid = figure.add_gridspec(down + extra, _ACROSS, height_ratios=heights)
     if angles_deg is not None:
-        rot, height = (angles_deg[:, 0] + 180) % 360 - 180, np.cos(np.deg2rad(angles_deg[:, 1]))
-        everywhere = _density(rot, height)
-        panels = []
-        for state in range(count):
-            axes = figure.add_subplot(grid[divmod(state, _ACROSS)])
-            mine = labels == state
-            ratio = (_density(rot[mine], height[mine]) + 1e-9) / (everywhere + 1e-9)
-            ratio = np.where(everywhere > 0, ratio, np.nan)
-            image = axes.imshow(
-                ratio.T,
-                cmap="PuOr",
-                vmin=0,
-                vmax=2,
-                extent=(-180, 180, -1, 1),
-                origin="lower",
-                aspect="auto",
-            )
-            axes.set(xticks=[-180, 0, 180], yticks=[])
-            axes.set_title(f"views of state {state}")
-            if state % _ACROSS == 0:
-                axes.set_ylabel("tilt")
-            if state + _ACROSS >= count:
-                axes.set_xlabel("rot (°)")
-            panels.append(axes)
-        figure.colorbar(image, ax=panels, label="over all: 1", ticks=[0, 1, 2], shrink=0.8)
+        panels = [figure.add_subplot(grid[divmod(state, _ACROSS)]) for state in range(count)]
+        _draw_views(panels, labels, angles_deg)
     if defocus_um is not None:
-        axes = figure.add_subplot(grid[down, :])
-        low, high = np.percentile(defocus_um, (0.5, 99.5))
-        edges = np.linspace(float(low), float(high), 25)
-        for state in range(count):
-            axes.hist(
-                defocus_um[labels == state],
-                edges.tolist(),
-                density=True,
-                histtype="step",
-                color=_colour(state),
-                label=str(state),
-            )
-        axes.set(xlabel="defocus (µm)", yticks=[])
-        axes.legend(title="state", ncols=2, frameon=False)
+        _draw_defocus(figure.add_subplot(grid[down, :]), labels, defocus_um)
     return figure
+
+
+def _draw_views(panels: Sequence[Axes], labels: IntArray, angles_deg: FloatArray) -> None:
+    """A map of viewing directions for each state, relative to that of all particles."""
+    rot, height = (angles_deg[:, 0] + 180) % 360 - 180, np.cos(np.deg2rad(angles_deg[:, 1]))
+    everywhere = _density(rot, height)
+    for state, axes in enumerate(panels):
+        mine = labels == state
+        ratio = (_density(rot[mine], height[mine]) + 1e-9) / (everywhere + 1e-9)
+        image = axes.imshow(
+            np.where(everywhere > 0, ratio, np.nan).T,
+            cmap="PuOr",
+            vmin=0,
+            vmax=2,
+            extent=(-180, 180, -1, 1),
+            origin="lower",
+            aspect="auto",
+        )
+        axes.set(xticks=[-180, 0, 180], yticks=[])
+        axes.set_title(f"views of state {state}")
+        if state % _ACROSS == 0:
+            axes.set_ylabel("tilt")
+        if state + _ACROSS >= len(panels):
+            axes.set_xlabel("rot (°)")
+    panels[0].figure.colorbar(
+        image, ax=list(panels), label="over all: 1", ticks=[0, 1, 2], shrink=0.8
+    )
+
+
+def _draw_defocus(axes: Axes, labels: IntArray, defocus_um: FloatArray) -> None:
+    """A histogram of the defocus for each state."""
+    low, high = np.percentile(defocus_um, (0.5, 99.5))
+    edges = np.linspace(float(low), float(high), 25).tolist()
+    for state in range(int(labels.max()) + 1):
+        axes.hist(
+            defocus_um[labels == state],
+            edges,
+            density=True,
+            histtype="step",
+            color=_colour(state),
+            label=str(state),
+        )
+    axes.set(xlabel="defocus (µm)", yticks=[])
+    axes.legend(title="state", ncols=2, frameon=False)
 
 
 def _density(rot: FloatArray, height: FloatArray) -> FloatArray:
