@@ -167,7 +167,7 @@ SETTINGS: dict[str, Setting] = {
     "arms_snr_1": replace(arms(1.0, _EMPIAR_VIEWS), rank=16),
     "arms_snr_0.1": arms(0.1, _EMPIAR_VIEWS),
     "five_arms": arms(0.1, UniformViews(), count=5, largest_rank=20),
-    "five_arms_64": arms(0.1, UniformViews(), count=5, largest_rank=20, box_size=64),
+    "five_arms_40": arms(0.1, UniformViews(), count=5, largest_rank=20, box_size=40),
     "pairs_preferred": adenylate_kinase(views=ConcentratedViews(5.0)),
     "errors_without_care": replace(_PAIRS, errors=_ERRORS),
     "errors_integrated": replace(_PAIRS, errors=_ERRORS, nuisance=_ERRORS),

@@ -45,6 +45,7 @@ BARS = {
     "arms_snr_1": Bar(0.97, pose_share=0.02),
     "arms_snr_0.1": Bar(0.97, pose_share=0.02),
     "five_arms": Bar(0.90),
+    "five_arms_40": Bar(0.90),
     "errors_refined": Bar(0.95),
     "rotations_refined": Bar(0.95),
     "shifts_refined": Bar(0.95),
@@ -52,7 +53,7 @@ BARS = {
     "all_errors_refined": Bar(0.95),
 }
 # Uniform factors without labels have no axes: R² is what can be asked for.
-_BY_R2 = ("arms_snr_1", "arms_snr_0.1", "five_arms", "five_arms_64")
+_BY_R2 = ("arms_snr_1", "arms_snr_0.1", "five_arms", "five_arms_40")
 
 
 def median(rows: Iterable[Row], name: str) -> float | None:
