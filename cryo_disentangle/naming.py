@@ -1,8 +1,7 @@
-"""Latents of any program along axes that mean something; the command ``cryo-disentangle axes``."""
+"""Latents of any program along axes that mean something."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from cryo_disentangle.axes import (
     EvidenceAxes,
@@ -19,40 +17,17 @@ from cryo_disentangle.axes import (
 )
 from cryo_disentangle.axes.labelled import KnownLatents, axes_by_temperature, axes_by_time
 from cryo_disentangle.axes.linear import LinearAxes
-from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.options.commands import axes_parser
-from cryo_disentangle.particles.labels import ParticleLabels, read_labels
+from cryo_disentangle.particles.labels import ParticleLabels
 from cryo_disentangle.particles.pairs import next_frames
 
-__all__ = ["axes_command", "name_axes"]
+__all__ = ["name_axes"]
 
 # Of the picture; more are black.
 _MOST_DRAWN = 20_000
 
 Array = npt.NDArray[Any]
-
-
-def axes_command(words: Sequence[str]) -> None:
-    """Runs ``cryo-disentangle axes``.
-
-    Args:
-        words: Command line without the command's name.
-
-    Raises:
-        ValueError: If an option or a file is wrong, labels do not belong to the latents, or noise
-            explains all of the latents.
-        OSError: If a file is missing or cannot be written.
-        SystemExit: If words are no options, or help was asked for.
-    """
-    options = axes_parser().parse_args(words)
-    embedding = open_embedding(options.latents, options.z)
-    labels = _labels(options.labels, embedding)
-    axes = name_axes(embedding, labels, options.out, options.by, errors=options.errors)
-    console = Console()
-    for text in (axes.verdict_, f"Written to {options.out}."):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def name_axes(
@@ -87,30 +62,6 @@ def name_axes(
     axes = _fitted(way, known, labels, embedding.source)
     _write(out, way, embedding, axes)
     return axes
-
-
-def _labels(path: Path | None, embedding: Embedding) -> ParticleLabels:
-    """Labels of the particles that have latents."""
-    if path is None:
-        return ParticleLabels()
-    labels, rows = read_labels(path), embedding.rows
-    if rows is None:
-        raise ValueError(
-            f"{embedding.source}: latents name no rows of the particle file, so {path} cannot be "
-            "joined to them; give latents as .npz with an array row"
-        )
-    if rows.max() >= len(labels):
-        raise ValueError(
-            f"{path}: {len(labels)} labels, but {embedding.source} has latents of row "
-            f"{rows.max() + 1}: labels must have a row for each particle of the particle file"
-        )
-    if len(labels) != len(embedding) and np.array_equal(rows, np.arange(len(embedding))):
-        raise ValueError(
-            f"{path}: {len(labels)} labels, but {embedding.source} has {len(embedding)} latents "
-            "that do not say which particles they are of; give latents as .npz with an array row, "
-            "or labels of these particles alone"
-        )
-    return labels.take(rows)
 
 
 def _way(labels: ParticleLabels) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryo_disentangle.embeddings import open_embedding
-from cryo_disentangle.naming import axes_command
+from cryo_disentangle.evaluation.axes_command import axes_command
 from tests.axes.simulated import Table, heated, pairs
 
 

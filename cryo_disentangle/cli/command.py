@@ -67,9 +67,9 @@ _COMMANDS = {
         "select_parser",
     ),
     "axes": _Command(
-        "cryo_disentangle.naming",
+        "cryo_disentangle.evaluation.axes_command",
         "axes_command",
-        "name latent axes by time or temperature",
+        "name latent axes, find their landscape, map their ends",
         "axes_parser",
     ),
     "compare": _Command(

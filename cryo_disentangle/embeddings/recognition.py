@@ -30,6 +30,7 @@ from cryo_disentangle.embeddings.relion import (
     read_multi_body,
     read_projections,
 )
+from cryo_disentangle.embeddings.statistics import is_statistics, read_statistics
 from cryo_disentangle.embeddings.xmipp import is_xmipp_run, read_xmipp
 
 __all__ = ["open_embedding"]
@@ -101,6 +102,12 @@ _TOOLS = (
         "z.npy",
         lambda f: (f / "z.npy").is_file() or any(f.glob("[0-9]*_[0-9]*/z.npy")),
         lambda f, _: read_cryostar(f),
+    ),
+    _Tool(
+        "cryo-disentangle statistics",
+        "statistics.json",
+        is_statistics,
+        lambda f, _: read_statistics(f),
     ),
 )
 

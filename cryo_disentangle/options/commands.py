@@ -168,7 +168,8 @@ def axes_parser() -> CommandParser:
     parser = CommandParser(
         "axes",
         "Finds the axes of a latent space along which a molecule moves, by the times or "
-        "temperatures of its particles, and says whether they are determined.",
+        "temperatures of its particles, says whether they are determined, and finds the free "
+        "energy along them; with images, makes the maps at both ends of each axis.",
     )
     add = parser.add_argument
     add("latents", type=Path, metavar="RUN", help="finished run of any program, or its latents")
@@ -176,6 +177,17 @@ def axes_parser() -> CommandParser:
     add("--labels", type=Path, metavar="FILE", help=".npz with time and trajectory, or temperature")
     add("--by", choices=_AXES_BY, help="what finds the axes; by default what the labels are of")
     add("--errors", action="store_true", help="covariances are of errors, not of posteriors")
+    add("--kelvin", type=float, metavar="K", help="temperature of all particles")
+    add("--particles", type=Path, help="particle file: makes maps at both ends of each axis")
+    for option, what in (
+        ("poses", "poses.pkl, .star or .cs, in place of the run's or the particle file's"),
+        ("ctf", "ctf.pkl, .star or .cs, in place of the particle file's"),
+        ("datadir", "folder of the stacks"),
+    ):
+        add(f"--{option}", type=Path, help=what)
+    add("--invert", choices=["yes", "no"], help="of dark particles; by default as the file says")
+    add("--ends", type=float, default=0.2, metavar="SHARE", help="of the particles at each end")
+    add("--axis", type=int, nargs="+", metavar="N", help="axes to make maps of; by default all")
     add("--out", type=Path, default=Path("axes"), help="folder to write to")
     return parser
 

@@ -35,10 +35,15 @@ class ViewShare(NamedTuple):
     expected: Array
 
     @property
+    def depends(self) -> bool:
+        """Whether the set is not seen from everywhere as all particles are."""
+        return self.p_value <= _SIGNIFICANT and self.share >= _PARTLY_VIEW
+
+    @property
     def words(self) -> str:
         """The finding in a sentence."""
         percent = f"{100 * self.share:.0f} %"
-        if self.p_value > _SIGNIFICANT or self.share < _PARTLY_VIEW:
+        if not self.depends:
             return "The set is seen from the same directions as all particles."
         if self.share < _IS_VIEW:
             return f"The set depends in part on the view: directions explain {percent} of it."

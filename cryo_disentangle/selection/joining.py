@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.particles.keys import ImageNames, image_keys, rows_by_key
-from cryo_disentangle.selection.particle_table import ParticleTable
 
 __all__ = ["rows_in_table"]
 
 Array = npt.NDArray[Any]
 
 
-def rows_in_table(embedding: Embedding, table: ParticleTable) -> npt.NDArray[np.int64]:
+class _NamedRows(Protocol):
+    """Rows of a particle file, and what names them where anything does."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def uids(self) -> Array | None: ...
+    @property
+    def image_names(self) -> Array | None: ...
+    def __len__(self) -> int: ...
+
+
+def rows_in_table(embedding: Embedding, table: _NamedRows) -> npt.NDArray[np.int64]:
     """Finds the row of each embedded particle in the user's file.
 
     Particles are joined by cryoSPARC's ``uid`` where both sides have it, else by image name where

@@ -43,7 +43,10 @@ class HalfMaps(NamedTuple):
 
 
 def back_project(
-    batches: Iterable[tuple[Tensor, ParticleViews]], half: Tensor, grid: SliceGrid
+    batches: Iterable[tuple[Tensor, ParticleViews]],
+    half: Tensor,
+    grid: SliceGrid,
+    weight: Tensor | None = None,
 ) -> HalfMaps:
     """Adds images up on the grid, weighted with their CTF, and divides by what was added.
 
@@ -51,6 +54,7 @@ def back_project(
         batches: Rows, shape (B,), and views with the grid's points.
         half: Half set of each row, shape (N,).
         grid: Where slices lie.
+        weight: How much each row counts, shape (N,); None counts all alike.
 
     Returns:
         The mean of each half.
@@ -67,7 +71,8 @@ def back_project(
         for number in (0, 1):
             mine = torch.nonzero(half[rows] == number)[:, 0]
             if len(mine):
-                sums[number] += _added(views.take(mine), grid)
+                counted = None if weight is None else weight[rows[mine]]
+                sums[number] += _added(views.take(mine), grid, counted)
                 counts[number] += len(mine)
     sum_over_processes([*sums, counts])
     if not bool((counts > 0).all()):
@@ -83,8 +88,10 @@ def back_project(
     return HalfMaps((first, second), correlation)
 
 
-def _added(views: ParticleViews, grid: SliceGrid) -> Tensor:
+def _added(views: ParticleViews, grid: SliceGrid, weight: Tensor | None = None) -> Tensor:
     """Sums of CTF times image and of squared CTF, for `fold_nodes`, shape (G, 4)."""
     transfer = views.transfer[:, :, None]
-    parts = [transfer * views.coefficients, transfer.square().expand(-1, -1, 2)]
+    # Each particle's two sums carry its weight once.
+    counted = transfer if weight is None else transfer * weight[:, None, None]
+    parts = [counted * views.coefficients, (counted * transfer).expand(-1, -1, 2)]
     return grid.add(grid.at(views.rotation), torch.stack(parts, dim=3))

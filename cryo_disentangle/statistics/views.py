@@ -142,8 +142,8 @@ def open_images(stack: ParticleStack, *, invert: bool, norm: float | None) -> Pa
     """
     if stack.rotation is None:
         raise ValueError(
-            f"{stack.path}: no poses found; statistics need the poses of a consensus refinement, "
-            "in the particle file or as poses.pkl (--poses)"
+            f"{stack.path}: no poses found; images are used at the poses of a consensus "
+            "refinement, in the particle file or as poses.pkl (--poses)"
         )
     preprocessing = HartleyPreprocessing(invert, None, None if norm is None else (0.0, norm))
     return ParticleDataset(stack, preprocessing)

@@ -153,6 +153,15 @@ AXES = (
         "--by evidence needs --labels with arrays time and trajectory",
         "--by=evidence",
     ),
+    _axes(
+        "poses without images",
+        "--poses goes with maps of images: give --particles, too",
+        "--poses=data/poses.pkl",
+    ),
+    _axes("images that are not there", "absent.mrcs: no such file", "--particles=absent.mrcs"),
+    _axes(
+        "a cold temperature", "--kelvin: a positive temperature expected, found -3", "--kelvin=-3"
+    ),
     _axes("labels that are not there", "absent.npz: no such file", "--labels=absent.npz"),
     _axes(
         "text for labels",
@@ -180,7 +189,7 @@ STATISTICS = (
     _statistics("a rank of none", "rank must be at least 1, found 0", "--rank=0"),
     _statistics(
         "no poses",
-        "data/stack.mrcs: no poses found; statistics need the poses of a",
+        "data/stack.mrcs: no poses found; images are used at the poses of a",
         "!",
         "data/stack.mrcs",
         "--out=new",

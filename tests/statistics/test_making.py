@@ -205,7 +205,7 @@ def test_refuses_options_without_sense(options: dict[str, object], message: str)
 
 def test_refuses_particles_without_poses(stack: Path) -> None:
     bare = ParticleStack.open(stack / "particles.mrcs")
-    with pytest.raises(ValueError, match="no poses found; statistics need the poses"):
+    with pytest.raises(ValueError, match="no poses found; images are used at the poses"):
         open_images(bare, invert=True, norm=None)
 
 

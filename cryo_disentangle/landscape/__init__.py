@@ -1,0 +1,1 @@
+"""How many particles are where in a latent space, their uncertainty taken off: free energies."""
