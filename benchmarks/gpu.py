@@ -10,11 +10,13 @@ batches in the same run, with its own AMP (fp16 and a loss scaler) beside our bf
 that exact training can't avoid: the products of the networks, once forwards and twice backwards.
 MFU is their rate over the card's data sheet; *of products* is it over the rate of the same matrix
 products by themselves, measured in the same run. What doesn't fit into memory is tried with half
-the batch; what fails is told in its row; what time does not suffice for is left out: the bare eager
-steps come first, then ``fit`` and statistics, then what is compiled.
+the batch; what fails is told in its row; what time does not suffice for is left out. The bare eager
+steps come first; then ``fit`` and statistics; steps with explicit volumes, rendering inference,
+metrics at the end of an epoch and the simulator; every part of the tests' table in float32 and
+bfloat16, with an error where a step waits for the GPU; last, what ``--model.compile`` compiles.
 
 On a bare machine with torch and Lightning carry wheels of roma, gemmi, mrcfile, jsonargparse,
-docstring-parser, typeshed-client, scikit-learn, scipy, matplotlib and rich (``pip install
+docstring-parser, typeshed-client, scikit-learn, scipy, matplotlib, jinja2 and rich (``pip install
 --no-index --no-deps``) and put the repository on PYTHONPATH; cryoDRGN beside them needs no more,
 for what only its analysis imports is stood in for.
 """
@@ -29,6 +31,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 import torch
+from gpu_parts import beside, strict_parts
 from gpu_steps import (
     LAYERS,
     ZDIM,
@@ -220,6 +223,9 @@ def main() -> None:
     begin = time.monotonic()
     found = table([r for r in rows if not r.compiled], counts, setting, args.minutes)
     whole(setting, counts, found)
+    end = begin + 60 * args.minutes
+    beside(setting, counts, end)
+    strict_parts(setting.device, end)
     if compiled:
         print()
         left = args.minutes - (time.monotonic() - begin) / 60

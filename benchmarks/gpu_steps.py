@@ -67,6 +67,7 @@ def our_model(case: Case, setting: Setting) -> HeterogeneousReconstruction:
         encoder=partial(MLPEncoder, **network),
         decoder=partial(ImplicitDecoder, **network),
         penalties={"intervention": PoseIntervention()} if case.intervention else None,
+        compile=case.compiled,
     ).to(setting.device)
 
 
@@ -81,15 +82,10 @@ def our_step(case: Case, setting: Setting, count: int) -> Step:
     model, device = our_model(case, setting), setting.device
     optimizer, batch = adam(model, device), make_batch(case.box_size, count, device)
 
-    def loss_of(particles: ParticleBatch) -> Tensor:
-        return model.loss_terms(particles, step=0, sample=True)["loss"]
-
-    evaluate = torch.compile(loss_of) if case.compiled else loss_of
-
     def step() -> Tensor:
         optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=case.precision == "bf16"):
-            loss = evaluate(batch)
+            loss = model.loss_terms(batch, step=0, sample=True)["loss"]
         loss.backward()
         optimizer.step()
         return loss.detach()

@@ -52,7 +52,7 @@ from cryo_disentangle.priors import (
     TemperatureNormal,
 )
 from cryo_disentangle.types import ParticleBatch
-from tests.decoders.test_atomic import made
+from tests.atoms import made
 from tests.small_model import DIM, make_batch
 
 __all__ = ["PARTS", "make_part_batch"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,10 @@ def test_gpu() -> None:
     assert len(fitted) == 2
     assert all("of the bare step" in line for line in fitted)
     assert said.count("calls that would wait on a GPU: none") == 4
+    beside = dict(re.findall(r"^\| (.*) \| ([\d.]+) (?:images/s|s) \|$", said, re.MULTILINE))
+    assert len(beside) == 6
+    assert all(float(value) > 0 for value in beside.values())
+    assert re.search(r"^(\d+) of \1 parts train without waiting", said, re.MULTILINE)
 
 
 def test_two_processes() -> None:

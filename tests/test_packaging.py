@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,11 @@ def test_the_package_works_without_its_metadata(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": str(tmp_path), "PATH": ""}
     done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "0+unknown", done.stderr
+
+
+def test_the_oldest_versions_can_be_read_off() -> None:
+    # As .ci/minimum does, which tests them.
+    text = (ROOT / "pyproject.toml").read_text()
+    found = re.findall(r'^  "([\w\[\]-]+>=[\d.]+)",$', text, re.MULTILINE)
+    dependencies = pyproject()["project"]["dependencies"]
+    assert [word for word in found if word in dependencies] == dependencies

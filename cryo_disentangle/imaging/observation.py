@@ -56,9 +56,13 @@ class Observation(NamedTuple):
             transfer = contrast_transfer(disc.frequencies, batch["ctf"], box_size, **terms)
         return cls(coefficients, transfer)
 
-    @property
+    # Not a property: the compiler of torch 2.4 reads none of a tuple.
     def phase_flipped(self) -> Tensor:
-        """Coefficients times the sign of their CTF, what an encoder reads, shape (B, M)."""
+        """Multiplies coefficients by the sign of their CTF, for an encoder to read.
+
+        Returns:
+            Shape (B, M).
+        """
         if self.transfer is None:
             return self.coefficients
         return self.coefficients * self.transfer.sign()

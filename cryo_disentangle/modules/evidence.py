@@ -46,7 +46,7 @@ class ImageEvidence:
         """Coefficients times the sign of their CTF, shape (B, M)."""
         # Kept without functools.cached_property, whose lock no compiler passes before Python 3.12.
         if self._phase_flipped is None:
-            self._phase_flipped = self.observation.phase_flipped
+            self._phase_flipped = self.observation.phase_flipped()
         return self._phase_flipped
 
     @property

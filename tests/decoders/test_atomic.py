@@ -21,6 +21,7 @@ from cryo_disentangle.imaging.hartley import hartley2, symmetrize
 from cryo_disentangle.simulation import AdenylateKinase, GaussianMolecule, TwoArms
 from cryo_disentangle.structures import read_atoms, write_structures
 from cryo_disentangle.structures.atoms import Atoms
+from tests.atoms import made
 from tests.helpers import shared
 
 SIDE, PIXEL_SIZE = 32, 4.25
@@ -44,24 +45,6 @@ class Still(nn.Module):
 
     def forward(self, conformation: Tensor) -> Tensor:
         return self.kept.expand(len(conformation), -1, -1)
-
-
-def made(positions: Tensor, electrons: Tensor | None = None) -> Atoms:
-    """Pseudo-atoms at given positions."""
-    count = len(positions)
-    weights = np.ones(count) if electrons is None else electrons.double().numpy()
-    return Atoms(
-        Path("made.cif"),
-        positions.double().numpy(),
-        np.zeros(count, dtype=np.int64),
-        np.full(count, "A"),
-        np.arange(1, count + 1),
-        np.full(count, "DUM"),
-        np.full(count, "DUM"),
-        np.full(count, " "),
-        weights,
-        np.full(count, 100.0),
-    )
 
 
 def cloud(count: int = 20, spread: float = 15.0) -> Atoms:

@@ -64,7 +64,7 @@ def test_golden_data_give_the_golden_latents(name: str) -> None:
         assert_near(batch["translation"], archive["trans_pixels_used"], 1e-5)
     mean, log_variance = run.latents()
     assert log_variance is not None
-    seen = Observation.of(batch, FourierDisc(32, 16), 32).phase_flipped
+    seen = Observation.of(batch, FourierDisc(32, 16), 32).phase_flipped()
     assert run.encoder is not None
     for found, theirs in zip(run.encoder(seen), (mean, log_variance), strict=True):
         assert_near(found, theirs)
