@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from functools import partial
@@ -253,12 +254,19 @@ def _stack(data: L.LightningDataModule | None) -> ParticleStack | None:
         return None
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leaves out what Lightning advertises, and what it says of its own defaults."""
+    return not any(word in record.getMessage() for word in ("litlogger", "`weights_only` was not"))
+
+
 def _run(command: str, words: list[str]) -> None:
     """Runs a command of LightningCLI."""
     # Without workers memory-mapped stacks are read fastest, and how Lightning asks torch's pytree
     # what a leaf is can't be mended here.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
+    for handler in logging.getLogger("lightning.pytorch").handlers:
+        handler.addFilter(_is_news)
     check_configurations()
     words = with_shipped(words)
     check_files(words)
