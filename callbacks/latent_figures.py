@@ -113,7 +113,7 @@ class LatentFigures(EpochCallback):
         if not trainer.is_global_zero:
             return
         drawings: dict[str, Callable[[], Figure | None]] = {
-            "metrics": lambda: draw_metrics(self._curves, _scores(trainer))
+            "metrics": lambda: draw_metrics(self._curves, _scores(trainer), _chance(trainer))
         }
         with self.failing_softly("look at held-out particles"):
             held_out = held_out_batches(trainer, self._adapter, self.particles)
@@ -153,13 +153,19 @@ def _scoring(trainer: L.Trainer) -> list[ScoreCallback]:
 
 
 def _scores(trainer: L.Trainer) -> dict[str, dict[str, dict[int, float]]]:
-    """What callbacks have scored, by title; the prefix tells two of a class apart."""
-    return {
-        callback.title
-        if callback.prefix == "metrics"
-        else f"{callback.prefix}: {callback.title}": callback.headline_curves
-        for callback in _scoring(trainer)
-    }
+    """What callbacks have scored, by title."""
+    return {_title(callback): callback.headline_curves for callback in _scoring(trainer)}
+
+
+def _chance(trainer: L.Trainer) -> dict[str, float]:
+    """What chance scores, by title."""
+    return {_title(c): c.chance for c in _scoring(trainer) if c.chance is not None}
+
+
+def _title(callback: ScoreCallback) -> str:
+    """Title of a panel; the prefix distinguishes two callbacks of one class."""
+    prefix = "" if callback.prefix == "metrics" else f"{callback.prefix}: "
+    return prefix + callback.title
 
 
 def _some(

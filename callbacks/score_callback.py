@@ -86,6 +86,8 @@ class ScoreCallback(Callback):
     """
 
     title: str = ""
+    # What latents without any order would score, for pictures; None where that is no one number.
+    chance: float | None = None
     headline: tuple[str, ...] = ()
 
     def __init__(  # noqa: PLR0913 - each is a key of the configuration file

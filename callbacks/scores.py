@@ -67,6 +67,7 @@ class PoseConformationMetrics(ScoreCallback):
     """
 
     title = "consistency and invariance (0 is best)"
+    chance = 1.0
     headline = (
         "pose_conformation/*_consistency_normalized",
         "pose_conformation/*_invariance_normalized",
@@ -116,6 +117,7 @@ class RotationTest(ScoreCallback):
     """
 
     title = "movement of z when images are rotated (0 is best)"
+    chance = 1.0
     headline = ("rotation/normalized",)
 
     def __init__(

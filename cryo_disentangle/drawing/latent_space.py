@@ -75,13 +75,18 @@ def draw_correlations(
 
 
 @readable
-def draw_metrics(curves: Mapping[str, Curve], groups: Mapping[str, Mapping[str, Curve]]) -> Figure:
+def draw_metrics(
+    curves: Mapping[str, Curve],
+    groups: Mapping[str, Mapping[str, Curve]],
+    chance: Mapping[str, float] | None = None,
+) -> Figure:
     """Draws metrics over the epochs.
 
     Args:
         curves: Values by epoch, by metric; each has a panel of its own, but for ``train/NAME`` and
             ``val/NAME``, which share one.
         groups: Scores that share a panel, by its title.
+        chance: What chance scores, by title of a panel.
 
     Returns:
         The figure, in rows of three panels.
@@ -113,6 +118,8 @@ def draw_metrics(curves: Mapping[str, Curve], groups: Mapping[str, Mapping[str, 
                 markersize=max(6.0 - k, 3.0),
                 label=label,
             )
+        if title in (chance or {}):
+            axes.axhline((chance or {})[title], color="black", lw=1, ls="--", label="chance")
         if any(lines):
             axes.legend(fontsize=8, framealpha=0.6, edgecolor="none")
         axes.set_title("\n".join(textwrap.wrap(title, 28)), fontsize=10)
