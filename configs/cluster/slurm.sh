@@ -2,7 +2,7 @@
 # A run on several nodes of a SLURM cluster, put back into the queue when its time is up:
 #   sbatch cluster/slurm.sh --config particles.yaml \
 #     --data.particles particles.star --trainer.default_root_dir runs/mine
-# What is told here about the job, the run takes from SLURM. See docs/cluster.md.
+# The run takes from SLURM what is said here about the job (documentation: I have a cluster).
 #SBATCH --job-name=cryo-disentangle
 #SBATCH --nodes=8
 #SBATCH --ntasks-per-node=4         # processes: one for each GPU of a node

@@ -44,7 +44,7 @@ def next_steps(
             steps.append(
                 (
                     "Train with pose interventions: add PoseInterventionPenalty to the callbacks "
-                    "of the run's configuration (docs/callbacks.md).",
+                    "of the run's configuration (documentation: Callbacks).",
                     "",
                 )
             )

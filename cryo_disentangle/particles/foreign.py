@@ -130,7 +130,9 @@ def warn_of_ignored_columns(table: StarParticles | CryosparcParticles) -> None:
     find = _ignored_by_cryosparc if isinstance(table, CryosparcParticles) else _ignored_by_relion
     ignored = list(find(table))  # type: ignore[arg-type]  # each takes its own kind of table
     if ignored:
-        warnings.warn(f"{table.path}: ignored: {', '.join(ignored)} (docs/limits.md)", stacklevel=5)
+        warnings.warn(
+            f"{table.path}: ignored: {', '.join(ignored)} (documentation: Limits)", stacklevel=5
+        )
 
 
 def warn_of_corrections(applied: npt.NDArray[np.int64] | None, source: str) -> None:

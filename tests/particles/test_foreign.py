@@ -103,7 +103,9 @@ def test_groups_of_single_particles_are_no_tilt_series(tmp_path: Path) -> None:
 def test_what_is_ignored_is_named_once(
     of_optics: dict[str, Any], changes: dict[str, Any], names: str, tmp_path: Path
 ) -> None:
-    with pytest.warns(UserWarning, match=rf"p\.star: ignored: {names} \(docs/limits\.md\)") as told:
+    with pytest.warns(
+        UserWarning, match=rf"p\.star: ignored: {names} \(documentation: Limits\)"
+    ) as told:
         _open(tmp_path, of_optics, **changes)
     assert len(told) == 1
 
@@ -127,7 +129,7 @@ def test_fields_of_cryosparc_that_are_ignored_are_named(tmp_path: Path) -> None:
     wider["ctf/scale"], wider["alignments3D/alpha"] = 1, np.linspace(0.9, 1.1, COUNT)
     wider["ctf/tilt_A"] = 5
     path = save_cs(tmp_path / "p.cs", wider)
-    with pytest.warns(UserWarning, match=r"ignored: ctf/tilt_A, alignments3D/alpha \(docs"):
+    with pytest.warns(UserWarning, match=r"ignored: ctf/tilt_A, alignments3D/alpha \(doc"):
         ParticleStack.open(path)
 
 
