@@ -43,13 +43,13 @@ from cryo_disentangle.simulation import (
 sys.path.append(str(Path(__file__).parents[1] / "decoders"))
 from inference import exact_kl_weight
 
-_STEPS, _RENDERING_STEPS = 3000, 1500
+STEPS, RENDERING_STEPS = 3000, 1500
 
 
-def _make(
+def make_model(
     data: ParticleData, *, snr: float, encodes: bool, intervenes: bool
 ) -> HeterogeneousReconstruction:
-    steps = _STEPS if encodes else _RENDERING_STEPS
+    steps = STEPS if encodes else RENDERING_STEPS
     weight, half = exact_kl_weight(snr), steps // 2
     penalties: dict[str, Penalty] = {}
     if intervenes:
@@ -94,13 +94,13 @@ def main() -> None:
         )
         title = f"known_poses_{setting}"
         encoders = [
-            Method(name, partial(_make, snr=snr, encodes=True, intervenes=intervenes), _STEPS)
+            Method(name, partial(make_model, snr=snr, encodes=True, intervenes=intervenes), STEPS)
             for name, intervenes in [("encoder", False), ("encoder, interventions", True)]
         ]
         rendering = Method(
             "rendered posterior",
-            partial(_make, snr=snr, encodes=False, intervenes=False),
-            _RENDERING_STEPS,
+            partial(make_model, snr=snr, encodes=False, intervenes=False),
+            RENDERING_STEPS,
         )
         run(title, simulation, [rendering], options, restarts=2)
         run(title, simulation, encoders, options)

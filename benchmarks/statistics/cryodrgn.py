@@ -16,17 +16,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from errors import draw_errors
-from held_out import COUNT, Imaged, image_held_out
+from held_out import COUNT, image_held_out, latents_of_images
 from learning import latent_scores
 from settings import SETTINGS
 from tables import append, shown
-from torch import Tensor
 
 from cryo_disentangle.interop import CryoDRGNRun
 from cryo_disentangle.modules import CryoDRGNReconstruction
-from cryo_disentangle.particles.preprocessing import Preprocessing
 
 RESULTS = Path(__file__).parent / "cryodrgn.csv"
 _BATCH = 250
@@ -43,18 +40,6 @@ def train(command: Path, stack: Path, out: Path, images: int, dim: int, seed: in
     started = time.perf_counter()
     subprocess.run([str(word) for word in [*words, "--no-analysis"]], check=True)
     return time.perf_counter() - started
-
-
-@torch.no_grad()
-def latents(module: CryoDRGNReconstruction, seen: Imaged, preprocessing: Preprocessing) -> Tensor:
-    """Posterior means of images."""
-    images, found = preprocessing(seen.images), []
-    for rows in torch.arange(COUNT).split(_BATCH):
-        batch = {"images": images[rows], "index": rows, "rotation": seen.pose.rotation[rows]}
-        if seen.ctf is not None:
-            batch["ctf"] = seen.ctf[rows]
-        found.append(module.infer(batch).mean)
-    return torch.cat(found)
 
 
 def main() -> None:
@@ -81,7 +66,10 @@ def main() -> None:
     data = run.data(batch_size=_BATCH)
     data.setup("predict")
     module = CryoDRGNReconstruction(out, box_size=run.box_size, pixel_size=data.pixel_size).eval()
-    z = [latents(module, seen[name], data.preprocessing) for name in ("own", "noisy", "moved")]
+    z = [
+        latents_of_images(module, seen[name], data.preprocessing)
+        for name in ("own", "noisy", "moved")
+    ]
     row: dict[str, object] = {
         "setting": options.setting,
         "seed": options.seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from errors import contrast_of, draw_errors, wrong_pose
@@ -10,6 +10,7 @@ from settings import Setting
 from torch import Tensor
 
 from cryo_disentangle.particles.preprocessing import Preprocessing
+from cryo_disentangle.protocols.models import LatentImageModel
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.particles import Particles
@@ -18,9 +19,9 @@ from cryo_disentangle.statistics.gathering import Gathering
 from cryo_disentangle.statistics.posterior import Likelihood
 from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import ParticleViews
-from cryo_disentangle.types import Pose
+from cryo_disentangle.types import ParticleBatch, Pose
 
-__all__ = ["COUNT", "STREAM", "HeldOut", "image_held_out", "see_held_out"]
+__all__ = ["COUNT", "STREAM", "HeldOut", "image_held_out", "latents_of_images", "see_held_out"]
 
 COUNT, STREAM = 4000, 11
 _OTHER_STREAM, _BATCH, _REFINEMENTS = 13, 250, 3
@@ -81,6 +82,20 @@ def image_held_out(
         "noisy": imaged(particles, second),
         "moved": imaged(moved, second),
     }
+
+
+@torch.no_grad()
+def latents_of_images(
+    model: LatentImageModel, seen: Imaged, preprocessing: Preprocessing
+) -> Tensor:
+    """Posterior means of a model of images, shape (N, Z)."""
+    images, found = preprocessing(seen.images), []
+    for rows in torch.arange(COUNT).split(_BATCH):
+        batch = {"images": images[rows], "index": rows, "rotation": seen.pose.rotation[rows]}
+        if seen.ctf is not None:
+            batch["ctf"] = seen.ctf[rows]
+        found.append(model.infer(cast("ParticleBatch", batch)).mean)
+    return torch.cat(found)
 
 
 @torch.no_grad()

@@ -233,6 +233,31 @@ def cryodrgn(rows: list[Row]) -> str:
     return table(["setting", "seed", *names, "commit"], lines)
 
 
+def images(rows: list[Row]) -> str:
+    """Models of images."""
+    names = ("seconds", "mcc_unnamed", "mcc_rotated", "r2", "view_leak", "pose_share", "commit")
+    lines = [
+        [row["setting"], row["seed"], row["method"], *(row[name] for name in names)] for row in rows
+    ]
+    return table(["setting", "seed", "method", *names], lines)
+
+
+def volumes(rows: list[Row]) -> str:
+    """Volumes at five conformations."""
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        for name in ("fsc", "resolution", "change"):
+            values = [row[name] for row in rows if row["method"] == method]
+            lines.append([method, name, *values])
+    return table(["method", "", *(f"conformation {number}" for number in range(1, 6))], lines)
+
+
+def stages(rows: list[Row]) -> str:
+    """Seconds of each command."""
+    lines = [[row[name] for name in ("stack", "command", "seconds", "cores")] for row in rows]
+    return table(["stack", "command", "seconds", "cores"], lines)
+
+
 def main() -> None:
     results = read(_HERE / "results.csv")
     made = {
@@ -241,6 +266,9 @@ def main() -> None:
         "errors": errors(results),
         "algorithm1": interventions(read(_HERE / "algorithm1.csv")),
         "cryodrgn": cryodrgn(read(_HERE / "cryodrgn.csv")),
+        "images": images(read(_HERE / "images.csv")),
+        "volumes": volumes(read(_HERE / "volumes.csv")),
+        "stages": stages(read(_HERE / "stages.csv")),
     }
     page = _HERE / "README.md"
     text = page.read_text(encoding="utf-8")
