@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2000, 10_000, 46_000])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--weight", type=float, default=1.0, help="of the intervention, in nats")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -141,7 +142,7 @@ def main() -> None:
         for size in options.sizes:
             generator = torch.Generator().manual_seed(seed)
             rows = rest[torch.randperm(len(rest), generator=generator)[:size]]
-            for weight in (0.0, 1.0):
+            for weight in (0.0, options.weight):
                 torch.manual_seed(seed)
                 model = make_model(statistics.rank, weight)
                 spent = train(data, rows, model, options.steps)
@@ -152,6 +153,7 @@ def main() -> None:
                     "particles": size,
                     "seed": seed,
                     "interventions": bool(weight),
+                    "weight": weight,
                     "r2": float(scores["r2"]),
                     "r2_oracle": float(scores["r2_oracle"]),
                     **judged(model, unseen, truth),
