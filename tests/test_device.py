@@ -36,3 +36,6 @@ def test_a_part_trains_without_waiting(name: str, autocast: bool) -> None:
             loss.backward()
             optimizer.step()
         assert not seen.waits(), seen.table()
+        # Data-parallel processes wait for the gradient of each.
+        trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        assert [name for name in trained if model.get_parameter(name).grad is None] == []
