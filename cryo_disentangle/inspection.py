@@ -28,6 +28,8 @@ _CENTRE, _RING = 0.5, (0.85, 1.0)
 _SURE = 5.0
 # Particles for each cell of the map of views, and the most cells.
 _PER_CELL, _CELLS = 10, 288
+# Of more particles views are those of some, evenly spread.
+_MOST_VIEWS = 200_000
 # Shares of the views' cells that are told as odd.
 _FEW_VIEWS = 0.5
 _FAR_SHIFT = 0.25
@@ -198,7 +200,8 @@ def _views(stack: ParticleStack) -> tuple[str, list[str]] | None:
     """How evenly directions of view are spread, and what is odd about them."""
     if stack.rotation is None:
         return None
-    rot, tilt = _angles(stack.rotation).T
+    rotation = stack.rotation[:: max(1, len(stack) // _MOST_VIEWS)]
+    rot, tilt = _angles(rotation).T
     cells = int(np.clip(len(rot) // _PER_CELL, 1, _CELLS))
     across = max(1, int(np.sqrt(2 * cells)))
     down = max(1, cells // across)
@@ -213,7 +216,7 @@ def _views(stack: ParticleStack) -> tuple[str, list[str]] | None:
         odd.append(
             f"views are uneven, as if from {100 * covered:.0f} % of directions: maps may be smeared"
         )
-    if len(rot) > 1 and float(np.abs(stack.rotation - stack.rotation[:1]).max()) < 1e-6:
+    if len(rot) > 1 and float(np.abs(rotation - rotation[:1]).max()) < 1e-6:
         odd.append("all particles have the same pose")
     return f"spread as over {100 * covered:.0f} % of all directions", odd
 

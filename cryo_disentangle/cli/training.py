@@ -185,8 +185,11 @@ class _CLI(LightningCLI):
             check_checkpoint(options["ckpt_path"])
 
     def before_fit(self) -> None:
-        """Tells what the particles are."""
-        if self.trainer.is_global_zero and (stack := _stack(self.datamodule)) is not None:
+        """Tells what the particles are, at the start of a run."""
+        begun = any(Path(self.trainer.default_root_dir, "checkpoints").glob("*.ckpt"))
+        if begun or not self.trainer.is_global_zero:
+            return
+        if (stack := _stack(self.datamodule)) is not None:
             print(f"{stack.path}\n{inspect_stack(stack)}")
 
     def after_fit(self) -> None:
