@@ -112,6 +112,10 @@ _COMMANDS = {
 }
 
 
+# What cryoDRGN calls it, or others do.
+_ELSEWHERE = {"analyze": "report", "train": "fit", "train_vae": "fit", "infer": "predict"}
+
+
 def command_names() -> list[str]:
     """Returns the names of all commands."""
     return list(_COMMANDS)
@@ -188,6 +192,7 @@ def _help() -> str:
 
 def _unknown(name: str) -> str:
     """What to say of a command that there is not."""
-    near = difflib.get_close_matches(name, _COMMANDS, 1)
+    elsewhere = _ELSEWHERE.get(name)
+    near = [elsewhere] if elsewhere else difflib.get_close_matches(name, _COMMANDS, 1)
     meant = f"did you mean {near[0]!r}? " if near else ""
     return f"no command {name!r}: {meant}there are {', '.join(_COMMANDS)}"

@@ -53,6 +53,13 @@ def test_a_mistyped_command_names_the_one_meant_and_all(
     assert "benchmark" in said
 
 
+def test_names_of_other_programs_lead_to_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, meant in (("analyze", "report"), ("train_vae", "fit")):
+        with pytest.raises(SystemExit, match="2"):
+            main([name])
+        assert f"no command {name!r}: did you mean {meant!r}?" in capsys.readouterr().err
+
+
 def ended(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.delenv("CRYO_DISENTANGLE_TRACEBACK", raising=False)
     with pytest.raises(SystemExit) as stop:
