@@ -49,7 +49,7 @@ def test_a_mistyped_command_names_the_one_meant_and_all(
     with pytest.raises(SystemExit, match="2"):
         main(["predct"])
     said = capsys.readouterr().err
-    assert "error: no command 'predct': did you mean 'predict'? there are fit, validate" in said
+    assert "error: no command 'predct': did you mean 'predict'? there are inspect, fit" in said
     assert "benchmark" in said
 
 
