@@ -237,7 +237,9 @@ OPTIONS = (
         "workers below 0", "num_workers option should be non-negative; us", "--data.num_workers=-1"
     ),
     _fit(
-        "a configuration that is not there", "config: File does not exist:", "--config=absent.yaml"
+        "a configuration that is not there",
+        "absent.yaml: no such file here",
+        "--config=absent.yaml",
     ),
     _fit("a folder for a configuration", "config: Path is not a file:", "--config=data"),
     _yaml("an empty configuration", "run.yaml: a mapping expected, found NoneType", ""),

@@ -60,7 +60,7 @@ SIMULATE = (
     ),
     _simulate(
         "a configuration that is not there",
-        "/absent.yaml'",
+        "absent.yaml: no such file here, and none of this name comes with the package",
         "--config=absent.yaml",
     ),
     _simulate(
