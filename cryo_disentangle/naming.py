@@ -15,6 +15,7 @@ from cryo_disentangle.axes import (
     IndependentAxes,
     PrincipalAxes,
 )
+from cryo_disentangle.axes.bent import bent_by_temperature, bent_by_time
 from cryo_disentangle.axes.labelled import KnownLatents, axes_by_temperature, axes_by_time
 from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.embeddings.embedding import Embedding
@@ -83,7 +84,8 @@ def _fitted(way: str, known: KnownLatents, labels: ParticleLabels, source: Path)
     if way == "temperature":
         if labels.temperature is None:
             raise ValueError("--by temperature needs --labels with an array temperature")
-        return axes_by_temperature(known, labels.temperature)
+        heated = axes_by_temperature(known, labels.temperature)
+        return bent_by_temperature(heated, known, labels.temperature)
     if labels.time is None or labels.trajectory is None:
         raise ValueError(f"--by {way} needs --labels with arrays time and trajectory")
     following = next_frames(labels.time, labels.trajectory, "--labels")
@@ -91,8 +93,8 @@ def _fitted(way: str, known: KnownLatents, labels: ParticleLabels, source: Path)
     frames = np.stack([earlier, following[earlier]], 1)
     interval = np.diff(labels.time[frames], axis=1)[:, 0]
     if way == "time":
-        return axes_by_time(known, frames, interval)
-    return _by_evidence(known, frames, interval, source)
+        return bent_by_time(axes_by_time(known, frames, interval), known, frames, interval)
+    return bent_by_time(_by_evidence(known, frames, interval, source), known, frames, interval)
 
 
 def _by_evidence(known: KnownLatents, frames: Array, interval: Array, source: Path) -> EvidenceAxes:
@@ -111,11 +113,12 @@ def _by_evidence(known: KnownLatents, frames: Array, interval: Array, source: Pa
 def _write(out: Path, way: str, embedding: Embedding, axes: LinearAxes) -> None:
     """Writes axes, latents along them, a picture and the words."""
     out.mkdir(parents=True, exist_ok=True)
-    found = {name.rstrip("_"): np.asarray(value) for name, value in vars(axes).items()}
-    arrays = {name: value for name, value in found.items() if name[0] != "_" and value.ndim < 3}
+    public = {name: value for name, value in vars(axes).items() if name[0] != "_"}
+    arrays = {name.rstrip("_"): np.asarray(value) for name, value in public.items()}
+    arrays = {name: value for name, value in arrays.items() if value.ndim < 3}
     latents: dict[str, Array] = {"latents": axes.transform(embedding.latents)}
     if embedding.covariance is not None:
-        latents["covariance"] = axes.transform_covariance(embedding.covariance)
+        latents["covariance"] = axes.transform_covariance(embedding.covariance, embedding.latents)
     if embedding.rows is not None:
         latents["row"] = embedding.rows
     tables = {"axes.npz": arrays | {"by": np.asarray(way)}, "latents.npz": latents}
@@ -141,10 +144,11 @@ def _picture(latents: Array, axes: LinearAxes) -> Figure:
         after.hist(along[:, 0], bins=60)
     else:
         before.plot(drawn[:, 0], drawn[:, 1], ".", markersize=2, alpha=0.3)
-        ends = axes.inverse_transform(2 * np.eye(len(axes.offset_)))[:2]
-        for number, end in enumerate(ends, start=1):
-            before.annotate("", end[:2], axes.offset_[:2], arrowprops={"arrowstyle": "->"})
-            before.annotate(f"axis {number}", end[:2])
+        for number, direction in enumerate(np.eye(len(axes.offset_))[:2], start=1):
+            path = axes.inverse_transform(np.linspace(0, 2, 21)[:, None] * direction)[:, :2]
+            before.plot(*path.T, color="black", linewidth=1)
+            before.annotate("", path[-1], path[-2], arrowprops={"arrowstyle": "->"})
+            before.annotate(f"axis {number}", path[-1])
         before.set_aspect("equal", "datalim")
         after.plot(along[:, 0], along[:, 1], ".", markersize=2, alpha=0.3)
         after.set_aspect("equal", "datalim")

@@ -150,6 +150,13 @@ _EMPIAR_VIEWS = ViewsFromFile(SETS, "quat_xyzw_10076")
 SETTINGS: dict[str, Setting] = {
     "pairs": _PAIRS,
     "pairs_small": adenylate_kinase(0.4, count=6000, box_size=32, box_angstrom=112.0),
+    "shear_small": adenylate_kinase(
+        0.4,
+        mixing=ShearMixing(2, 45.0, 1.0, 0.5, 0.5),
+        count=6000,
+        box_size=32,
+        box_angstrom=112.0,
+    ),
     "pairs_snr_0.03": adenylate_kinase(0.03),
     "pairs_128": adenylate_kinase(box_size=128),
     "pairs_10180": adenylate_kinase(views="10180"),

@@ -56,6 +56,11 @@ class LinearAxes:
     verdict_: str
     half_angle_: FloatArray | None = None
 
+    @property
+    def straight(self) -> LinearAxes:
+        """The axes before they were bent; of straight axes these themselves."""
+        return self
+
     def transform(self, latents: Array) -> FloatArray:
         """Expresses latents in the new coordinates.
 
@@ -77,11 +82,16 @@ class LinearAxes:
             )
         return np.asarray((columns - self.offset_) @ self.matrix_.T)
 
-    def transform_covariance(self, covariance: npt.NDArray[Any]) -> FloatArray:
+    def transform_covariance(
+        self,
+        covariance: npt.NDArray[Any],
+        latents: Array | None = None,  # noqa: ARG002 - of bent axes alone
+    ) -> FloatArray:
         """Expresses covariances of latents in the new coordinates.
 
         Args:
             covariance: Shape (N, Z, Z), or variances (N, Z).
+            latents: That they are of, shape (N, Z); straight axes do not need them.
 
         Returns:
             Shape (N, Z, Z).

@@ -64,8 +64,14 @@ def axes_command(words: Sequence[str]) -> None:
     along = axes.transform(embedding.latents)
     noise = _noise(embedding, axes, errors=options.errors)
     _say(console, axes.verdict_)
-    for found, chosen in _landscapes(page, along, noise, _kelvin(options, labels)):
-        _write_landscape(page, found, along[chosen])
+    # The prior that posteriors contain is a normal one along straight axes alone.
+    straight, plain = along, noise
+    if axes.straight is not axes:
+        straight = axes.straight.transform(embedding.latents)
+        plain = _noise(embedding, axes.straight, errors=options.errors)
+        page.add("Landscape", "Landscapes are along the axes before they were bent.")
+    for found, chosen in _landscapes(page, straight, plain, _kelvin(options, labels)):
+        _write_landscape(page, found, straight[chosen])
     if images is not None:
         _write_maps(page, options, _mapped(options, embedding, along, noise, images, wanted))
     for section in page.sections:
@@ -141,12 +147,12 @@ def _noise(embedding: Embedding, axes: LinearAxes, *, errors: bool) -> LatentNoi
     """Uncertainty along the axes; posteriors contain a standard normal prior of the latents."""
     if embedding.covariance is None:
         return None
-    spread = axes.transform_covariance(embedding.covariance)
+    spread = axes.transform_covariance(embedding.covariance, embedding.latents)
     prior = None
     if not errors:
         width = len(axes.offset_)
-        centre = axes.transform(np.zeros((1, width)))[0]
-        prior = (centre, axes.transform_covariance(np.eye(width)[None])[0])
+        centre = axes.straight.transform(np.zeros((1, width)))[0]
+        prior = (centre, axes.straight.transform_covariance(np.eye(width)[None])[0])
     return LatentNoise(spread, prior)
 
 
