@@ -345,4 +345,5 @@ def test_it_runs_under_autocast() -> None:
         plain = call(PoseIntervention(poses=poses, gradient="decoder"), model, batch)
         with torch.autocast("cpu", torch.bfloat16):
             half = call(PoseIntervention(poses=poses, gradient="decoder"), model, batch)
-        torch.testing.assert_close(half, plain, rtol=0.05, atol=0)
+        # The same poses are drawn; what is left is the rounding of the networks.
+        torch.testing.assert_close(half, plain, rtol=0.01, atol=0)
