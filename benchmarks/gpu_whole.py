@@ -131,7 +131,7 @@ def statistics_pass(
     def step() -> Tensor:
         views = ParticleViews.of(batch, grid.disc, box_size).whitened(noise)
         seen = residuals(grid, paired, views)
-        return Likelihood.of(seen.volumes, seen.residual).offset
+        return Likelihood.of(seen.columns).offset
 
     return step
 

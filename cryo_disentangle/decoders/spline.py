@@ -91,11 +91,15 @@ def _slopes(fraction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return fraction - 0.5, -2 * fraction, fraction + 0.5
 
 
-def _products(fraction: Tensor, slope_axis: int | None = None) -> Tensor:
+def _products(
+    fraction: Tensor, slope_axis: int | None = None, factor: Tensor | None = None
+) -> Tensor:
     """Weights of the 27 nodes or their derivative along an axis: (P, 3) -> (P, 27), x fastest."""
     taps = [
         (_slopes if axis == slope_axis else _splines)(fraction[:, axis, None]) for axis in range(3)
     ]
+    if factor is not None:
+        taps[0] = tuple(tap * factor[:, None] for tap in taps[0])
     if torch.compiler.is_compiling():
         # A compiler fuses the products, and stops at what names a target.
         x, y, z = (torch.cat(tap, 1) for tap in taps)
@@ -154,7 +158,8 @@ def add_rows_on_cpu(index: Tensor, weights: Tensor, values: Tensor, rows: int) -
     Returns:
         Shape (G, C).
     """
-    starts = np.arange(0, index.numel() + 1, index.shape[1])
+    # Starts of another type than the index would have both converted.
+    starts = np.arange(0, index.numel() + 1, index.shape[1], dtype=index.numpy().dtype)
     matrix = sparse.csr_array(
         (weights.flatten().numpy(), index.flatten().numpy(), starts), (len(index), rows)
     )
@@ -197,14 +202,16 @@ class SplinePoints:
         position: (x, y, z) in node spacings from the central node, at most S / 2 - 1 in absolute
             value, shape (P, 3).
         side: Number S of nodes along an axis, odd.
+        factor: What values at each point and its mirror image are multiplied by when they are read,
+            and before they are added, shape (P,); None is 1. In the weights it costs nothing.
     """
 
-    def __init__(self, position: Tensor, side: int) -> None:
+    def __init__(self, position: Tensor, side: int, factor: Tensor | None = None) -> None:
         nearest = position.round()
         self._side = side
-        self._fraction = position - nearest
+        self._fraction, self._factor = position - nearest, factor
         self._index = _neighbours(nearest, side)
-        self._weights = _products(self._fraction)
+        self._weights = _products(self._fraction, factor=factor)
 
     def read(self, paired: Tensor, slope_axis: int | None = None) -> Tensor:
         """Evaluates splines, or their derivative along an axis.
@@ -216,7 +223,9 @@ class SplinePoints:
         Returns:
             At each point and at its mirror image, shape (P, 2, C).
         """
-        weights = self._weights if slope_axis is None else _products(self._fraction, slope_axis)
+        weights = self._weights
+        if slope_axis is not None:
+            weights = _products(self._fraction, slope_axis, self._factor)
         values = _gather(paired, self._index, weights).unflatten(1, (2, -1))
         if slope_axis is not None:
             # On the mirrored lattice, slopes change their sign.

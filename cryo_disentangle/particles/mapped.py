@@ -81,6 +81,10 @@ class MappedImages:
         for group in np.split(order, bounds):
             if group.size:
                 view = self._view(int(file[group[0]]))
+                run = _consecutive(group)
+                if run is not None and (sections := _consecutive(slot[group])) is not None:
+                    images[run] = view[sections]
+                    continue
                 for position, section in zip(group.tolist(), slot[group].tolist(), strict=True):
                     images[position] = view[section]
         self._release(images.nbytes)
@@ -134,3 +138,9 @@ class MappedImages:
             for mapping, _ in self._maps.values():
                 mapping.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
+
+
+def _consecutive(rows: npt.NDArray[np.integer]) -> slice | None:
+    """Ascending rows without a gap as a slice, which is copied at once; None for others."""
+    first = int(rows[0])
+    return slice(first, first + len(rows)) if bool((np.diff(rows) == 1).all()) else None

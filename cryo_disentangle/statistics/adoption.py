@@ -111,7 +111,7 @@ def _scale(views: Iterable[ParticleViews], nodes: Tensor, grid: SliceGrid) -> Te
     """The factor by which the mean's slices fit images best."""
     sums, mean = torch.zeros(2), pair_nodes(nodes[:, :1])
     for some in views:
-        seen = grid.read(grid.at(some.rotation), mean)[..., 0] * some.transfer[..., None]
+        seen = grid.read(grid.at(some.rotation, some.transfer), mean)[..., 0]
         sums += torch.stack([(seen * some.coefficients).sum(), seen.square().sum()])
     sum_over_processes([sums])
     if not sums[0] > 0:

@@ -29,17 +29,15 @@ class Expectation:
     """Sums of the expectation step over particles.
 
     Attributes:
-        gradient: Of the expected log likelihood in the nodes, for `fold_nodes`,
-            shape (G, 2 K + 2).
-        weight: Squared whitened CTFs on the grid, for `fold_nodes`, shape (G, 2).
+        added: Gradient of the expected log likelihood in the nodes, and beside it squared whitened
+            CTFs on the grid, for `fold_nodes`, shape (G, 2 K + 4).
         moments: Σ E[(1, c) (1, c)ᵀ], shape (K + 1, K + 1).
         power: Expected squared whitened residuals, shape (P,).
         gain: Σ of gains in nats, a scalar.
         count: Number of particles, a scalar.
     """
 
-    gradient: Tensor
-    weight: Tensor
+    added: Tensor
     moments: Tensor
     power: Tensor
     gain: Tensor
@@ -57,7 +55,7 @@ class Expectation:
             Zeros.
         """
         nodes, points = grid.side**3, len(grid.points)
-        sizes = ((nodes, 2 * rank + 2), (nodes, 2), (rank + 1, rank + 1), (points,), (), ())
+        sizes = ((nodes, 2 * rank + 4), (rank + 1, rank + 1), (points,), (), ())
         return cls(*(torch.zeros(size) for size in sizes))
 
     def add(self, other: Expectation) -> None:
@@ -71,7 +69,12 @@ class Expectation:
 
     def sums(self) -> tuple[Tensor, ...]:
         """Returns all sums."""
-        return (self.gradient, self.weight, self.moments, self.power, self.gain, self.count)
+        return (self.added, self.moments, self.power, self.gain, self.count)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Returns the gradient, shape (G, K + 1), and the weights of nodes, shape (G, 1)."""
+        gradient, weight = fold_nodes(self.added).split([len(self.moments), 1], dim=1)
+        return gradient, weight
 
 
 def expectation(
@@ -92,25 +95,22 @@ def expectation(
     """
     seen, rank = residuals(grid, paired, views), paired.shape[1] // 2 - 1
     columns = nuisance.columns(grid, paired[:, :: rank + 1].contiguous(), views.rotation, seen)
-    joint, residual = seen.volumes, seen.residual
-    if columns is not None:
-        joint = torch.cat([joint, columns], dim=2)
-        # The prior's mean is where poses were before they were corrected.
-        residual = residual + (columns @ error[..., None])[..., 0]
-    likelihood = Likelihood.of(joint, residual)
+    whole = seen.columns if columns is None else seen.beside(columns, error)
+    residual, joint = whole[..., 0], whole[..., 1:]
+    likelihood = Likelihood.of(whole)
     mean, covariance, gain = likelihood.posterior()
     left = residual - (joint @ mean[..., None])[..., 0]
     spread = joint @ covariance
     moved = left[..., None] * mean[:, None, :rank] - spread[..., :rank]
-    cotangent = torch.cat([left[..., None], moved], dim=2).unflatten(1, (-1, 2))
-    weight = seen.transfer.square()[:, :, None, None].expand(-1, -1, 2, 1)
+    # Slices have the transfer in their weights, once when they are read and once when added to.
+    weight = views.transfer[:, :, None].expand(-1, -1, 2).flatten(1)[..., None]
+    cotangent = torch.cat([left[..., None], moved, weight], dim=2).unflatten(1, (-1, 2))
     coefficients = torch.cat([mean.new_ones(len(mean), 1), mean[:, :rank]], dim=1)
     moments = coefficients.T @ coefficients
     moments[1:, 1:] += covariance[:, :rank, :rank].sum(0)
     power = (left.square() + (spread * joint).sum(2)).sum(0).unflatten(0, (-1, 2)).sum(1)
     added = Expectation(
-        grid.add(seen.at, cotangent * seen.transfer[:, :, None, None]),
-        grid.add(seen.at, weight),
+        grid.add(seen.at, cotangent),
         moments,
         power,
         gain.sum(),
@@ -136,11 +136,10 @@ def maximized(
     """
     share = total / float(found.count)
     moments = found.moments / found.count
-    weight, held = fold_nodes(found.weight)[inside] * share, precision[inside]
+    gradient, weight = (part[inside] * share for part in found.folded())
+    held = precision[inside]
     system = weight[:, :, None] * moments + torch.diag_embed(held + _RIDGE * weight.mean())
-    change = torch.linalg.solve(
-        system, fold_nodes(found.gradient)[inside] * share - held * nodes[inside]
-    )
+    change = torch.linalg.solve(system, gradient - held * nodes[inside])
     stepped = nodes.clone()
     stepped[inside] += change
     return expanded(stepped, moments)

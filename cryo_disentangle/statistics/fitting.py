@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from cryo_disentangle.decoders.spline import fold_nodes, pair_nodes
+from cryo_disentangle.decoders.spline import pair_nodes
 from cryo_disentangle.statistics.expectation import Expectation, expectation, maximized
 from cryo_disentangle.statistics.grid import SliceGrid, shell_means
 from cryo_disentangle.statistics.half_sets import aligned, half_set_correlation, prior_precision
@@ -147,7 +147,7 @@ class HalfSetFit:
                 prior = self._precision
                 stepped = maximized(self.nodes[half], found, prior, self.grid.inside, total)
                 self.nodes[half] = self._masked(stepped)
-                weight = fold_nodes(found.weight) * (total / float(found.count))
+                weight = found.folded()[1] * (total / float(found.count))
                 power += shell_means(found.power / 2, self.grid.shell, len(power))
                 seen += float(found.count)
             self.noise = self.noise * power / seen

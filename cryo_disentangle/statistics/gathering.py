@@ -67,9 +67,8 @@ class Gathering:
         mean = subspace.paired[:, :: rank + 1].contiguous()
         columns = self.nuisance.columns(grid, mean, views.rotation, seen)
         if columns is None:
-            return Gathered(Likelihood.of(seen.volumes, seen.residual), error, error)
-        residual = seen.residual + (columns @ error[..., None])[..., 0]
-        joint = Likelihood.of(torch.cat([seen.volumes, columns], 2), residual)
+            return Gathered(Likelihood.of(seen.columns), error, error)
+        joint = Likelihood.of(seen.beside(columns, error))
         found = joint.posterior()
         deviation = found.covariance.diagonal(dim1=1, dim2=2)[:, rank:].sqrt()
         return Gathered(marginal_likelihood(joint, rank), found.mean[:, rank:], deviation)
@@ -95,15 +94,19 @@ class Gathering:
             told: Called with the number of particles of each batch.
         """
         rank, count = process()
-        missing = torch.from_numpy(writer.missing)[rank::count]
+        # Neighbours in the file stay together, since they are read at once.
+        missing = torch.from_numpy(writer.missing).tensor_split(count)[rank]
         # What one process writes is no longer missing to another: all divide before any writes.
         wait_for_all()
         disc = self.subspaces[0].grid.disc
-        for number in (0, 1):
-            mine = missing[half[missing] == number]
-            for rows, views in view_batches(images, disc, mine):
-                found = self.gather(number, views, error[rows])
+        for rows, views in view_batches(images, disc, missing):
+            for number in (0, 1):
+                mine = torch.nonzero(half[rows] == number)[:, 0]
+                if not len(mine):
+                    continue
+                some = rows[mine]
+                found = self.gather(number, views.take(mine), error[some])
                 if poses is not None:
-                    poses.write(rows, found.error, found.deviation)
-                writer.write(rows, *found.likelihood)
-                told(len(rows))
+                    poses.write(some, found.error, found.deviation)
+                writer.write(some, *found.likelihood)
+            told(len(rows))

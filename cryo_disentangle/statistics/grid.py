@@ -80,16 +80,18 @@ class SliceGrid:
             self.node_shell, self.inside = self.node_shell.to(device), self.inside.to(device)
         return self
 
-    def at(self, rotation: Tensor) -> SplinePoints:
+    def at(self, rotation: Tensor, transfer: Tensor | None = None) -> SplinePoints:
         """Works out where slices lie.
 
         Args:
             rotation: Shape (B, 3, 3), as in `Pose`.
+            transfer: What slices are multiplied by, shape (B, P); None is 1.
 
         Returns:
             The B · P points.
         """
-        return SplinePoints((self._points @ rotation[:, :2]).flatten(0, 1), self.side)
+        position = (self._points @ rotation[:, :2]).flatten(0, 1)
+        return SplinePoints(position, self.side, None if transfer is None else transfer.flatten())
 
     def read(self, at: SplinePoints, paired: Tensor, slope_axis: int | None = None) -> Tensor:
         """Reads slices, or their derivative along an axis of the grid.

@@ -96,4 +96,4 @@ class SubspacePosterior(nn.Module, ConformationEncoder):
             grid = self._grid.to(self.paired.device)
             views = ParticleViews.of(batch, grid.disc, self.box_size)
             seen = residuals(grid, self.paired, views.whitened(self.noise))
-            return Likelihood.of(seen.volumes, seen.residual)
+            return Likelihood.of(seen.columns)

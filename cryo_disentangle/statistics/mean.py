@@ -90,8 +90,7 @@ def back_project(
 
 def _added(views: ParticleViews, grid: SliceGrid, weight: Tensor | None = None) -> Tensor:
     """Sums of CTF times image and of squared CTF, for `fold_nodes`, shape (G, 4)."""
-    transfer = views.transfer[:, :, None]
-    # Each particle's two sums carry its weight once.
-    counted = transfer if weight is None else transfer * weight[:, None, None]
-    parts = [counted * views.coefficients, (counted * transfer).expand(-1, -1, 2)]
-    return grid.add(grid.at(views.rotation), torch.stack(parts, dim=3))
+    parts = [views.coefficients, views.transfer[:, :, None].expand(-1, -1, 2)]
+    # Each particle's two sums carry its weight once, and its transfer once more than here.
+    counted = views.transfer if weight is None else views.transfer * weight[:, None]
+    return grid.add(grid.at(views.rotation, counted), torch.stack(parts, dim=3))

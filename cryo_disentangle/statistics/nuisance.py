@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cryo_disentangle.statistics.grid import SliceGrid
 from cryo_disentangle.statistics.posterior import Residuals
-from cryo_disentangle.statistics.views import ParticleViews
+from cryo_disentangle.statistics.views import ParticleViews, shifted
 
 __all__ = ["Nuisance"]
 
@@ -72,7 +72,7 @@ class Nuisance:
             parts.append(self._shifts(grid, seen))
         if self.rotation:
             turned = _turns(grid, mean, rotation, seen) * math.radians(self.rotation)
-            parts.append((turned * seen.transfer[:, :, None, None]).flatten(1, 2))
+            parts.append(turned.flatten(1, 2))
         if self.contrast:
             parts.append(seen.mean[..., None] * self.contrast)
         return torch.cat(parts, dim=2) if parts else None
@@ -97,9 +97,7 @@ class Nuisance:
         shift, turn = self.split(error)
         coefficients = views.coefficients
         if self.shift:
-            phase = (2 * math.pi / grid.box_size) * (shift @ grid.points.T)
-            sine = torch.stack([phase.sin(), -phase.sin()], dim=2)
-            coefficients = phase.cos()[..., None] * coefficients + sine * coefficients.flip(2)
+            coefficients = shifted(coefficients, shift, grid.points / grid.box_size)
         rotation = roma.rotvec_to_rotmat(turn) @ views.rotation if self.rotation else views.rotation
         return views._replace(coefficients=coefficients, rotation=rotation)
 
@@ -126,7 +124,7 @@ def _signed(points: Tensor) -> Tensor:
 
 
 def _turns(grid: SliceGrid, mean: Tensor, rotation: Tensor, seen: Residuals) -> Tensor:
-    """Derivatives of a slice without CTF about the image's axes, (B, P, 2, 3), per radian.
+    """Derivatives of a whitened slice about the image's axes, (B, P, 2, 3), per radian.
 
     A slice from exp(ω) R reads the volume at Rᵀ(k + k × ω), k in the image plane.
     """

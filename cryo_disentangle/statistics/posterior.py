@@ -18,18 +18,40 @@ class Residuals(NamedTuple):
     """Whitened images without the mean, beside what the subspace's volumes look like there.
 
     Attributes:
-        at: Where the slices lie on the grid.
-        transfer: Whitened CTF, shape (B, P).
+        at: Where the slices lie on the grid, the whitened CTF in their weights.
         mean: Whitened slice of the mean, shape (B, M) with M = 2 P.
-        volumes: Whitened slices of the K volumes, shape (B, M, K).
-        residual: Whitened image without the mean, shape (B, M).
+        columns: Whitened image without the mean, and beside it whitened slices of the K volumes,
+            shape (B, M, K + 1).
     """
 
     at: SplinePoints
-    transfer: Tensor
     mean: Tensor
-    volumes: Tensor
-    residual: Tensor
+    columns: Tensor
+
+    @property
+    def residual(self) -> Tensor:
+        """Whitened image without the mean, shape (B, M)."""
+        return self.columns[..., 0]
+
+    @property
+    def volumes(self) -> Tensor:
+        """Whitened slices of the K volumes, shape (B, M, K)."""
+        return self.columns[..., 1:]
+
+    def beside(self, nuisance: Tensor, error: Tensor) -> Tensor:
+        """Lays nuisances beside the volumes, the residual as it is at the poses given.
+
+        Args:
+            nuisance: Derivatives of the image in each error, shape (B, M, Q).
+            error: Errors that poses were corrected by, shape (B, Q): the prior's mean is where
+                poses were before.
+
+        Returns:
+            Residual, volumes and nuisances, shape (B, M, 1 + K + Q).
+        """
+        columns = torch.cat([self.columns, nuisance], dim=2)
+        columns[..., 0] += (nuisance @ error[..., None])[..., 0]
+        return columns
 
 
 def residuals(grid: SliceGrid, paired: Tensor, views: ParticleViews) -> Residuals:
@@ -43,12 +65,12 @@ def residuals(grid: SliceGrid, paired: Tensor, views: ParticleViews) -> Residual
     Returns:
         Slices and residuals.
     """
-    at = grid.at(views.rotation)
-    slices = grid.read(at, paired) * views.transfer[:, :, None, None]
-    slices = slices.flatten(1, 2)
-    mean, volumes = slices[..., 0], slices[..., 1:]
-    residual = views.coefficients.flatten(1) - mean
-    return Residuals(at, views.transfer, mean, volumes, residual)
+    at = grid.at(views.rotation, views.transfer)
+    columns = grid.read(at, paired).flatten(1, 2)
+    mean = columns[..., 0].clone()
+    # The residual takes the mean's place, so that one product makes all statistics.
+    columns[..., 0] = views.coefficients.flatten(1) - mean
+    return Residuals(at, mean, columns)
 
 
 class Likelihood(NamedTuple):
@@ -65,18 +87,17 @@ class Likelihood(NamedTuple):
     offset: Tensor
 
     @classmethod
-    def of(cls, columns: Tensor, residual: Tensor) -> Likelihood:
+    def of(cls, columns: Tensor) -> Likelihood:
         """Collects the statistics of whitened residuals.
 
         Args:
-            columns: Whitened slices A, shape (B, M, K).
-            residual: Whitened residual r, shape (B, M).
+            columns: Whitened residual r, and beside it whitened slices A, shape (B, M, K + 1).
 
         Returns:
             Λ = Aᵀ A, b = Aᵀ r and |r|².
         """
-        information = (columns.mT @ residual[..., None])[..., 0]
-        return cls(columns.mT @ columns, information, residual.square().sum(1))
+        products = columns.mT @ columns
+        return cls(products[:, 1:, 1:], products[:, 1:, 0], products[:, 0, 0])
 
     def posterior(self) -> Posterior:
         """Multiplies with the standard normal prior of c."""

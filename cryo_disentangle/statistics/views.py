@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -15,7 +16,7 @@ from cryo_disentangle.particles import HartleyPreprocessing, ParticleStack
 from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.types import ParticleBatch
 
-__all__ = ["ParticleViews", "open_images", "view_batches"]
+__all__ = ["ParticleViews", "open_images", "shifted", "view_batches"]
 
 
 class ParticleViews(NamedTuple):
@@ -65,7 +66,7 @@ class ParticleViews(NamedTuple):
         sign = -1.0 if getattr(preprocessing, "invert", True) else 1.0
         stored = torch.from_numpy(stack.read(rows.numpy()))
         points = disc.frequencies[: len(disc) // 2] * stack.box_size
-        pairs = _transformed(stored, points) * (sign / preprocessing.fitted_norm[1])
+        pairs = _transformed(stored, points, sign / preprocessing.fitted_norm[1])
         return cls._centred(pairs, images.known(rows), disc, stack.box_size)
 
     @classmethod
@@ -75,9 +76,7 @@ class ParticleViews(NamedTuple):
         """Moves coefficients by the translations of a batch, and evaluates its CTFs."""
         frequencies = disc.frequencies[: len(disc) // 2]
         if "translation" in batch:
-            phase = (2 * math.pi * batch["translation"]) @ frequencies.T
-            sine = torch.stack([phase.sin(), -phase.sin()], dim=2)
-            pairs = phase.cos()[..., None] * pairs + sine * pairs.flip(2)
+            pairs = shifted(pairs, batch["translation"], frequencies)
         transfer = torch.ones_like(pairs[..., 0])
         if "ctf" in batch:
             terms = ctf_terms(cast(ParticleBatch, batch))
@@ -94,9 +93,9 @@ class ParticleViews(NamedTuple):
             Views whose noise has variance 1.
         """
         scale = noise.rsqrt()
-        return self._replace(
-            coefficients=self.coefficients * scale[:, None], transfer=self.transfer * scale
-        )
+        # Laid out as the coefficients are, or each pair would be multiplied by itself.
+        pairs = scale[:, None].repeat(1, 2)
+        return self._replace(coefficients=self.coefficients * pairs, transfer=self.transfer * scale)
 
     def take(self, rows: Tensor) -> ParticleViews:
         """Selects particles.
@@ -120,6 +119,23 @@ class ParticleViews(NamedTuple):
         """
         coefficients = self.coefficients.index_select(1, points)
         return ParticleViews(coefficients, self.transfer.index_select(1, points), self.rotation)
+
+
+def shifted(pairs: Tensor, translation: Tensor, frequencies: Tensor) -> Tensor:
+    """Moves images by their translations.
+
+    Args:
+        pairs: Hartley coefficients at points and at their mirror images, shape (B, P, 2).
+        translation: As in `Pose`, shape (B, 2).
+        frequencies: Of the points, in cycles per unit of the translations, shape (P, 2).
+
+    Returns:
+        Shape (B, P, 2).
+    """
+    phase = (-2 * math.pi * translation) @ frequencies.T
+    # H(k) cos + H(-k) sin and H(-k) cos - H(k) sin: a pair is turned as a complex number is.
+    turned = torch.view_as_complex(pairs) * torch.polar(torch.ones_like(phase), phase)
+    return torch.view_as_real(turned)
 
 
 def open_images(stack: ParticleStack, *, invert: bool, norm: float | None) -> ParticleDataset:
@@ -163,19 +179,24 @@ def view_batches(
     Yields:
         Rows and their views.
     """
-    for some in rows.split(batch_size):
+    batches = rows.split(batch_size) if len(rows) else ()
+    for some, following in zip_longest(batches, batches[1:]):
+        if following is not None:
+            images.stack.prefetch(following.numpy())
         yield some, ParticleViews.of_stored(images, some, disc)
 
 
-def _transformed(images: Tensor, points: Tensor) -> Tensor:
+def _transformed(images: Tensor, points: Tensor, factor: float) -> Tensor:
     """Hartley coefficients at points in Fourier pixels and at their mirror images, (B, P, 2)."""
     side = images.shape[-1]
     x, y = points.round().long().unbind(1)
     # Half of the plane is transformed; points beyond it are the conjugates of their mirrors.
     sign = 1 - 2 * (x < 0).long()
     index = (y * sign).remainder(side) * (side // 2 + 1) + x * sign
-    spectrum = torch.fft.rfft2(images).flatten(1).index_select(1, index)
+    spectrum = torch.view_as_real(torch.fft.rfft2(images)).flatten(1)
+    parts = spectrum.index_select(1, torch.stack([2 * index, 2 * index + 1], dim=1).flatten())
     # The origin lies in the middle of the image.
-    turned = 1 - 2 * (x + y).remainder(2)
-    real, imaginary = spectrum.real * turned, spectrum.imag * (turned * sign)
-    return torch.stack([real - imaginary, real + imaginary], dim=2)
+    turned = factor * (1 - 2 * (x + y).remainder(2))
+    parts = parts.mul_(torch.stack([turned, turned * sign], dim=1).flatten()).unflatten(1, (-1, 2))
+    # Real and imaginary part make a coefficient and its mirror image.
+    return parts @ parts.new_tensor([[1.0, 1.0], [-1.0, 1.0]])

@@ -21,7 +21,7 @@ def _step(nodes: torch.Tensor, seed: int) -> tuple[float, torch.Tensor, Expectat
     white = random_views(subspace, 40, seed).whitened(subspace.point_noise)
     found, _ = expectation(subspace.grid, pair_nodes(nodes), white, Nuisance(), NOTHING)
     seen = residuals(subspace.grid, pair_nodes(nodes), white)
-    likelihood = Likelihood.of(seen.volumes, seen.residual)
+    likelihood = Likelihood.of(seen.columns)
     value = float((likelihood.posterior().gain - 0.5 * likelihood.offset).sum())
     precision = torch.full_like(nodes, 1e-3)
     stepped = maximized(nodes, found, precision, subspace.grid.inside, 40.0)

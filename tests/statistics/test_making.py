@@ -84,6 +84,20 @@ def test_an_interrupted_pass_goes_on_to_the_same(
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+def test_a_pass_that_only_had_to_be_finished_is(
+    stack: Path, made: StatisticsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = stack / "written"
+    with monkeypatch.context() as patched:
+        patched.setattr(StatisticsWriter, "finish", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make_statistics(open_rows(stack), out, SETTINGS, Silent())
+    monkeypatch.setattr("cryo_disentangle.statistics.making.estimate", _never)
+    folder = make_statistics(open_rows(stack), out, SETTINGS, Silent())
+    assert folder is not None
+    assert torch.equal(folder.statistics.information, made.statistics.information)
+
+
 def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 

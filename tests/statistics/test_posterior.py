@@ -41,7 +41,7 @@ def gathered(subspace: Subspace, views: ParticleViews) -> Likelihood:
     """Statistics of views."""
     white = views.whitened(subspace.point_noise)
     seen = residuals(subspace.grid, subspace.paired, white)
-    return Likelihood.of(seen.volumes, seen.residual)
+    return Likelihood.of(seen.columns)
 
 
 def rendered(
@@ -96,7 +96,7 @@ def test_integrating_out_is_dense_algebra(seed: int, nuisances: int) -> None:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     a, b, r = draw(2, 40, RANK), draw(2, 40, nuisances), draw(2, 40)
-    found = marginal_likelihood(Likelihood.of(torch.cat([a, b], 2), r), RANK)
+    found = marginal_likelihood(Likelihood.of(torch.cat([r[..., None], a, b], 2)), RANK)
     covariance = torch.eye(40, dtype=torch.float64) + b @ b.mT
     inverse = torch.linalg.inv(covariance)
     torch.testing.assert_close(found.precision, a.mT @ inverse @ a)
