@@ -5,7 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["exact", "exact_dtype", "may_look"]
+__all__ = ["chosen_device", "exact", "exact_dtype", "may_look"]
+
+
+def chosen_device(name: str) -> torch.device:
+    """Finds the device of an option ``--device``.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1`` and so on, or ``auto``, which is a GPU if there is one.
+
+    Returns:
+        A device of this machine.
+
+    Raises:
+        ValueError: If it has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = torch.cuda.device_count()
+        there = f"cuda:0 to cuda:{found - 1}" if found else "no CUDA device"
+        raise ValueError(
+            f"--device: cpu, cuda or auto expected, found {name!r}; this machine has {there}"
+        ) from error
+    return device
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:

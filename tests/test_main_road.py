@@ -152,5 +152,5 @@ def test_the_run_goes_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "coefficients of" in found["run"]["z"]
     with pytest.raises(SystemExit):
         main(["export", images, "--inference=statistics", "--out", str(tmp_path / "no")])
-    with pytest.raises(SystemExit, match="takes a run with a decoder of volumes and a particle"):
+    with pytest.raises(SystemExit, match="takes a run on a particle stack, found StatisticsData"):
         main(["evaluate", str(run / "run"), "--inference=statistics"])

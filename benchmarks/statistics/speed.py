@@ -199,7 +199,9 @@ def rows(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         bare, one = (measured(work, once, options) for work in (slices, whole_pass))
         two = measured(whole_pass, once, options, 2)
         for left in (*folder.glob(".once_of_*"), folder / "store"):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
+                missing_ok=True
+            )
         one["share"] = one["rate"] / bare["rate"]
         two["share"] = two["rate"] / one["rate"]
         found += [{"what": "slices"} | bare, {"what": "pass"} | one, {"what": "two"} | two]

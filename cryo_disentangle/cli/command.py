@@ -79,7 +79,7 @@ _COMMANDS = {
         "compare_parser",
     ),
     "statistics": _Command(
-        "cryo_disentangle.statistics.command",
+        "cryo_disentangle.evaluation.statistics_command",
         "statistics_command",
         "read particles of known poses once: subspace and sufficient statistics",
     ),

@@ -28,12 +28,13 @@ from cryo_disentangle.statistics.views import open_images
 from cryo_disentangle.traversals import representative_latents
 from cryo_disentangle.types import Inference
 
-__all__ = ["infer_by_statistics"]
+__all__ = ["infer_by_statistics", "volumes_of_run"]
 
 # Particles whose z are looked at, and volumes that span the decoder's.
 _SAMPLE, _VOLUMES, _MOST = 2000, 32, 6
 # Share of the volumes' variance that more components would have to add.
 _REST = 0.01
+_SAME_PIXEL_SIZE = 1e-2
 
 
 class _ExactPosterior(nn.Module):
@@ -74,31 +75,54 @@ def infer_by_statistics(
         TypeError: If the run's model has no decoder of volumes, or its particles are no stack.
         OSError: If the folder can't be written to.
     """
-    module: Any = run.module
-    decoder: Any = module.decoder if isinstance(module, HasDecoder) else None
     data: Any = run.data
     stack = getattr(data, "stack", None)
-    if not isinstance(decoder, VolumeDecoder) or not isinstance(stack, ParticleStack):
+    if not isinstance(stack, ParticleStack):
         raise TypeError(
-            f"{run.folder}: --inference statistics takes a run with a decoder of volumes and a "
-            f"particle stack, found {type(decoder).__name__} and {type(data).__name__}"
+            f"{run.folder}: --inference statistics takes a run on a particle stack, found "
+            f"{type(data).__name__}"
         )
-    volumes = _spanned(run, decoder, batch_size, torch.device(device), console)
+    target = torch.device(device)
+    volumes = volumes_of_run(run, stack, batch_size=batch_size, device=target, console=console)
     images = open_images(stack, invert=getattr(data.preprocessing, "invert", True), norm=None)
     rows = ParticleRows(images, stack.rows, int(stack.rows.max()) + 1)
     with shown_stages(hidden=console is None) as told:
-        made = make_statistics(rows, folder, SubspaceSettings(), told, volumes)
+        made = make_statistics(rows, folder, SubspaceSettings(), told, volumes, target)
     return _judged(run, cast(StatisticsFolder, made), device)
 
 
-def _spanned(
+def volumes_of_run(
     run: FinishedRun,
-    decoder: VolumeDecoder,
-    batch_size: int,
+    stack: ParticleStack,
+    *,
+    batch_size: int = 64,
     device: torch.device,
-    console: Console | None,
+    console: Console | None = None,
 ) -> Tensor:
-    """Mean and principal components of the decoder's volumes at the run's z."""
+    """Spans the volumes of a run's decoder at a sample of its z.
+
+    Args:
+        run: The run.
+        stack: The particles that the volumes are to be compared with.
+        batch_size: Particles a batch.
+        device: Where the model works.
+        console: Where progress is shown; None shows none.
+
+    Returns:
+        Their mean and up to 6 principal components, shape (K + 1, D, D, D).
+
+    Raises:
+        TypeError: If the run's model has no decoder of volumes.
+        ValueError: If z is the same for all particles, or box or pixel size are not the particles'.
+    """
+    module: Any = run.module
+    decoder: Any = module.decoder if isinstance(module, HasDecoder) else None
+    if not isinstance(decoder, VolumeDecoder):
+        raise TypeError(
+            f"{run.folder}: a subspace is taken from a run with a decoder of volumes, found "
+            f"{type(decoder).__name__}"
+        )
+    _check_grid(run, stack)
     run.module.to(device)
     particles = Particles(run, batch_size, device)
     with show_progress(console) as progress, evaluating(run.module), torch.no_grad():
@@ -115,6 +139,18 @@ def _spanned(
     left = 1 - share.cumsum(0) / share.sum()
     count = min(_MOST, 1 + int((left > _REST).sum()))
     return found[: count + 1].cpu()
+
+
+def _check_grid(run: FinishedRun, stack: ParticleStack) -> None:
+    """Refuses volumes of another box or pixel size than the particles'."""
+    data: Any = run.data
+    found = (data.box_size, data.pixel_size)
+    if found[0] != stack.box_size or abs(found[1] / stack.pixel_size - 1) > _SAME_PIXEL_SIZE:
+        raise ValueError(
+            f"{run.folder}: volumes of {found[0]} pixels of {found[1]:.4g} Å, and {stack.path} has "
+            f"{stack.box_size} of {stack.pixel_size:.4g} Å: give the particles that the run was "
+            "trained on, or others of its box and pixel size"
+        )
 
 
 def _judged(run: FinishedRun, folder: StatisticsFolder, device: torch.device | str) -> FinishedRun:

@@ -6,7 +6,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from cryo_disentangle.evaluation.by_statistics import infer_by_statistics
@@ -24,6 +23,7 @@ from cryo_disentangle.evaluation.run_kinds import open_run
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.judgement.advice import next_steps
 from cryo_disentangle.options.commands import evaluate_parser, export_parser, report_parser
+from cryo_disentangle.precision import chosen_device
 
 __all__ = ["evaluate_command", "export_command", "report_command"]
 
@@ -57,7 +57,7 @@ def evaluate_command(words: Sequence[str]) -> None:
         _inferring(run, options, console, folder),
         truth=options.truth,
         batch_size=options.batch_size,
-        device=_device(options.device),
+        device=chosen_device(options.device),
         sample=options.sample,
         resamples=options.resamples,
         states=options.states,
@@ -124,7 +124,7 @@ def export_command(words: Sequence[str]) -> None:
         options.out,
         inferring=_inferring(run, options, console),
         batch_size=options.batch_size,
-        device=_device(options.device),
+        device=chosen_device(options.device),
         console=console,
     )
     console.print(
@@ -142,7 +142,7 @@ def _plan(run: FinishedRun, options: Namespace, console: Console) -> None:
         particles=options.sample,
         minutes=minutes,
         radius=options.radius,
-        device=_device(options.device),
+        device=chosen_device(options.device),
     )
     options.radius, options.sample = plan.radius, plan.particles
     # Progress is told after each batch.
@@ -169,14 +169,14 @@ def _inferring(
             run,
             folder / "statistics",
             batch_size=options.batch_size,
-            device=_device(options.device),
+            device=chosen_device(options.device),
             console=console,
         )
     return infer_by_rendering(
         run,
         radius=options.radius,
         batch_size=options.batch_size,
-        device=_device(options.device),
+        device=chosen_device(options.device),
         console=console,
     )
 
@@ -185,19 +185,3 @@ def _files(options: dict[str, object]) -> DataFiles:
     """Where particles lie now."""
     names = ("particles", "poses", "ctf", "datadir")
     return DataFiles(**{name: options[name] for name in names})  # type: ignore[arg-type]
-
-
-def _device(name: str) -> torch.device:
-    """A device of this machine."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        found = torch.cuda.device_count()
-        there = f"cuda:0 to cuda:{found - 1}" if found else "no CUDA device"
-        raise ValueError(
-            f"--device: cpu, cuda or auto expected, found {name!r}; this machine has {there}"
-        ) from error
-    return device

@@ -18,6 +18,7 @@ from cryo_disentangle.particles.foreign import (
     warn_of_ignored_columns,
 )
 from cryo_disentangle.particles.grids import Grid, grid_of
+from cryo_disentangle.particles.half_sets import table_half_sets
 from cryo_disentangle.particles.keys import ImageNames, image_keys, numbered, rows_by_key
 from cryo_disentangle.particles.pose_columns import (
     TablePoses,
@@ -90,7 +91,12 @@ def with_poses_of(
             shift = shift * (source.grid.box_size / own.box_size)[:, None]
     poses = TablePoses(found.rotation[rows], shift, unit, found.columns)
     grid = _grid(source, own, str(path))
-    return replace(source, poses=fractions_of_the_box(poses, grid, str(path)))
+    half_sets = table_half_sets(table, alignments)
+    return replace(
+        source,
+        poses=fractions_of_the_box(poses, grid, str(path)),
+        half_sets=None if half_sets is None else half_sets.take(rows),
+    )
 
 
 def with_ctf_of(source: ParticleSource, path: Path, optics: CtfOverrides) -> ParticleSource:

@@ -21,6 +21,7 @@ from cryo_disentangle.particles.foreign import (
     warn_of_ignored_columns,
 )
 from cryo_disentangle.particles.grids import Grid, grid_of
+from cryo_disentangle.particles.half_sets import HalfSets, table_half_sets
 from cryo_disentangle.particles.layout import Images, Layout, read_headers
 from cryo_disentangle.particles.locating import Folders
 from cryo_disentangle.particles.mapped import MappedImages
@@ -65,6 +66,7 @@ class ParticleSource:
         tells_grid: Whether the particle file itself tells the pixel size, rather than headers.
         uid: cryoSPARC's numbers of the particles, shape (N,), or None.
         poses: Poses, or None.
+        half_sets: Those that they were refined in, or None.
         ctf: CTF rows, shape (N, 9), or None.
         terms: What is known beside them.
         bright: Whether each particle is brighter than its surroundings, shape (N,); None where
@@ -77,6 +79,7 @@ class ParticleSource:
     tells_grid: bool = False
     uid: npt.NDArray[np.uint64] | None = None
     poses: FractionalPoses | None = None
+    half_sets: HalfSets | None = None
     ctf: npt.NDArray[np.float32] | None = None
     terms: CtfTerms = field(default_factory=CtfTerms)
     bright: npt.NDArray[np.bool_] | None = None
@@ -205,10 +208,11 @@ def _with_metadata(
     told, source = grid_of(table), str(table.path)
     grid = _grid(told, images, wanted)
     tells = told.pixel_size is not None or wanted.optics.pixel_size is not None
-    poses = ctf = None
+    poses = ctf = half_sets = None
     terms = CtfTerms()
     if wanted.poses and has_poses:
         poses = _fractions(table, wanted.alignments, told, grid)
+        half_sets = table_half_sets(table, wanted.alignments)
     if wanted.ctf and has_ctf(table):
         ctf, terms = table_ctf(table, wanted.optics, grid)
     if (poses is not None or ctf is not None) and not tells:
@@ -217,7 +221,9 @@ def _with_metadata(
         _warn_of_other_header(told, images, source)
     warn_of_corrections(terms.ctf_applied, source)
     warn_of_ignored_columns(table)
-    found = ParticleSource(table.path, images, grid, tells, poses=poses, ctf=ctf, terms=terms)
+    found = ParticleSource(
+        table.path, images, grid, tells, poses=poses, half_sets=half_sets, ctf=ctf, terms=terms
+    )
     if isinstance(table, CryosparcParticles):
         return replace(found, uid=table.uid(), bright=table.bright())
     return found

@@ -42,6 +42,7 @@ class ParticleStack:
         pixel_size: Å per pixel, of the first particle where they differ.
         rotation: Shape (N, 3, 3), float32, as in `Pose`; None where not known.
         translation: Shape (N, 2), float32, (x, y) in pixels as in `Pose`; None where not known.
+        half_sets: Those that the poses were refined in; None where not known.
         ctf: Shape (N, 9), float32, columns as in `ParticleBatch`; None where not known.
         ctf_terms: What is known of the CTF beside these columns.
         bright: Whether particles are brighter than their surroundings; None where nothing tells.
@@ -67,6 +68,7 @@ class ParticleStack:
                 # Tables hold fractions of the box, so pixels at hand are fractions times D.
                 source.poses.translation[chosen] * self.box_size,
             )
+        self.half_sets = None if source.half_sets is None else source.half_sets.take(chosen)
         self.ctf: npt.NDArray[np.float32] | None = None
         if source.ctf is not None:
             self.ctf = source.ctf[chosen]

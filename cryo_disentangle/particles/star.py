@@ -24,6 +24,7 @@ _READ_ONCE = (
     *("_rlnAmplitudeContrast", "_rlnCtfScalefactor", "_rlnCtfBfactor", "_rlnNormCorrection"),
     *("_rlnDefocusU", "_rlnDefocusV", "_rlnDefocusAngle", "_rlnPhaseShift"),
     *("_rlnMagnification", "_rlnDetectorPixelSize", "_rlnVoltage", "_rlnSphericalAberration"),
+    "_rlnRandomSubset",
 )
 
 

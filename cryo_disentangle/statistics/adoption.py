@@ -78,7 +78,7 @@ def adopted(images: ParticleDataset, subspace: Subspace, nuisance: Nuisance) -> 
         paired = pair_nodes(nodes)
         for some in views:
             white = some.whitened(noise[grid.shell])
-            error = torch.zeros(len(some.rotation), nuisance.count)
+            error = some.rotation.new_zeros(len(some.rotation), nuisance.count)
             found.add(expectation(grid, paired, white, nuisance, error)[0])
         sum_over_processes(found.sums())
         power = shell_means(found.power / 2, grid.shell, len(noise)) / found.count
@@ -97,7 +97,7 @@ def adopted(images: ParticleDataset, subspace: Subspace, nuisance: Nuisance) -> 
 
 def _power(views: Iterable[ParticleViews], grid: SliceGrid) -> Tensor:
     """Mean square of images in each shell, shape (radius + 1,)."""
-    total, count = torch.zeros(len(grid.points)), torch.zeros(())
+    total, count = torch.zeros_like(grid.points[:, 0]), torch.zeros(())
     for some in views:
         total += some.coefficients.square().mean(2).sum(0)
         count += len(some.rotation)
@@ -109,7 +109,7 @@ def _power(views: Iterable[ParticleViews], grid: SliceGrid) -> Tensor:
 
 def _scale(views: Iterable[ParticleViews], nodes: Tensor, grid: SliceGrid) -> Tensor:
     """The factor by which the mean's slices fit images best."""
-    sums, mean = torch.zeros(2), pair_nodes(nodes[:, :1])
+    sums, mean = nodes.new_zeros(2), pair_nodes(nodes[:, :1])
     for some in views:
         seen = grid.read(grid.at(some.rotation, some.transfer), mean)[..., 0]
         sums += torch.stack([(seen * some.coefficients).sum(), seen.square().sum()])

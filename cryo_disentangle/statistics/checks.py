@@ -70,7 +70,7 @@ def held_out_gains(likelihood: Likelihood) -> HeldOutGains:
     sum_over_processes(sums)
     gain, step, square = (value / sums[3] for value in sums[:3])
     deviation = ((square - step.square()) / sums[3]).clamp_min(0).sqrt()
-    return HeldOutGains(gain.float(), deviation.float())
+    return HeldOutGains(gain.float().cpu(), deviation.float().cpu())
 
 
 class Calibration(NamedTuple):

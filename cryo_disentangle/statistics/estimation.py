@@ -35,6 +35,7 @@ _EARLY_SHARE, _EARLY_PARTICLES = 0.2, 8000
 # Marching ends where no volume of the halves correlates more than this at the edge.
 _EDGE = 0.2
 _CACHE_BYTES = 2**30
+_CPU = torch.device("cpu")
 _CHECKED = 10_000
 
 
@@ -63,7 +64,11 @@ class Estimate(NamedTuple):
 
 @torch.no_grad()
 def estimate(
-    images: ParticleDataset, half: Tensor, settings: SubspaceSettings, progress: Progress
+    images: ParticleDataset,
+    half: Tensor,
+    settings: SubspaceSettings,
+    progress: Progress,
+    device: torch.device = _CPU,
 ) -> Estimate:
     """Estimates the mean and K volumes.
 
@@ -72,28 +77,29 @@ def estimate(
         half: Half set of each, shape (N,).
         settings: How.
         progress: Who is told.
+        device: Where the work is done.
 
     Returns:
-        The subspaces.
+        The subspaces, in the host's memory.
 
     Raises:
         ValueError: If the radius exceeds half the box, a half set is empty, or the data do not
             support the rank.
     """
-    maps = _half_maps(images, half, settings, progress)
+    maps = _half_maps(images, half, settings, progress, device)
     reach = maps.signal_radius() if settings.radius is None else settings.radius
-    fit, rows = _fit(images, half, reach, settings, progress)
+    fit, rows = _fit(images, half, reach, settings, progress, device)
     error = torch.zeros(len(half), settings.nuisance.count)
-    error[rows] = fit.error
+    error[rows] = fit.error.cpu()
     sum_over_processes([error])
     gathering = Gathering(_subspaces(images, fit), settings.nuisance)
     held_out, training = _likelihoods(gathering, fit)
     gains = held_out_gains(held_out)
     rank = _chosen(gains, settings.rank)
     checked = calibration(_first(held_out, rank), _first(training, rank))
-    first, second = (subspace.truncated(rank) for subspace in gathering.subspaces)
-    merged = _subspace(images, fit, (first.nodes + second.nodes) / 2)
-    correlation = fit.correlation[:, : rank + 1]
+    first, second = (subspace.truncated(rank).to(_CPU) for subspace in gathering.subspaces)
+    merged = _subspace(images, fit, (first.nodes + second.nodes) / 2).to(_CPU)
+    correlation = fit.correlation[:, : rank + 1].cpu()
     return Estimate((first, second), merged, error, maps, correlation, gains, checked)
 
 
@@ -104,6 +110,7 @@ def adopt(
     volumes: Tensor,
     settings: SubspaceSettings,
     progress: Progress,
+    device: torch.device = _CPU,
 ) -> Estimate:
     """Takes a mean and volumes from elsewhere in the place of estimating them.
 
@@ -115,6 +122,7 @@ def adopt(
         volumes: V_0, V_1, ..., up to a factor, shape (K + 1, D, D, D), axes z, y, x.
         settings: How; rank, mask and seed do not matter.
         progress: Who is told.
+        device: Where the work is done.
 
     Returns:
         The same subspace for both halves.
@@ -123,7 +131,7 @@ def adopt(
         ValueError: If the radius exceeds half the box, a half set is empty, or the mean does not
             look like the images.
     """
-    maps = _half_maps(images, half, settings, progress)
+    maps = _half_maps(images, half, settings, progress, device)
     reach = maps.signal_radius() if settings.radius is None else settings.radius
     stack, preprocessing = images.stack, images.preprocessing
     given = Subspace.of_volumes(
@@ -133,15 +141,16 @@ def adopt(
         preprocessing.fitted_norm[1],
         invert=getattr(preprocessing, "invert", True),
     )
-    subspace = adopted(images, given, settings.nuisance)
+    subspace = adopted(images, given.to(device), settings.nuisance)
     step = max(1, len(half) // _CHECKED)
-    rows = _share(torch.arange(len(half))[::step])
+    rows, count = _share(torch.arange(len(half))[::step]), settings.nuisance.count
     gathering = Gathering((subspace, subspace), settings.nuisance)
     parts = [
-        gathering.gather(0, views, torch.zeros(len(some), settings.nuisance.count)).likelihood
+        gathering.gather(0, views, subspace.nodes.new_zeros(len(some), count)).likelihood
         for some, views in view_batches(images, subspace.grid.disc, rows)
     ]
     likelihood = Likelihood(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    subspace = subspace.to(_CPU)
     return Estimate(
         (subspace, subspace),
         subspace,
@@ -154,7 +163,11 @@ def adopt(
 
 
 def _half_maps(
-    images: ParticleDataset, half: Tensor, settings: SubspaceSettings, progress: Progress
+    images: ParticleDataset,
+    half: Tensor,
+    settings: SubspaceSettings,
+    progress: Progress,
+    device: torch.device,
 ) -> HalfMaps:
     """The mean's half maps, up to the highest frequency that may be asked for."""
     side = images.stack.box_size
@@ -163,10 +176,12 @@ def _half_maps(
             f"radius {settings.radius} exceeds half the box of {side} pixels; give at most "
             f"{side // 2}, or leave it out"
         )
-    grid = SliceGrid(side, side // 2)
+    grid = SliceGrid(side, side // 2).to(device)
     mine = _share(torch.arange(len(half)))
     progress.start("mean", len(mine))
-    return back_project(_watched(images, grid, mine, progress), half, grid)
+    found = back_project(_watched(images, grid, mine, progress), half, grid)
+    first, second = (nodes.cpu() for nodes in found.nodes)
+    return HalfMaps((first, second), found.correlation.cpu())
 
 
 def _watched(
@@ -184,9 +199,10 @@ def _fit(
     reach: int,
     settings: SubspaceSettings,
     progress: Progress,
+    device: torch.device,
 ) -> tuple[HalfSetFit, Tensor]:
     """Marches from low to high frequencies; the rows of this process's particles."""
-    grid = SliceGrid(images.stack.box_size, reach)
+    grid = SliceGrid(images.stack.box_size, reach).to(device)
     rows = _remembered(half, grid, settings.seed)
     progress.start("reading", len(rows))
     parts = [views for _, views in _watched(images, grid, rows, progress)]
@@ -270,7 +286,8 @@ def _subspace(images: ParticleDataset, fit: HalfSetFit, nodes: Tensor) -> Subspa
 def _likelihoods(gathering: Gathering, fit: HalfSetFit) -> tuple[Likelihood, Likelihood]:
     """Of some particles, from the volumes of the other half and from those of their own."""
     swapped = Gathering(gathering.subspaces[::-1], gathering.nuisance)
-    within = SliceGrid(fit.box_size, fit.radius).points_within(fit.grid.radius)
+    grid = SliceGrid(fit.box_size, fit.radius).to(fit.noise.device)
+    within = grid.points_within(fit.grid.radius)
     found: tuple[list[Likelihood], list[Likelihood]] = ([], [])
     for number in (0, 1):
         rows = torch.nonzero(fit.half == number)[:, 0]

@@ -56,7 +56,7 @@ class Expectation:
         """
         nodes, points = grid.side**3, len(grid.points)
         sizes = ((nodes, 2 * rank + 4), (rank + 1, rank + 1), (points,), (), ())
-        return cls(*(torch.zeros(size) for size in sizes))
+        return cls(*(torch.zeros(size, device=grid.points.device) for size in sizes))
 
     def add(self, other: Expectation) -> None:
         """Adds other particles.

@@ -56,16 +56,17 @@ class HalfSetFit:
     mask_radius: float = 0.9
 
     def __post_init__(self) -> None:
-        self._widest = SliceGrid(self.box_size, self.radius)
-        self.error = torch.zeros(len(self.half), self.nuisance.count)
-        self._set_grid(SliceGrid(self.box_size, self.radius))
+        device = self.views.rotation.device
+        self._widest = SliceGrid(self.box_size, self.radius).to(device)
+        self.error = torch.zeros(len(self.half), self.nuisance.count, device=device)
+        self._set_grid(self._widest)
         power = self.views.coefficients.square().mean((0, 2)) * len(self.half)
         totals = [power, torch.tensor(float(len(self.half)))]
         sum_over_processes(totals)
         self._power = shell_means(totals[0] / totals[1], self._widest.shell, self.radius + 1)
         self._power[0] = self._power[1]
         self.noise = self._power.clone()
-        self.nodes = [torch.zeros(self.grid.side**3, 1) for _ in range(2)]
+        self.nodes = [torch.zeros(self.grid.side**3, 1, device=device) for _ in range(2)]
         self._precision = torch.zeros_like(self.nodes[0])
 
     def _set_grid(self, grid: SliceGrid) -> None:
@@ -81,7 +82,7 @@ class HalfSetFit:
             radius: In Fourier pixels, at most that of the views.
         """
         old, known = self.grid, len(self.noise)
-        self._set_grid(SliceGrid(self.box_size, radius))
+        self._set_grid(SliceGrid(self.box_size, radius).to(old.points.device))
         self.nodes = [old.resized(nodes, self.grid) for nodes in self.nodes]
         noise = self._power[: radius + 1].clone()
         noise[: known - 1] = self.noise[: len(noise)][: known - 1]
@@ -115,7 +116,8 @@ class HalfSetFit:
         shells = self.grid.radius + 2
         power = shell_means(self.nodes[0].square(), self.grid.node_shell, shells)
         amplitude = power.sqrt()[self.grid.node_shell.clamp_max(shells - 1)]
-        drawn = torch.randn(len(amplitude), self.rank, generator=generator) * amplitude * _START
+        drawn = torch.randn(len(amplitude), self.rank, generator=generator).to(amplitude.device)
+        drawn = drawn * amplitude * _START
         self.nodes = [torch.cat([mean, self._masked(drawn)], 1) for mean in self.nodes]
         self._precision = torch.cat([self._precision, torch.zeros_like(drawn)], 1)
 
@@ -136,7 +138,7 @@ class HalfSetFit:
             told: Called after each step.
         """
         for number in range(count):
-            power, seen = torch.zeros(self.grid.radius + 1), 0.0
+            power, seen = torch.zeros_like(self.noise), 0.0
             apart = max(1, round(1 / share))
             for half in (0, 1):
                 rows = torch.nonzero(self.half == half)[:, 0]

@@ -42,7 +42,7 @@ class Gathering:
     So no particle meets volumes that saw its noise.
 
     Args:
-        subspaces: Of the first and of the second half set.
+        subspaces: Of the first and of the second half set; work is done where they lie.
         nuisance: What is integrated out.
     """
 
@@ -99,13 +99,14 @@ class Gathering:
         # What one process writes is no longer missing to another: all divide before any writes.
         wait_for_all()
         disc = self.subspaces[0].grid.disc
+        device = disc.frequencies.device
         for rows, views in view_batches(images, disc, missing):
             for number in (0, 1):
                 mine = torch.nonzero(half[rows] == number)[:, 0]
                 if not len(mine):
                     continue
                 some = rows[mine]
-                found = self.gather(number, views.take(mine), error[some])
+                found = self.gather(number, views.take(mine), error[some].to(device))
                 if poses is not None:
                     poses.write(some, found.error, found.deviation)
                 writer.write(some, *found.likelihood)

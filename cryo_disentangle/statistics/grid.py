@@ -120,7 +120,8 @@ class SliceGrid:
 
     def positions(self) -> Tensor:
         """Distances in pixels of `densities`' voxels from the centre, shape (S, S, S)."""
-        axis = (torch.arange(self.side) - self.side // 2) * (self.box_size / self.side)
+        axis = torch.arange(self.side, device=self._points.device) - self.side // 2
+        axis = axis * (self.box_size / self.side)
         squares = axis.square()
         return (squares[:, None, None] + squares[:, None] + squares).sqrt()
 

@@ -42,6 +42,7 @@ from cryo_disentangle.types import Pose
 __all__ = ["ParticleRows", "make_statistics"]
 
 _ESTIMATE, _POSES = "estimate.pt", "poses.pt"
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,26 @@ class ParticleRows:
     total: int
 
 
-def half_sets(count: int, seed: int) -> Tensor:
-    """Assigns particles to two halves at random.
+def half_sets(stack: ParticleStack, seed: int) -> tuple[Tensor, str]:
+    """Assigns particles to two halves: those of the refinement where files tell, else at random.
 
     Args:
-        count: Number N of particles.
-        seed: The halves are a function of this and ``count`` alone.
+        stack: The particles.
+        seed: Random halves are a function of this and the number of particles alone.
 
     Returns:
-        0 or 1, shape (N,), int64.
+        0 or 1, shape (N,), int64, and where that comes from, in words.
+
+    Raises:
+        ValueError: If files tell of others than two.
     """
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    return order % 2
+    given = stack.half_sets
+    known = None if given is None else given.halves()
+    if given is not None and known is not None:
+        return torch.from_numpy(known), f"as in {given.source}"
+    order = torch.randperm(len(stack), generator=torch.Generator().manual_seed(seed))
+    why = "no file tells" if given is None else f"all are of one in {given.source}"
+    return order % 2, f"drawn at random, for {why}"
 
 
 def make_statistics(
@@ -79,6 +88,7 @@ def make_statistics(
     settings: SubspaceSettings,
     progress: Progress,
     volumes: Tensor | None = None,
+    device: torch.device = _CPU,
 ) -> StatisticsFolder | None:
     """Estimates a subspace and writes particles' statistics in it.
 
@@ -92,6 +102,7 @@ def make_statistics(
         progress: Who is told.
         volumes: A mean and others from elsewhere, up to a factor, in the place of those that would
             be estimated, shape (K + 1, D, D, D), axes z, y, x.
+        device: Where the work is done.
 
     Returns:
         The folder, in the first process; None in others.
@@ -101,15 +112,17 @@ def make_statistics(
         OSError: If the folder can't be written to.
     """
     kept = _kept_beside(out)
-    half = half_sets(len(particles.images), settings.seed)
+    half, origin = half_sets(particles.images.stack, settings.seed)
+    progress.say(f"half sets {origin}: {int((half == 0).sum())} and {int(half.sum())} particles")
     started = time.perf_counter()
     images, probability = _posed(particles.images, half, settings, kept, progress)
-    found = _estimated(images, half, settings, kept, progress, volumes)
+    found = _estimated(images, half, settings, kept, progress, volumes, device)
     seconds = {"subspace": time.perf_counter() - started}
     started = time.perf_counter()
     writer, poses = _prepared(particles, images.stack, half, settings, found, out)
     progress.start("statistics", -(-len(writer.missing) // process()[1]))
-    gathering = Gathering(found.halves, settings.nuisance)
+    first, second = (subspace.to(device) for subspace in found.halves)
+    gathering = Gathering((first, second), settings.nuisance)
     gathering.run(images, half, found.error, writer, poses, progress.advance)
     wait_for_all()
     seconds["statistics"] = time.perf_counter() - started
@@ -139,7 +152,7 @@ def _posed(
     """The images at the poses that a search finds, where one is asked for, and how sure it is."""
     if not settings.search.wanted:
         return images, None
-    key, path = _key(images, settings), kept / _POSES
+    key, path = _key(images, half, settings), kept / _POSES
     left = torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else {}
     if left.get("key") != key:
         pose, probability = search_poses(images, half, settings, progress)
@@ -156,11 +169,17 @@ def _posed(
     return moved, left["probability"]
 
 
-def _key(images: ParticleDataset, settings: SubspaceSettings, volumes: Tensor | None = None) -> str:
+def _key(
+    images: ParticleDataset,
+    half: Tensor,
+    settings: SubspaceSettings,
+    volumes: Tensor | None = None,
+) -> str:
     """Names what an interrupted call has made by what it was made of."""
     digest = hashlib.sha256(
         f"{digest_particles(images.stack)} {settings} {images.preprocessing}".encode()
     )
+    digest.update(half.numpy().tobytes())
     if volumes is not None:
         digest.update(volumes.numpy().tobytes())
     return digest.hexdigest()
@@ -213,18 +232,19 @@ def _estimated(
     kept: Path,
     progress: Progress,
     volumes: Tensor | None,
+    device: torch.device,
 ) -> Estimate:
     """The subspace, as an interrupted call left it or estimated now."""
-    key = _key(images, settings, volumes)
+    key = _key(images, half, settings, volumes)
     path = kept / _ESTIMATE
     if path.is_file():
         left = torch.load(path, map_location="cpu", weights_only=True)
         if left["key"] == key:
             return _unpacked(left)
     if volumes is None:
-        found = estimate(images, half, settings, progress)
+        found = estimate(images, half, settings, progress, device)
     else:
-        found = adopt(images, half, volumes, settings, progress)
+        found = adopt(images, half, volumes, settings, progress, device)
     _keep({"key": key, **_packed(found)}, path)
     return found
 

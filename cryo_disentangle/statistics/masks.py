@@ -43,7 +43,7 @@ def molecule_mask(first: Tensor, second: Tensor, grid: SliceGrid) -> Tensor:
         0 to 1 at the voxels of `SliceGrid.densities`, shape (S, S, S).
     """
     # The product of independent estimates has no mean where there is only noise.
-    shared = (grid.densities(first) * grid.densities(second)).sum(0).numpy()
+    shared = (grid.densities(first) * grid.densities(second)).sum(0).cpu().numpy()
     shared = ndimage.gaussian_filter(shared, 1.0, mode="wrap")
     inside = shared > _LEAST_SHARE * shared.max()
     regions, count = ndimage.label(inside)
@@ -52,4 +52,4 @@ def molecule_mask(first: Tensor, second: Tensor, grid: SliceGrid) -> Tensor:
         inside = regions == 1 + int(sizes.argmax())
     voxel = grid.box_size / grid.side
     distance = torch.from_numpy(ndimage.distance_transform_edt(~inside)).float() * voxel
-    return ((_MARGIN_PX - distance) / _EDGE_PX + 1).clamp(0, 1)
+    return ((_MARGIN_PX - distance) / _EDGE_PX + 1).clamp(0, 1).to(first.device)

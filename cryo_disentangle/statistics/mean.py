@@ -65,7 +65,7 @@ def back_project(
     References:
         Penczek 2010, Fundamentals of three-dimensional reconstruction, weighted back-projection.
     """
-    sums = [torch.zeros(grid.side**3, 4) for _ in range(2)]
+    sums = [torch.zeros(grid.side**3, 4, device=grid.points.device) for _ in range(2)]
     counts = torch.zeros(2)
     for rows, views in batches:
         for number in (0, 1):

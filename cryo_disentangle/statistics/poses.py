@@ -50,7 +50,7 @@ class PoseErrors:
             deviation: Posterior standard deviations, in the same units, shape (B, Q).
         """
         for array, values in zip(self._arrays, (error, deviation), strict=True):
-            array[rows.numpy()] = values.numpy()
+            array[rows.numpy()] = values.cpu().numpy()
 
     def read(self) -> tuple[Tensor, Tensor]:
         """Expected errors and their deviations, each of shape (N, Q)."""

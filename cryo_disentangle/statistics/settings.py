@@ -14,6 +14,14 @@ __all__ = ["Progress", "SubspaceSettings"]
 class Progress(Protocol):
     """Who is told how far the work is."""
 
+    def say(self, what: str) -> None:
+        """Is told of a choice.
+
+        Args:
+            what: A line.
+        """
+        ...
+
     def start(self, what: str, total: int) -> None:
         """Is told that a stage begins.
 
@@ -45,7 +53,7 @@ class SubspaceSettings:
         nuisance: Errors of poses and contrast that are integrated out.
         refine_poses: Whether poses follow what their posterior expects.
         search: What is not known of poses, and is searched for before the subspace is estimated.
-        seed: Seed of the half sets and of the volumes' start.
+        seed: Seed of the volumes' start, and of the half sets where the particle file has none.
 
     Raises:
         ValueError: If an option is out of range, poses are to be refined without a prior, or what a

@@ -24,6 +24,11 @@ class _StageBars:
         self._bar = bar
         self._stage: TaskID | None = None
 
+    def say(self, what: str) -> None:
+        """A choice was made."""
+        if not self._bar.disable:
+            self._bar.console.print(what, markup=False, highlight=False, soft_wrap=True)
+
     def start(self, what: str, total: int) -> None:
         """A stage begins, of so many units."""
         self._stage = self._bar.add_task(what, total=total)

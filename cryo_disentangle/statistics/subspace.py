@@ -73,7 +73,7 @@ class Subspace:
     @cached_property
     def grid(self) -> SliceGrid:
         """Where slices are read from."""
-        return SliceGrid(self.box_size, self.radius)
+        return SliceGrid(self.box_size, self.radius).to(self.nodes.device)
 
     @cached_property
     def paired(self) -> Tensor:
@@ -91,8 +91,21 @@ class Subspace:
         head = f"{self.box_size} {self.pixel_size:.6g} {self.radius} {self.norm:.6g} {self.invert}"
         found = hashlib.sha256(head.encode())
         for values in (self.nodes, self.noise):
-            found.update(values.contiguous().numpy().tobytes())
+            found.update(values.contiguous().cpu().numpy().tobytes())
         return found.hexdigest()
+
+    def to(self, device: torch.device) -> Subspace:
+        """Copies the subspace to a device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            The subspace there; itself where it is there.
+        """
+        if self.nodes.device == device:
+            return self
+        return replace(self, nodes=self.nodes.to(device), noise=self.noise.to(device))
 
     def truncated(self, rank: int) -> Subspace:
         """Keeps the mean and the first volumes.

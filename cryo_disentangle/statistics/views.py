@@ -57,17 +57,19 @@ class ParticleViews(NamedTuple):
         Args:
             images: The particles, prepared by `open_images`.
             rows: Which, shape (B,), int64.
-            disc: The coefficients that are wanted, without the origin.
+            disc: The coefficients that are wanted, without the origin; views will be on its device.
 
         Returns:
             Coefficients, CTF and rotations.
         """
         stack, preprocessing = images.stack, images.preprocessing
         sign = -1.0 if getattr(preprocessing, "invert", True) else 1.0
-        stored = torch.from_numpy(stack.read(rows.numpy()))
+        device = disc.frequencies.device
+        stored = torch.from_numpy(stack.read(rows.numpy())).to(device)
         points = disc.frequencies[: len(disc) // 2] * stack.box_size
         pairs = _transformed(stored, points, sign / preprocessing.fitted_norm[1])
-        return cls._centred(pairs, images.known(rows), disc, stack.box_size)
+        known = {key: values.to(device) for key, values in images.known(rows).items()}
+        return cls._centred(pairs, known, disc, stack.box_size)
 
     @classmethod
     def _centred(
@@ -142,13 +144,13 @@ def open_images(stack: ParticleStack, *, invert: bool, norm: float | None) -> Pa
     """Prepares a stack's images for a likelihood, whose noise must be as the microscope made it.
 
     There is no window: it would take noise off the images, and correlate what is left between
-    neighbouring coefficients, while the molecule inside keeps its signal. The noise measured would
-    be too small, and every precision too large by the same factor (measured: 1.6).
+    neighbouring coefficients, while the molecule inside keeps its signal. The noise estimated would
+    be too small, and every precision too large, by one over the mean square of the window.
 
     Args:
         stack: The particles.
         invert: Whether to multiply by -1, as dark particles need.
-        norm: Standard deviation that images are divided by; None measures it.
+        norm: Standard deviation that images are divided by; None estimates it from some of them.
 
     Returns:
         The images.

@@ -22,6 +22,9 @@ from cryo_disentangle.statistics.views import open_images
 class Silent:
     """Is told how far the work is, and says nothing."""
 
+    def say(self, what: str) -> None:
+        """A choice was made."""
+
     def start(self, what: str, total: int) -> None:
         """A stage begins."""
 

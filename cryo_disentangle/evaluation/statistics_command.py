@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import torch
 import torch.distributed as dist
 from rich.console import Console
 from torch import Tensor
 
+from cryo_disentangle.evaluation.by_statistics import volumes_of_run
+from cryo_disentangle.evaluation.run_kinds import open_run
 from cryo_disentangle.options.sentences import reason
 from cryo_disentangle.options.yaml_files import check_configurations, check_files
 from cryo_disentangle.particles.ctf import CtfOverrides
+from cryo_disentangle.precision import chosen_device
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
 from cryo_disentangle.statistics.particle_files import ParticleFiles
 from cryo_disentangle.statistics.processes import process
@@ -49,13 +53,15 @@ def statistics_command(words: Sequence[str]) -> None:
     out: Path = options["out"]
     if out.exists() and not options["overwrite"]:
         raise FileExistsError(f"{out} exists: choose another folder, or give --overwrite")
+    device = chosen_device(options["device"])
     names = {field.name for field in fields(SubspaceSettings)}
     settings = SubspaceSettings(**{name: options[name] for name in names})
     joined = _join()
     try:
         with shown_stages(hidden=process()[0] > 0) as told:
             rows = _particles(options)
-            folder = make_statistics(rows, out, settings, told, _volumes(options, rows))
+            volumes = _volumes(options, rows, device)
+            folder = make_statistics(rows, out, settings, told, volumes, device)
     finally:
         if joined:
             dist.destroy_process_group()
@@ -101,6 +107,12 @@ def _parser() -> jsonargparse.ArgumentParser:
         nargs="+",
         help="Maps of cryoSPARC's 3D variability components or RECOVAR's eigenvolumes.",
     )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        help="Finished run, ours or cryoDRGN's, whose decoder's volumes are spanned.",
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto.")
     parser.add_class_arguments(SubspaceSettings)
     return parser
 
@@ -111,9 +123,13 @@ def _particles(options: dict[str, Any]) -> ParticleRows:
     return ParticleFiles(**{name: options[name] for name in names}).open()
 
 
-def _volumes(options: dict[str, Any], rows: ParticleRows) -> Tensor | None:
-    """The volumes of another program, if there are any."""
-    mean, others = options["mean"], options["components"]
+def _volumes(options: dict[str, Any], rows: ParticleRows, device: torch.device) -> Tensor | None:
+    """The volumes of another program or of a run, if there are any."""
+    mean, others, run = options["mean"], options["components"], options["run"]
+    if run is not None and (mean is not None or others):
+        raise ValueError("a subspace comes from --run or from --mean and --components, not both")
+    if run is not None:
+        return volumes_of_run(open_run(run), rows.images.stack, device=device)
     if mean is None and not others:
         return None
     if mean is None or not others:
