@@ -131,11 +131,13 @@ def test_the_run_goes_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (run / "run/evaluation/report.html").is_file()
     config = ["--config", str(run / "run/config.yaml")]
     one = ("--trainer.devices=1", "--trainer.strategy=auto")
+    there = tmp_path / "there"
+    one = (*one, f"--prediction.folder={there}")
     main(["predict", *config, *one, "--prediction.kmeans=2", *QUIET])
-    assert len(list((run / "run/prediction/volumes").glob("*.mrc"))) == 2
+    assert len(list((there / "volumes").glob("*.mrc"))) == 2
     # Axes of two processes are those of the latents that one infers.
     with (
-        np.load(run / "run/prediction/latents.npz") as latents,
+        np.load(there / "latents.npz") as latents,
         np.load(run / "run/axes/axes.npz") as axes,
         np.load(run / "run/axes/latents.npz") as named,
     ):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 __all__ = ["check_trainer", "set_schedule_length"]
 
@@ -17,6 +20,8 @@ _LEAST = {
     "min_steps": -1,
     "num_sanity_val_steps": -1,
 }
+# Variables of torchrun and SLURM.
+_STARTED = ("WORLD_SIZE", "SLURM_NTASKS")
 
 
 def check_trainer(options: Mapping[str, object]) -> None:
@@ -26,8 +31,10 @@ def check_trainer(options: Mapping[str, object]) -> None:
         options: The Trainer's, by name.
 
     Raises:
-        ValueError: If a number is below the least that means something, or not finite.
+        ValueError: If a number is below the least that means something, or not finite, or more
+            processes are asked for than there are cores.
     """
+    _check_processes(options)
     for name, least in _LEAST.items():
         value = options.get(name)
         if isinstance(value, int | float) and not least <= value < math.inf:
@@ -72,3 +79,21 @@ def set_schedule_length(trainer: Mapping[str, Any], model: Mapping[str, Any]) ->
 def _is_of_total_steps(init: Mapping[str, Any]) -> bool:
     """Whether a schedule's length is its number of steps, not one of epochs by steps of each."""
     return "total_steps" in init and init.get("epochs") is None
+
+
+def _check_processes(options: Mapping[str, object]) -> None:
+    """Refuses more processes than cores, unless a cluster has started them."""
+    devices, cores = options.get("devices"), os.cpu_count() or 1
+    on_cpu = options.get("accelerator") == "cpu" or not (
+        torch.cuda.is_available() or torch.backends.mps.is_available()
+    )
+    started = options.get("num_nodes") not in (None, 1) or any(map(os.environ.get, _STARTED))
+    try:
+        count = int(devices)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        return
+    if on_cpu and not started and count > cores:
+        raise ValueError(
+            f"trainer.devices: {count} processes on a CPU, and this machine has {cores} "
+            f"core{'s'[: cores > 1]}: give at most as many, or one, which uses all of them"
+        )

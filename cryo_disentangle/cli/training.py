@@ -126,19 +126,24 @@ class _CLI(LightningCLI):
                 "checkpoint.save_last": True,
                 "checkpoint.filename": "epoch={epoch}-step={step}",
                 "checkpoint.auto_insert_metric_name": False,
+                "prediction.folder": "",
             }
         )
         root = "trainer.default_root_dir"
         parser.link_arguments(root, "checkpoint.dirpath", lambda folder: f"{folder}/checkpoints")
-        parser.link_arguments(root, "prediction.folder", lambda folder: f"{folder}/prediction")
         link_data_to_model(parser)
 
     def before_instantiate_classes(self) -> None:
-        """Puts statistics that have no place of their own into the run's folder."""
-        options = self.config[self.config["subcommand"]]
+        """Puts what has no place of its own into the run's folder: statistics and predictions."""
+        command = self.config["subcommand"]
+        options = self.config[command]
+        root = options["trainer"]["default_root_dir"]
         data = options["data"].get("init_args") or {}
         if "statistics" in data and data["statistics"] is None:
-            data["statistics"] = f"{options['trainer']['default_root_dir']}/statistics"
+            data["statistics"] = f"{root}/statistics"
+        # What training keeps of its options is true wherever its folder is moved to.
+        if command == "predict" and not options["prediction"]["folder"]:
+            options["prediction"]["folder"] = f"{root}/prediction"
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:  # noqa: ANN401
         trainer = self._get(self.config_init, "trainer")

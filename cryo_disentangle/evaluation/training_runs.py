@@ -71,12 +71,12 @@ def open_training_run(
     module, data = build(config, path, files or DataFiles())
     checkpoint = read_checkpoint(checkpoint_path)
     kept = checkpoint.get(type(data).__qualname__)
-    if kept is not None:
-        data.load_state_dict(kept)
     try:
+        if kept is not None:
+            data.load_state_dict(kept)
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         raise ValueError(f"{checkpoint_path}: not of the model of {path}: {error}") from error
     done = int(checkpoint["epoch"]) + 1
     return FinishedRun(

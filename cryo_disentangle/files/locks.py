@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ __all__ = ["alone_in", "in_turn"]
 def alone_in(folder: Path, refusal: str) -> Iterator[None]:
     """Keeps other processes from a folder.
 
-    The system gives the lock back when a process ends, however it ends.
+    The system gives the lock back when a process ends, however it ends. Of what was refused inside
+    nothing is left: a folder that holds the lock alone is removed again.
 
     Args:
         folder: Is made if it is missing; gets a file ``.lock``.
@@ -30,12 +32,22 @@ def alone_in(folder: Path, refusal: str) -> Iterator[None]:
     import fcntl
 
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("ab") as lock:
+    path = folder / ".lock"
+    with path.open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another may have removed the file since it was opened, and a third locked a new one.
+            if not path.is_file() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                raise BlockingIOError
         except BlockingIOError as error:
             raise ValueError(f"{folder}: {refusal}") from error
-        yield
+        try:
+            yield
+        except BaseException:
+            if [other.name for other in folder.iterdir()] == [path.name]:
+                path.unlink()
+                folder.rmdir()
+            raise
 
 
 @contextmanager

@@ -154,14 +154,14 @@ class HeterogeneousReconstruction(HeterogeneousModel, LatentTraining):
                 size or of other networks.
         """
         if "box_size" not in checkpoint or "volume_units" not in checkpoint:
-            raise ValueError(
-                f"the checkpoint is of another kind of model than {type(self).__name__}: it has no "
-                "box_size and volume_units; give the config.yaml of its run"
+            raise self.refused(
+                f"of another kind of model than {type(self).__name__}: it has no box_size and "
+                "volume_units; give the config.yaml of its run"
             )
         if checkpoint["box_size"] != self.box_size:
-            raise ValueError(
-                f"the checkpoint is of a model for box size {checkpoint['box_size']}, the "
-                f"particles have box size {self.box_size}"
+            raise self.refused(
+                f"of a model for box size {checkpoint['box_size']}, the particles have box size "
+                f"{self.box_size}"
             )
         super().on_load_checkpoint(checkpoint)
         units = checkpoint["volume_units"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -20,6 +20,8 @@ from cryo_disentangle.statistics import StatisticsFolder
 from cryo_disentangle.statistics.subspace import Subspace
 
 __all__ = ["SubspaceReconstruction"]
+
+_VOLUMES = "decoder.coefficients"
 
 
 class SubspaceReconstruction(StatisticsModel, LatentTraining):
@@ -92,6 +94,26 @@ class SubspaceReconstruction(StatisticsModel, LatentTraining):
             TrainingSettings(optimizer, lr_scheduler, lr_interval, seed),
             ("loss", "reconstruction", "kl", *self.penalties),
         )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Compares the subspace with the one that the checkpoint's networks were trained in.
+
+        Args:
+            checkpoint: What was saved.
+
+        Raises:
+            ValueError: If the folder of statistics has been made again with other volumes, or the
+                checkpoint is of other networks.
+        """
+        mine, saved = self.decoder.coefficients, checkpoint["state_dict"].get(_VOLUMES)
+        if saved is not None and (
+            saved.shape != mine.shape or not torch.allclose(saved.to(mine), mine, rtol=1e-4)
+        ):
+            raise self.refused(
+                f"of a model trained in another subspace than that of {self.statistics}, whose "
+                "statistics have been made again since: make them as they were, or train anew"
+            )
+        super().on_load_checkpoint(checkpoint)
 
 
 def _with_mixture(

@@ -237,10 +237,23 @@ class LatentTraining(L.LightningModule):
             saved = checkpoint["state_dict"].get(name)
             if isinstance(value, Tensor) and (saved is None or saved.shape != value.shape):
                 found = "none" if saved is None else f"shape {tuple(saved.shape)}"
-                raise ValueError(
-                    f"the checkpoint is of a model with other networks: for {name} of shape "
-                    f"{tuple(value.shape)} it has {found}; give the config.yaml of its run"
+                raise self.refused(
+                    f"of a model with other networks: for {name} of shape {tuple(value.shape)} it "
+                    f"has {found}; give the config.yaml of its run"
                 )
+
+    def refused(self, why: str) -> ValueError:
+        """Makes the error of a checkpoint that is not this model's.
+
+        Args:
+            why: What it is instead.
+
+        Returns:
+            The error; it names the checkpoint where a Trainer loads it.
+        """
+        trainer = self._trainer
+        path = None if trainer is None else trainer.ckpt_path
+        return ValueError(f"{'' if path is None else f'{path}: '}the checkpoint is {why}")
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's union of a dozen types
         """Makes the optimiser and the learning-rate schedule.

@@ -188,6 +188,18 @@ STATISTICS = (
     _statistics("a rank of a word", "rank: expected int or null, found x", "--rank=x"),
     _statistics("a rank of none", "rank must be at least 1, found 0", "--rank=0"),
     _statistics(
+        "a device that is not there",
+        "--device: cpu, cuda or auto expected, found 'tpu9'; this machine has",
+        "--device=tpu9",
+    ),
+    _statistics(
+        "two subspaces",
+        "a subspace comes from --run or from --mean and --components, not both",
+        "--run=run",
+        "--mean=mean.mrc",
+    ),
+    _statistics("a run that is not there", "absent: no such folder", "--run=absent"),
+    _statistics(
         "no poses",
         "data/stack.mrcs: no poses found; images are used at the poses of a",
         "!",

@@ -19,6 +19,11 @@ TRAINER = (
         "--trainer.devices=many",
     ),
     _fit(
+        "more processes than cores",
+        "trainer.devices: 999 processes on a CPU, and this machine has",
+        "--trainer.devices=999",
+    ),
+    _fit(
         "an accelerator that is not there",
         "trainer.accelerator: found gpu, and this mach",
         "--trainer.accelerator=gpu",

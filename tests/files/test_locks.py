@@ -32,3 +32,15 @@ def test_a_second_is_refused_and_a_dead_one_holds_nothing(tmp_path: Path) -> Non
         process.wait()
     with alone_in(tmp_path / "run", "taken"):
         pass
+
+
+def test_nothing_is_left_of_what_was_refused(tmp_path: Path) -> None:
+    for name in ("new", "old"):
+        folder = tmp_path / name
+        if name == "old":
+            folder.mkdir()
+            (folder / "mine").touch()
+        with pytest.raises(ValueError, match="no"), alone_in(folder, "taken"):
+            raise ValueError("no")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old"]
+    assert (tmp_path / "old/mine").exists()

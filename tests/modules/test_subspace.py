@@ -115,6 +115,15 @@ def test_another_subspace_is_refused(tmp_path: Path) -> None:
         SubspaceReconstruction(tmp_path / "s")
 
 
+def test_statistics_that_were_made_again_are_refused(folder: Path) -> None:
+    module = SubspaceReconstruction(folder / "statistics", 2)
+    checkpoint = {"state_dict": {name: v.clone() for name, v in module.state_dict().items()}}
+    module.on_load_checkpoint(checkpoint)
+    checkpoint["state_dict"]["decoder.coefficients"] *= 1.01
+    with pytest.raises(ValueError, match="of a model trained in another subspace than that of"):
+        module.on_load_checkpoint(checkpoint)
+
+
 def _configuration(folder: Path, out: Path, **changes: Any) -> Path:
     """The shipped configuration on the statistics at hand."""
     config = yaml.safe_load(_CONFIG.read_text())

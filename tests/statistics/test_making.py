@@ -15,6 +15,7 @@ from cryo_disentangle.metrics.functional.correlation import r2_linear
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.pickles import write_indices
 from cryo_disentangle.statistics import StatisticsFolder, make_statistics
+from cryo_disentangle.statistics.making import half_sets
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.settings import SubspaceSettings
 from cryo_disentangle.statistics.subspace import Subspace
@@ -153,6 +154,25 @@ def test_the_command_takes_a_selection_and_refines_poses(stack: Path, tmp_path: 
         assert uncertainty["rotation_deg"].shape == (600, 3)
         assert (uncertainty["shift_px"] > 0).all()
         assert (uncertainty["shift_px"] < 0.5).all()
+
+
+def test_half_sets_are_those_of_the_refinement(
+    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, subset = (stack / "particles.star").read_text(), np.arange(1200) % 3 // 2
+    assert half_sets(ParticleStack.open(stack / "particles.star"), 0)[1].endswith("no file tells")
+    lines = text.splitlines()
+    first = next(n for n, line in enumerate(lines) if "particles.mrcs" in line)
+    for number in range(1200):
+        lines[first + number] += f" {subset[number] + 1}"
+    lines.insert(first, "_rlnRandomSubset")
+    path = stack / "halves.star"
+    path.write_text("\n".join(lines) + "\n")
+    main(["statistics", str(path), "--rank=1", "--radius=4", "--out", str(tmp_path / "out")])
+    assert "half sets as in" in (said := capsys.readouterr().out)
+    assert "_rlnRandomSubset: 800 and 400 particles" in said
+    found = StatisticsFolder.open(tmp_path / "out").statistics
+    np.testing.assert_array_equal(found.half, subset)
 
 
 def test_maps_from_elsewhere_serve(stack: Path, made: StatisticsFolder, tmp_path: Path) -> None:

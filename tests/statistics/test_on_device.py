@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from cryo_disentangle.cli import main
 from cryo_disentangle.statistics import StatisticsFolder, make_statistics
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.settings import SubspaceSettings
@@ -36,10 +35,10 @@ def _means(folder: StatisticsFolder) -> torch.Tensor:
 def test_a_device_makes_the_same(stack: Path) -> None:
     rows = open_rows(stack)
     expected = make_statistics(rows, stack / "cpu", SETTINGS, Silent())
-    with fake_device.FakeDevice():
-        found = make_statistics(
-            rows, stack / "gpu", SETTINGS, Silent(), device=fake_device.DEVICE
-        )
+    with fake_device.FakeDevice() as seen:
+        found = make_statistics(rows, stack / "gpu", SETTINGS, Silent(), device=fake_device.DEVICE)
+    # Images were taken there.
+    assert any(kind == "h2d" and "views.py" in place for kind, place, _ in seen.found)
     assert expected is not None
     assert found is not None
     torch.testing.assert_close(_means(found).abs(), _means(expected).abs(), rtol=1e-2, atol=1e-2)
@@ -59,9 +58,3 @@ def test_maps_are_taken_on_a_device(stack: Path) -> None:
     assert expected is not None
     assert found is not None
     torch.testing.assert_close(_means(found), _means(expected), rtol=1e-3, atol=1e-3)
-
-
-def test_refuses_a_device_that_is_not_there(stack: Path, tmp_path: Path) -> None:
-    words = ["statistics", f"{stack}/particles.mrcs", "--poses", f"{stack}/poses.pkl"]
-    with pytest.raises(SystemExit, match="--device: cpu, cuda or auto expected, found 'tpu9'"):
-        main([*words, "--device", "tpu9", "--out", str(tmp_path / "out")])
