@@ -26,6 +26,7 @@ __all__ = ["build_decoder", "build_encoder", "cryodrgn_model_args", "cryodrgn_we
 
 # cryoDRGN writes these into every configuration, whether there are tilts or not.
 _TILT = {"tdim": 1024, "tlayers": 3, "t_emb_dim": 64, "ntilts": 10}
+_WAY_OUT = "; z.pkl, poses.pkl and volumes (.mrc) of any model are written by `predict`"
 
 
 def build_encoder(settings: NetworkSettings, box_size: int) -> MLPEncoder | None:
@@ -192,13 +193,14 @@ def _networks(module: nn.Module) -> tuple[MLPEncoder, ImplicitDecoder, FourierDi
     if not isinstance(module, HasImageNetworks):
         raise TypeError(
             "cryoDRGN knows models of an MLPEncoder and an ImplicitDecoder, found "
-            f"{type(module).__name__} without image_networks()"
+            f"{type(module).__name__} without image_networks(){_WAY_OUT}"
         )
     encoder, disc, decoder, setting = module.image_networks()
     if not isinstance(encoder, MLPEncoder) or not isinstance(decoder, ImplicitDecoder):
         raise TypeError(
             "cryoDRGN knows models of an MLPEncoder and an ImplicitDecoder, found "
             f"{type(encoder).__name__} and {type(decoder).__name__} in {type(module).__name__}"
+            f"{_WAY_OUT}"
         )
     if setting.infers_pose or setting.reads_pose:
         raise TypeError("cryoDRGN's encoder neither infers poses nor reads them, and this one does")

@@ -44,5 +44,5 @@ def test_particles_of_another_pixel_size_are_refused(tmp_path: Path) -> None:
     stack = ParticleStack.open(
         data / "particles.mrcs", ctf=data / "ctf.pkl", optics=CtfOverrides(pixel_size=9.0)
     )
-    with pytest.raises(ValueError, match=r"volumes of \d+ pixels of .* Å, and .* has \d+ of 9 Å"):
+    with pytest.raises(ValueError, match=r"volumes of \d+ pixels of .* Å, and .* has \d+ of 18 Å"):
         volumes_of_run(run, stack, device=torch.device("cpu"))

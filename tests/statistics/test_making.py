@@ -134,14 +134,34 @@ def test_two_processes_make_the_same(
             assert float((found - expected).norm() / expected.norm()) < tolerance, name
 
 
-def test_the_command_takes_a_selection_and_refines_poses(stack: Path, tmp_path: Path) -> None:
-    chosen = np.arange(0, 1200, 2)
+def _with_half_sets(stack: Path, subset: np.ndarray) -> Path:
+    """The stack's STAR file with a column more."""
+    lines = (stack / "particles.star").read_text().splitlines()
+    first = next(n for n, line in enumerate(lines) if "particles.mrcs" in line)
+    for number, value in enumerate(subset):
+        lines[first + number] += f" {value}"
+    lines.insert(first, "_rlnRandomSubset")
+    path = stack / "halves.star"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_the_command_takes_a_selection_and_half_sets_and_refines_poses(
+    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen, subset = np.arange(0, 1200, 2), np.arange(1200) % 3 // 2 + 1
     write_indices(tmp_path / "chosen.pkl", chosen)
-    words = f"statistics {stack}/particles.mrcs --poses {stack}/poses.pkl --rank 1 --radius 5"
+    poses = _with_half_sets(stack, subset)
+    assert half_sets(ParticleStack.open(stack / "particles.star"), 0)[1].endswith("no file tells")
+    words = f"statistics {stack}/particles.mrcs --poses {poses} --rank 1 --radius 5"
     words += f" --indices {tmp_path}/chosen.pkl --nuisance.rotation 2 --nuisance.shift 0.5"
     main([*words.split(), "--refine_poses", "true", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "half sets as in" in said
+    assert "halves.star, _rlnRandomSubset: 400 and 200 particles" in said
     folder = StatisticsFolder.open(tmp_path / "out")
     np.testing.assert_array_equal(folder.statistics.index, chosen)
+    np.testing.assert_array_equal(folder.statistics.half, subset[chosen] - 1)
     assert folder.origin.n_particles == 1200
     refined = ParticleStack.open(tmp_path / "out" / "refined.star")
     again = ParticleStack.open(
@@ -154,25 +174,6 @@ def test_the_command_takes_a_selection_and_refines_poses(stack: Path, tmp_path: 
         assert uncertainty["rotation_deg"].shape == (600, 3)
         assert (uncertainty["shift_px"] > 0).all()
         assert (uncertainty["shift_px"] < 0.5).all()
-
-
-def test_half_sets_are_those_of_the_refinement(
-    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text, subset = (stack / "particles.star").read_text(), np.arange(1200) % 3 // 2
-    assert half_sets(ParticleStack.open(stack / "particles.star"), 0)[1].endswith("no file tells")
-    lines = text.splitlines()
-    first = next(n for n, line in enumerate(lines) if "particles.mrcs" in line)
-    for number in range(1200):
-        lines[first + number] += f" {subset[number] + 1}"
-    lines.insert(first, "_rlnRandomSubset")
-    path = stack / "halves.star"
-    path.write_text("\n".join(lines) + "\n")
-    main(["statistics", str(path), "--rank=1", "--radius=4", "--out", str(tmp_path / "out")])
-    assert "half sets as in" in (said := capsys.readouterr().out)
-    assert "_rlnRandomSubset: 800 and 400 particles" in said
-    found = StatisticsFolder.open(tmp_path / "out").statistics
-    np.testing.assert_array_equal(found.half, subset)
 
 
 def test_maps_from_elsewhere_serve(stack: Path, made: StatisticsFolder, tmp_path: Path) -> None:
