@@ -132,8 +132,8 @@ def test_the_run_goes_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     config = ["--config", str(run / "run/config.yaml")]
     one = ("--trainer.devices=1", "--trainer.strategy=auto")
     there = tmp_path / "there"
-    one = (*one, f"--prediction.folder={there}")
-    main(["predict", *config, *one, "--prediction.kmeans=2", *QUIET])
+    words = ("--prediction.kmeans=2", f"--prediction.folder={there}")
+    main(["predict", *config, *one, *words, *QUIET])
     assert len(list((there / "volumes").glob("*.mrc"))) == 2
     # Axes of two processes are those of the latents that one infers.
     with (

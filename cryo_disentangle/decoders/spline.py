@@ -99,7 +99,8 @@ def _products(
         (_slopes if axis == slope_axis else _splines)(fraction[:, axis, None]) for axis in range(3)
     ]
     if factor is not None:
-        taps[0] = tuple(tap * factor[:, None] for tap in taps[0])
+        low, centre, high = (tap * factor[:, None] for tap in taps[0])
+        taps[0] = low, centre, high
     if torch.compiler.is_compiling():
         # A compiler fuses the products, and stops at what names a target.
         x, y, z = (torch.cat(tap, 1) for tap in taps)

@@ -31,7 +31,7 @@ def test_a_hypothesis_has_the_statistics_of_the_corrected_pose(seed: int) -> Non
         error = torch.cat([shifts[shift], angles[turn]]).expand(3, 5)
         moved = Nuisance(1.0, 1.0).corrected(views, error, subspace.grid)
         seen = residuals(subspace.grid, subspace.paired, moved)
-        expected = Likelihood.of(seen.volumes, seen.residual)
+        expected = Likelihood.of(seen.columns)
         got = (
             found.precision[:, turn],
             found.information[:, turn, shift],

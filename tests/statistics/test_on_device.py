@@ -42,8 +42,8 @@ def test_a_device_makes_the_same(stack: Path) -> None:
     assert expected is not None
     assert found is not None
     torch.testing.assert_close(_means(found).abs(), _means(expected).abs(), rtol=1e-2, atol=1e-2)
-    errors = [np.load(stack / name / "pose_error.npy") for name in ("cpu", "gpu")]
-    np.testing.assert_allclose(*errors, atol=1e-2)
+    first, second = (np.load(stack / name / "pose_error.npy") for name in ("cpu", "gpu"))
+    np.testing.assert_allclose(first, second, atol=1e-2)
 
 
 def test_maps_are_taken_on_a_device(stack: Path) -> None:
