@@ -60,12 +60,26 @@ class ParticleRows:
     total: int
 
 
-def half_sets(stack: ParticleStack, seed: int) -> tuple[Tensor, str]:
+def half_sets(count: int, seed: int) -> Tensor:
+    """Assigns particles to two halves at random.
+
+    Args:
+        count: Number N of particles.
+        seed: The halves are a function of this and ``count`` alone.
+
+    Returns:
+        0 or 1, shape (N,), int64.
+    """
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return order % 2
+
+
+def known_half_sets(stack: ParticleStack, seed: int) -> tuple[Tensor, str]:
     """Assigns particles to two halves: those of the refinement where files tell, else at random.
 
     Args:
         stack: The particles.
-        seed: Random halves are a function of this and the number of particles alone.
+        seed: As for `half_sets`.
 
     Returns:
         0 or 1, shape (N,), int64, and where that comes from, in words.
@@ -77,9 +91,8 @@ def half_sets(stack: ParticleStack, seed: int) -> tuple[Tensor, str]:
     known = None if given is None else given.halves()
     if given is not None and known is not None:
         return torch.from_numpy(known), f"as in {given.source}"
-    order = torch.randperm(len(stack), generator=torch.Generator().manual_seed(seed))
     why = "no file tells" if given is None else f"all are of one in {given.source}"
-    return order % 2, f"drawn at random, for {why}"
+    return half_sets(len(stack), seed), f"drawn at random, for {why}"
 
 
 def make_statistics(
@@ -112,7 +125,7 @@ def make_statistics(
         OSError: If the folder can't be written to.
     """
     kept = _kept_beside(out)
-    half, origin = half_sets(particles.images.stack, settings.seed)
+    half, origin = known_half_sets(particles.images.stack, settings.seed)
     progress.say(f"half sets {origin}: {int((half == 0).sum())} and {int(half.sum())} particles")
     started = time.perf_counter()
     images, probability = _posed(particles.images, half, settings, kept, progress)

@@ -15,7 +15,7 @@ from cryo_disentangle.metrics.functional.correlation import r2_linear
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.pickles import write_indices
 from cryo_disentangle.statistics import StatisticsFolder, make_statistics
-from cryo_disentangle.statistics.making import half_sets
+from cryo_disentangle.statistics.making import known_half_sets
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.settings import SubspaceSettings
 from cryo_disentangle.statistics.subspace import Subspace
@@ -152,7 +152,9 @@ def test_the_command_takes_a_selection_and_half_sets_and_refines_poses(
     chosen, subset = np.arange(0, 1200, 2), np.arange(1200) % 3 // 2 + 1
     write_indices(tmp_path / "chosen.pkl", chosen)
     poses = _with_half_sets(stack, subset)
-    assert half_sets(ParticleStack.open(stack / "particles.star"), 0)[1].endswith("no file tells")
+    assert known_half_sets(ParticleStack.open(stack / "particles.star"), 0)[1].endswith(
+        "no file tells"
+    )
     words = f"statistics {stack}/particles.mrcs --poses {poses} --rank 1 --radius 5"
     words += f" --indices {tmp_path}/chosen.pkl --nuisance.rotation 2 --nuisance.shift 0.5"
     main([*words.split(), "--refine_poses", "true", "--out", str(tmp_path / "out")])

@@ -52,7 +52,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
 def _searched(stack: ParticleStack, pose: Pose, search: PoseSearch) -> tuple[Tensor, Tensor]:
     """Angles to the true poses in degrees, and translations."""
     settings = SubspaceSettings(rank=1, nuisance=LEFT, search=search)
-    half, _ = half_sets(stack, 0)
+    half = half_sets(COUNT, 0)
     images = open_images(stack.posed(pose), invert=True, norm=None)
     found = search_poses(images, half, settings, Silent())
     assert found.pose.translation is not None
