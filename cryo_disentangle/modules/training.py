@@ -104,7 +104,7 @@ class LatentTraining(L.LightningModule):
     @property
     def lr(self) -> float:
         """Learning rate of the optimiser in use, which Lightning's `LearningRateFinder` sets."""
-        optimizers = self.trainer.optimizers
+        optimizers = [] if self._trainer is None else self._trainer.optimizers
         return float(optimizers[0].param_groups[0]["lr"]) if optimizers else math.nan
 
     @lr.setter
