@@ -55,10 +55,12 @@ def test_axes_by_temperature_and_by_neither(tmp_path: Path) -> None:
     latents, out = str(tmp_path / "z.npz"), str(tmp_path / "out")
     axes_command([latents, "--labels", str(tmp_path / "labels.npz"), "--out", out])
     assert (tmp_path / "out/axes.txt").read_text().startswith("Determined by temperature")
+    # Of fewer, since nothing is determined.
+    np.savez(tmp_path / "z.npz", z=table.mean[:200].numpy(), row=np.arange(200))
     for way in ([], ["--by", "principal"]):
         axes_command([latents, "--out", out, *way])
         assert "without times or temperatures" in (tmp_path / "out/axes.txt").read_text()
-    np.save(tmp_path / "one.npy", table.mean[:, :1].numpy())
+    np.save(tmp_path / "one.npy", table.mean[:200, :1].numpy())
     axes_command([str(tmp_path / "one.npy"), "--out", out])
     with np.load(tmp_path / "out/axes.npz") as found:
         assert found["matrix"].shape == (1, 1)

@@ -1,11 +1,11 @@
 """Back-projects one stack by us and by cryoDRGN in the same run, and compares maps and seconds.
 
-    python benchmarks/anytool/back_projection.py --out benchmarks/anytool/results/back_projection.csv
+    cd benchmarks/anytool && python back_projection.py --out results/back_projection.csv
 
 cryoDRGN (4.3.1 was tried) is found on the PATH, or its program is named by the environment variable
-CRYODRGN. Both make two half maps and their FSC of the same images, each in a process of its own with
-one thread, from start to files written. Seconds of the processor are less noisy than those of the
-clock where others work.
+CRYODRGN. Both make two half maps and their FSC of the same images, each in a process of its own
+with one thread, from start to files written. Seconds of the processor are less noisy than those of
+the clock where others work.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn import config_context
 from sklearn.isotonic import isotonic_regression
 
 from cryo_disentangle.landscape.likelihood import LatentLikelihood, log_overlap
@@ -25,7 +26,6 @@ _ITERATIONS, _ITERATIONS_OF_TRIAL = 200, 80
 # A plane has more nodes, so that fewer steps and resamples must do.
 _ITERATIONS_OF = {1: _ITERATIONS, 2: 100}
 _MOST_PARTICLES = {1: 10_000, 2: 3_000}
-_FINEST = {1: 0.14, 2: 0.28}
 _RESAMPLES = {1: 50, 2: 20}
 
 
@@ -98,12 +98,14 @@ class LatentDensity:
         logarithm = log_overlap(self.likelihood, nodes, width)
         most = logarithm.max(1, keepdims=True)
         overlap = np.exp(logarithm - most).astype(np.float32)
-        best = max(
-            _log_likelihood(
-                overlap, _unimodal(overlap, begin, int(np.clip(at, begin, end - 1)), end)
+        # The steps are many and small: their arguments need no looking at.
+        with config_context(skip_parameter_validation=True):
+            best = max(
+                _log_likelihood(
+                    overlap, _unimodal(overlap, begin, min(max(at, begin), end - 1), end)
+                )
+                for at in np.searchsorted(values, peaks).tolist()
             )
-            for at in np.searchsorted(values, peaks)
-        )
         own = log_overlap(self.likelihood, self.nodes, self.width) - most
         return 2 * (_log_likelihood(np.exp(own).astype(np.float32), self.mass) - best)
 
@@ -154,16 +156,15 @@ def fit_density(
 
 def _best_width(likelihood: LatentLikelihood, generator: np.random.Generator) -> float:
     """Width of the distributions, over the spread, by held-out halves."""
-    count, dim = likelihood.value.shape
+    count = len(likelihood)
     halves = np.array_split(generator.permutation(count), 2)
-    tried = [share for share in _WIDTHS if share >= _FINEST[dim]]
-    scores = [_held_out(likelihood, halves, share) for share in tried]
+    scores = [_held_out(likelihood, halves, share) for share in _WIDTHS]
     best = int(np.argmax([score.mean() for score in scores]))
-    for share, score in zip(tried, scores, strict=True):
+    for share, score in zip(_WIDTHS, scores, strict=True):
         lost = scores[best] - score
         if lost.mean() <= lost.std() / count**0.5:
             return share
-    return tried[best]
+    return _WIDTHS[best]
 
 
 def _held_out(likelihood: LatentLikelihood, halves: Sequence[Array], share: float) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryo_disentangle.landscape.basins import Basins, find_basins, find_valleys
-from cryo_disentangle.landscape.density import fit_density
+from cryo_disentangle.landscape.density import LatentDensity, fit_density
 from cryo_disentangle.landscape.likelihood import LatentLikelihood, latent_likelihood
 
 __all__ = ["Landscape", "LatentNoise", "Profile", "find_landscape"]
@@ -21,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 _POINTS = {1: 200, 2: 60}
 _BAND = (0.025, 0.975)
 _MOST_AXES = 4
+_FINEST_OF_PLANE = 0.28
 # Where less than this share of the largest density is, a free energy has no meaning.
 _LEAST = 2.5e-3
 
@@ -170,12 +171,15 @@ def find_landscape(
     References:
         Gilles and Singer 2025 (RECOVAR): energy as -log of the density in units of kT.
     """
-    width = latents.shape[1]
-    wanted = [(axis,) for axis in range(min(width, _MOST_AXES))]
-    sets: list[tuple[int, ...]] = [*wanted, *([(0, 1)] if width > 1 else [])]
-    return Landscape(
-        [_profile(_likelihood(latents, noise, axes), axes, seed) for axes in sets], kelvin
-    )
+    count = min(latents.shape[1], _MOST_AXES)
+    found = [fit_density(_likelihood(latents, noise, (axis,)), seed) for axis in range(count)]
+    profiles = [_profile(density, (axis,), seed) for axis, density in enumerate(found)]
+    if count > 1:
+        # What is smooth enough for either axis is so for both; a plane has fewer particles a place.
+        share = max(_FINEST_OF_PLANE, *(density.share for density in found[:2]))
+        plane = fit_density(_likelihood(latents, noise, (0, 1)), seed, share)
+        profiles.append(_profile(plane, (0, 1), seed))
+    return Landscape(profiles, kelvin)
 
 
 def _likelihood(latents: Array, noise: LatentNoise | None, axes: Sequence[int]) -> LatentLikelihood:
@@ -191,9 +195,8 @@ def _likelihood(latents: Array, noise: LatentNoise | None, axes: Sequence[int]) 
     return latent_likelihood(latents[:, chosen], spread, prior)
 
 
-def _profile(likelihood: LatentLikelihood, axes: tuple[int, ...], seed: int) -> Profile:
+def _profile(found: LatentDensity, axes: tuple[int, ...], seed: int) -> Profile:
     """Density, free energy and basins on a grid."""
-    found = fit_density(likelihood, seed)
     count = _POINTS[len(axes)]
     grid = tuple(
         np.linspace(axis.min() - 2 * width, axis.max() + 2 * width, count)
@@ -225,5 +228,5 @@ def _profile(likelihood: LatentLikelihood, axes: tuple[int, ...], seed: int) -> 
         basins,
         found.width,
         len(found.likelihood),
-        likelihood.precision is not None,
+        found.likelihood.precision is not None,
     )
