@@ -56,6 +56,7 @@ def axes_command(words: Sequence[str]) -> None:
     embedding, labels = open_latents(options.latents, options.z)
     if options.labels is not None:
         labels = _labels(options.labels, embedding)
+    kelvin = _kelvin(options, labels)
     wanted = _wanted(options, embedding.latents.shape[1])
     images = None if files is None else open_embedded_images(embedding, files)
     half = embedding.extra.get("half")
@@ -70,7 +71,7 @@ def axes_command(words: Sequence[str]) -> None:
         straight = axes.straight.transform(embedding.latents)
         plain = _noise(embedding, axes.straight, errors=options.errors)
         page.add("Landscape", "Landscapes are along the axes before they were bent.")
-    for found, chosen in _landscapes(page, straight, plain, _kelvin(options, labels)):
+    for found, chosen in _landscapes(page, straight, plain, kelvin):
         _write_landscape(page, found, straight[chosen])
     if images is not None:
         _write_maps(page, options, _mapped(options, embedding, along, noise, images, wanted))
