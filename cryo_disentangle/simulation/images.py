@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cryo_disentangle.imaging.noise import signal_variance
 from cryo_disentangle.simulation.draws import Draws
+from cryo_disentangle.simulation.entangled_views import ConformationViews
 from cryo_disentangle.simulation.microscope import Microscope
 from cryo_disentangle.simulation.mixing import Mixing
 from cryo_disentangle.simulation.molecule import Molecule
@@ -145,7 +146,7 @@ class SimulatedImages:
         return Particles(
             factors=conformations.factors.float(),
             hinges=self.hinges(conformations.factors).float(),
-            rotation=scope.views.rotations(draws).float(),
+            rotation=self._rotations(draws, conformations.factors).float(),
             translation=translation.float(),
             ctf=None
             if scope.ctf is None
@@ -154,6 +155,13 @@ class SimulatedImages:
             trajectory=conformations.trajectory,
             temperature=None if temperature is None else temperature.float(),
         )
+
+    def _rotations(self, draws: Draws, factors: Tensor) -> Tensor:
+        """Views, of each conformation where they depend on it, (B, 3, 3)."""
+        views = self.microscope.views
+        if isinstance(views, ConformationViews):
+            return views.rotations_of(draws, factors)
+        return views.rotations(draws)
 
     @torch.no_grad()
     def clean(self, particles: Particles) -> Tensor:
