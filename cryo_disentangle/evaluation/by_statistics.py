@@ -28,7 +28,7 @@ from cryo_disentangle.statistics.views import open_images
 from cryo_disentangle.traversals import representative_latents
 from cryo_disentangle.types import Inference
 
-__all__ = ["infer_by_statistics", "volumes_of_run"]
+__all__ = ["infer_by_statistics", "statistics_model", "volumes_of_run"]
 
 # Particles whose z are looked at, and volumes that span the decoder's.
 _SAMPLE, _VOLUMES, _MOST = 2000, 32, 6
@@ -155,6 +155,28 @@ def _check_grid(run: FinishedRun, stack: ParticleStack) -> None:
 
 def _judged(run: FinishedRun, folder: StatisticsFolder, device: torch.device | str) -> FinishedRun:
     """The run with statistics in the place of images."""
+    module = statistics_model(folder, device)
+    source: Any = run.data
+    labels = source.labels if isinstance(source, ParticleData) else None
+    data = StatisticsData(folder.path, labels)
+    if not run.is_cryodrgn:
+        kept = source.state_dict()
+        data.load_state_dict({name: kept[name] for name in ("n_particles", "validation")})
+    words = f"coefficients of {folder.subspace().rank} volumes that span the decoder's"
+    facts = {**run.facts, "z": f"{words}, by each image's exact likelihood, without the encoder"}
+    return replace(run, data=data, module=module, stored=None, facts=facts, by_statistics=True)
+
+
+def statistics_model(folder: StatisticsFolder, device: torch.device | str) -> nn.Module:
+    """Makes a model whose conformations are the coefficients of volumes themselves.
+
+    Args:
+        folder: Statistics in these volumes.
+        device: Where it works.
+
+    Returns:
+        The model; it infers exact posteriors under a standard normal prior.
+    """
     subspace = folder.subspace()
     module = StatisticsModel(
         subspace.decoder(),
@@ -162,15 +184,5 @@ def _judged(run: FinishedRun, folder: StatisticsFolder, device: torch.device | s
         encoder=lambda _rank, _dim: _ExactPosterior(),
         pixel_size=subspace.pixel_size,
         intensity_scale=subspace.norm,
-    ).to(device)
-    source: Any = run.data
-    labels = source.labels if isinstance(source, ParticleData) else None
-    data = StatisticsData(folder.path, labels)
-    if not run.is_cryodrgn:
-        kept = source.state_dict()
-        data.load_state_dict({name: kept[name] for name in ("n_particles", "validation")})
-    words = f"coefficients of {subspace.rank} volumes that span the decoder's"
-    facts = {**run.facts, "z": f"{words}, by each image's exact likelihood, without the encoder"}
-    return replace(
-        run, data=data, module=module.eval(), stored=None, facts=facts, by_statistics=True
     )
+    return module.to(device).eval()

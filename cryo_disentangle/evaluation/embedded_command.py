@@ -6,17 +6,21 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from cryo_disentangle.embeddings import open_embedding
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.embedded import evaluate_embedding
+from cryo_disentangle.evaluation.evaluation import Evaluation, evaluate
+from cryo_disentangle.evaluation.linear_volumes import run_of_volumes
 from cryo_disentangle.evaluation.run_kinds import has_model
 from cryo_disentangle.evaluation.runs import DataFiles
 from cryo_disentangle.judgement.advice import embedding_steps
 
-__all__ = ["evaluate_latents", "latents_folder", "reads_latents", "tell_report"]
+__all__ = ["chosen_device", "evaluate_latents", "latents_folder", "reads_latents", "tell_report"]
 
+_OF_IMAGES = ("truth", "datadir")
 _OF_MODELS = ("truth", "epoch", "radius", "minutes", "datadir")
 
 
@@ -59,8 +63,9 @@ def evaluate_latents(options: Namespace, files: DataFiles, console: Console) -> 
         FileNotFoundError: If a file is missing, or the run is of no known program.
         ValueError: If an option does not go with such a run, or a file is damaged.
     """
+    of_volumes = options.inference == "statistics"
     for name in _OF_MODELS:
-        if getattr(options, name, None) is not None:
+        if getattr(options, name, None) is not None and not (of_volumes and name in _OF_IMAGES):
             raise ValueError(
                 f"--{name} goes with runs whose model is read, and of {options.run} only latents "
                 "are"
@@ -69,6 +74,9 @@ def evaluate_latents(options: Namespace, files: DataFiles, console: Console) -> 
         raise ValueError(f"--inference rendering needs a decoder; of {options.run} only z is read")
     folder = options.out or latents_folder(options.run)
     embedding = open_embedding(options.run, options.z)
+    if of_volumes:
+        _judge_volumes(options, embedding, files, folder, console)
+        return
     _judge(options, embedding, files, folder, console)
     if options.z is None and embedding.tool == "RELION multi-body":
         moved = open_embedding(options.run, "translations")
@@ -89,9 +97,60 @@ def _judge(
         states=options.states,
         console=console,
     )
+    _tell(found, folder, options.run, console)
+
+
+def _judge_volumes(
+    options: Namespace, embedding: Embedding, files: DataFiles, folder: Path, console: Console
+) -> None:
+    """Judges what images tell of a run's linear volumes."""
+    device = chosen_device(options.device)
+    found = evaluate(
+        run_of_volumes(
+            options.run, embedding, files, folder / "statistics", device=device, console=console
+        ),
+        truth=options.truth,
+        batch_size=options.batch_size,
+        device=device,
+        sample=options.sample,
+        resamples=options.resamples,
+        states=options.states,
+        console=console,
+    )
+    _tell(found, folder, options.run, console)
+
+
+def _tell(found: Evaluation, folder: Path, run: Path, console: Console) -> None:
+    """Shows and writes what was found."""
     found.show(console)
     found.write(folder)
-    tell_report(console, folder, embedding_steps(found.judgement, str(options.run)))
+    tell_report(console, folder, embedding_steps(found.judgement, str(run)))
+
+
+def chosen_device(name: str) -> torch.device:
+    """Finds a device of this machine.
+
+    Args:
+        name: As an option has it; ``auto`` takes CUDA where there is some.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = torch.cuda.device_count()
+        there = f"cuda:0 to cuda:{found - 1}" if found else "no CUDA device"
+        raise ValueError(
+            f"--device: cpu, cuda or auto expected, found {name!r}; this machine has {there}"
+        ) from error
+    return device
 
 
 def tell_report(console: Console, folder: Path, steps: Sequence[tuple[str, str]]) -> None:

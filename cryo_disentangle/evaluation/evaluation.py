@@ -120,7 +120,7 @@ class Evaluation:
                 "cryodrgn": self.run.is_cryodrgn,
                 "rendered": self.run.renders,
                 "inference": _inference(self.run),
-                "embedded": isinstance(self.run, EmbeddedRun),
+                "embedded": self.run.epoch is None,
                 "sample": self.sample,
                 **self.facts,
             },
@@ -287,7 +287,8 @@ def _volumes(
 
 def _facts(run: FinishedRun, count: int, sample: Sample) -> dict[str, str]:
     """What the report begins with."""
-    facts = {"run": str(run.folder), "kind": run.kind, "epochs": str(run.epoch), **run.facts}
+    epochs = {} if run.epoch is None else {"epochs": str(run.epoch)}
+    facts = {"run": str(run.folder), "kind": run.kind, **epochs, **run.facts}
     chosen = len(sample.places)
     unseen = " that training has not seen" if sample.kind == "held-out" else ""
     facts["particles"] = f"{count:,}, of these {chosen:,}{unseen} rotated and imaged again"

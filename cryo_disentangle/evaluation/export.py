@@ -52,7 +52,7 @@ def export_cryodrgn(
             f"{folder} is not empty, and what it holds is not overwritten: choose another folder "
             "(--out)"
         )
-    if run.stored is not None:
+    if run.stored is not None or run.epoch is None:
         raise ValueError(
             f"{run.folder}: {run.kind} has no encoder, and train_vae's folder needs one"
         )

@@ -69,7 +69,7 @@ class FinishedRun:
     Attributes:
         folder: Where the run lies.
         kind: What made it, in words.
-        epoch: Number of epochs done.
+        epoch: Number of epochs done; None of runs of other programs, of which no network is read.
         data: Its particles, prepared as in training; they come from ``predict_dataloader``.
         module: The model. It renders volumes where it has ``volume(conformation)``, ``box_size``
             and ``pixel_size``.
@@ -84,7 +84,7 @@ class FinishedRun:
 
     folder: Path
     kind: str
-    epoch: int
+    epoch: int | None
     data: L.LightningDataModule
     module: nn.Module
     stored: InferredParticles | None = None
