@@ -39,8 +39,8 @@ class AxisAgreement(NamedTuple):
     An axis is ``reproduced`` if its angle to its partner is smaller than that of axes turned at
     random is 19 times out of 20, and the whole interval is below 12.9 degrees, where others have
     5 % of its variance. It is ``mixed`` (found, along other axes) if the whole interval is above
-    either; ``lost`` if the other space explains less than a quarter of its variance; else, with too
-    few particles, ``undecided``.
+    either; ``lost`` if the other space explains less than a quarter of its variance; ``undecided``
+    else: chance, or too few particles, may bring it so near.
 
     Attributes:
         axis: Its name.
@@ -127,7 +127,7 @@ class Agreement(NamedTuple):
         if not reproduced and "mixed" in kinds:
             return "The space is found again, but along other axes: no single axis is reproduced."
         if not reproduced:
-            return "These are too few particles to say of any axis that it is reproduced."
+            return "Chance, or too few particles, leave it open whether any axis is reproduced."
         return f"{reproduced} of {len(kinds)} axes are reproduced."
 
 

@@ -39,12 +39,39 @@ class _Arguments:
     """Stands in for ``argparse.Namespace``: attributes, and no methods."""
 
 
+class _Unread:
+    """Stands in for what RECOVAR keeps beside its arrays: takes anything, and holds nothing."""
+
+    def __init__(self, *_: object) -> None:
+        """Drops what it is made of."""
+
+    def __setstate__(self, _: object) -> None:
+        """Drops what it would hold."""
+
+
+def _device_array(make: Any, given: tuple[Any, ...], state: Any, _: object) -> Any:  # noqa: ANN401
+    """An array of JAX as the array of numpy that it was pickled as."""
+    array = make(*given)
+    array.__setstate__(state)
+    return array
+
+
+# Instances of these are made in place of what a pickle names; none of it is imported.
+_STAND_INS = {
+    ("argparse", "Namespace"): _Arguments,
+    ("jax._src.array", "_reconstruct_array"): _device_array,
+}
+_UNREAD = ("jax", "jaxlib", "recovar")
+
+
 class _NumpyUnpickler(pickle.Unpickler):
     """Builds arrays, tuples, lists, dictionaries, arguments, text and numbers, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
-        if (module, name) == ("argparse", "Namespace"):
-            return _Arguments
+        if (module, name) in _STAND_INS:
+            return _STAND_INS[module, name]
+        if module.partition(".")[0] in _UNREAD:
+            return _Unread
         if (module, name) not in _ALLOWED:
             raise _RefusedImport(
                 f"it wants to import {module}.{name}, and only numpy arrays are read from pickles"

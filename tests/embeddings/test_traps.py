@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,31 @@ def test_recovar_latents_of_used_particles_alone(tmp_path: Path) -> None:
     parameters(tmp_path, "0.5", [used[1::2], used[::2]])
     with pytest.raises(ValueError, match=r"version 0.5 in params.pkl .*order is not known"):
         open_embedding(tmp_path)
+
+
+def test_arrays_of_jax_are_read_without_it(tmp_path: Path) -> None:
+    """RECOVAR keeps some among its parameters, and before 1.0 among its latents."""
+
+    class Array:
+        """Pickles itself as JAX's arrays do."""
+
+        def __init__(self, values: npt.NDArray[Any]) -> None:
+            self.values = values
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            make, given, state, *_ = tuple(self.values.__reduce__())
+            return array._reconstruct_array, (make, given, state, {"sharding": array.Sharding()})
+
+    array = types.ModuleType("jax._src.array")
+    exec("class Sharding: pass\ndef _reconstruct_array(*_): raise RuntimeError", array.__dict__)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("jax", "jax._src"):
+            patch.setitem(sys.modules, name, types.ModuleType(name))
+        patch.setitem(sys.modules, "jax._src.array", array)
+        stored = {"zs": {3: Array(TRUTH.latents)}, "options": array.Sharding()}
+        written.pickled(tmp_path / "model/embeddings.pkl", stored)
+    parameters(tmp_path, "0.4", HALVES)
+    np.testing.assert_array_equal(open_embedding(tmp_path).latents, TRUTH.latents)
 
 
 def test_recovar_of_the_largest_dimension_is_taken(tmp_path: Path) -> None:
