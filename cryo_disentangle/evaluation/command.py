@@ -10,7 +10,6 @@ from rich.console import Console
 
 from cryo_disentangle.evaluation.by_statistics import infer_by_statistics
 from cryo_disentangle.evaluation.embedded_command import (
-    chosen_device,
     evaluate_latents,
     latents_folder,
     reads_latents,

@@ -6,7 +6,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from cryo_disentangle.embeddings import open_embedding
@@ -17,8 +16,9 @@ from cryo_disentangle.evaluation.linear_volumes import run_of_volumes
 from cryo_disentangle.evaluation.run_kinds import has_model
 from cryo_disentangle.evaluation.runs import DataFiles
 from cryo_disentangle.judgement.advice import embedding_steps
+from cryo_disentangle.precision import chosen_device
 
-__all__ = ["chosen_device", "evaluate_latents", "latents_folder", "reads_latents", "tell_report"]
+__all__ = ["evaluate_latents", "latents_folder", "reads_latents", "tell_report"]
 
 _OF_IMAGES = ("truth", "datadir")
 _OF_MODELS = ("truth", "epoch", "radius", "minutes", "datadir")
@@ -125,32 +125,6 @@ def _tell(found: Evaluation, folder: Path, run: Path, console: Console) -> None:
     found.show(console)
     found.write(folder)
     tell_report(console, folder, embedding_steps(found.judgement, str(run)))
-
-
-def chosen_device(name: str) -> torch.device:
-    """Finds a device of this machine.
-
-    Args:
-        name: As an option has it; ``auto`` takes CUDA where there is some.
-
-    Returns:
-        The device.
-
-    Raises:
-        ValueError: If there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        found = torch.cuda.device_count()
-        there = f"cuda:0 to cuda:{found - 1}" if found else "no CUDA device"
-        raise ValueError(
-            f"--device: cpu, cuda or auto expected, found {name!r}; this machine has {there}"
-        ) from error
-    return device
 
 
 def tell_report(console: Console, folder: Path, steps: Sequence[tuple[str, str]]) -> None:
