@@ -15,7 +15,7 @@ from cryo_disentangle.statistics.posterior import Likelihood, residuals
 from tests.statistics.test_posterior import random_subspace, random_views
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 2**20))
 def test_a_hypothesis_has_the_statistics_of_the_corrected_pose(seed: int) -> None:
     subspace = random_subspace(seed)
