@@ -46,7 +46,8 @@ class TemperatureAxes(LinearAxes):
         errors: Whether ``covariance`` holds errors of estimates rather than posteriors under a
             standard normal prior.
         minimum_effect: Changes of log variance ratios up to this are taken for none, beyond the
-            sampling error; latents are never exact.
+            sampling error. Latents are never exact: large motions bend out of a few volumes, and
+            harmonic ones at SNR 0.1 show changes of 0.15 for that reason alone.
 
     Attributes:
         levels_kelvin_: The temperatures, shape (T,).
@@ -68,7 +69,7 @@ class TemperatureAxes(LinearAxes):
     separation_: FloatArray
     separation_error_: FloatArray
 
-    def __init__(self, *, errors: bool = False, minimum_effect: float = 0.1) -> None:
+    def __init__(self, *, errors: bool = False, minimum_effect: float = 0.25) -> None:
         self.errors, self.minimum_effect = errors, minimum_effect
 
     def fit(
