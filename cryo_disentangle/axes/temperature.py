@@ -69,7 +69,7 @@ class TemperatureAxes(LinearAxes):
     separation_: FloatArray
     separation_error_: FloatArray
 
-    def __init__(self, *, errors: bool = False, minimum_effect: float = 0.25) -> None:
+    def __init__(self, *, errors: bool = False, minimum_effect: float = 0.15) -> None:
         self.errors, self.minimum_effect = errors, minimum_effect
 
     def fit(
