@@ -123,16 +123,11 @@ def _draw_views(panels: Sequence[Axes], labels: IntArray, angles_deg: FloatArray
 def _draw_defocus(axes: Axes, labels: IntArray, defocus_um: FloatArray) -> None:
     """A histogram of the defocus for each state."""
     low, high = np.percentile(defocus_um, (0.5, 99.5))
-    edges = np.linspace(float(low), float(high), 25).tolist()
+    # Particles of one defocus have a width, too.
+    edges = np.linspace(float(low), max(float(high), float(low) + 0.1), 25)
     for state in range(int(labels.max()) + 1):
-        axes.hist(
-            defocus_um[labels == state],
-            edges,
-            density=True,
-            histtype="step",
-            color=_colour(state),
-            label=str(state),
-        )
+        counts, _ = np.histogram(defocus_um[labels == state], edges)
+        axes.stairs(counts / max(counts.sum(), 1), edges, color=_colour(state), label=str(state))
     axes.set(xlabel="defocus (µm)", yticks=[])
     axes.legend(title="state", ncols=2, frameon=False)
 

@@ -74,7 +74,6 @@ def test_commands() -> None:
         name, *words = shlex.split(line, comments=True)
         assert name == "cryo-disentangle"
         if words[0] == "fit":
-            words[2] = str(_ROOT / words[2])
             tiny.succeed(*words, "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu")
         else:
             quick = ["--resamples", "0", "--sample", "20"] if words[0] == "evaluate" else []

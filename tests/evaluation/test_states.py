@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from cryo_disentangle.drawing.states import draw_state_labels
 from cryo_disentangle.evaluation.notebook import write_notebook
 from cryo_disentangle.evaluation.states import find_states, state_drawings
 from cryo_disentangle.geometry import random_rotations
@@ -80,6 +81,13 @@ def test_each_picture_shows_what_is_known(width: int) -> None:
     assert found.densities is None
     drawn = {name for name, draw in state_drawings(found, bare).items() if draw() is not None}
     assert drawn == {"states"}
+
+
+def test_particles_of_one_defocus_are_drawn() -> None:
+    labels, defocus = np.arange(30) % 3, np.full(30, 1.5)
+    figure = draw_state_labels(labels, None, defocus)
+    assert figure is not None
+    assert len(figure.axes[0].patches) == 3
 
 
 def test_a_umap_is_drawn_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
