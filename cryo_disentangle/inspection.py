@@ -69,7 +69,7 @@ def inspect_stack(stack: ParticleStack) -> StackSummary:
     lines = {"particles": _size(stack)}
     odd = list(_odd_images(images))
     lines["contrast"], about = _contrast(
-        images[_usable(images)], stack.bright, has_ctf=stack.ctf is not None
+        images[_usable(images)], stack.positive, has_ctf=stack.ctf is not None
     )
     odd += about
     for name, told in (("defocus", _defocus(stack)), ("views", _views(stack))):
@@ -148,10 +148,10 @@ def _odd_images(images: Array) -> Iterator[str]:
 def _contrast(images: Array, told: bool | None, *, has_ctf: bool) -> tuple[str, list[str]]:
     """The sign of the contrast as measured, in words, and what is odd about it.
 
-    Our CTF is negative at low frequency: what fit has inverted must then be dark, and bright where
-    no CTF is known.
+    Our CTF is negative at low frequency: what training takes, inverted or not, must then be dark,
+    and bright where no CTF is known.
     """
-    says = {None: "the file does not say", True: "the file: bright", False: "the file: dark"}
+    says = {None: "the file does not say", True: "blob/sign is +1", False: "blob/sign is -1"}
     if not len(images):
         return f"not measured; {says[told]}", []
     side = images.shape[-1]
@@ -167,13 +167,14 @@ def _contrast(images: Array, told: bool | None, *, has_ctf: bool) -> tuple[str, 
         return f"not clear ({measured}); {says[told]}", []
     word = "bright" if mean > 0 else "dark"
     odd = []
-    if told is not None and told != (mean > 0):
-        odd.append(f"particles are {word}, and the file says the opposite (blob/sign)")
-    elif told is None and word == ("dark" if has_ctf else "bright"):
+    inverts = not told
+    if (mean > 0) == (inverts != has_ctf):
+        does = "inverts images" if inverts else "does not invert images"
+        why = "where the file does not say" if told is None else f"whose {says[told]}"
+        other = str(not inverts).lower()
         odd.append(
-            f"particles are {word}, and fit inverts images where the file does not say: volumes "
-            "come out negative without --data.invert false (of images: "
-            "--data.preprocessing.invert false)"
+            f"particles are {word}, and fit {does} {why}: volumes come out negative without "
+            f"--data.invert {other} (of images: --data.preprocessing.invert {other})"
         )
     return f"particles are {word} ({measured}); {says[told]}", odd
 

@@ -85,11 +85,18 @@ def test_odd_images_views_and_shifts(files: dict[str, Any], tmp_path: Path) -> N
     ]
 
 
-def test_a_file_that_says_the_opposite(files: dict[str, Any]) -> None:
+def test_a_sign_that_makes_volumes_negative(files: dict[str, Any]) -> None:
+    # White particles with a CTF are its negative times the projection, blob/sign -1.
     stack = opened(files)
-    stack.bright = False
+    stack.positive = False
+    assert inspect_stack(stack).odd == []
+    stack.positive = True
     odd = inspect_stack(stack).odd
-    assert odd == ["particles are bright, and the file says the opposite (blob/sign)"]
+    assert len(odd) == 1
+    assert odd[0].startswith(
+        "particles are bright, and fit does not invert images whose blob/sign is +1: volumes come "
+        "out negative without --data.invert true"
+    )
 
 
 def test_the_command_draws_and_says_how_to_go_on(

@@ -97,7 +97,8 @@ def _parser() -> jsonargparse.ArgumentParser:
     parser.add_argument(
         "--invert",
         type=bool | None,
-        help="Multiply images by -1, as dark particles need; by default as the file says, or yes.",
+        help="Multiply images by -1, as white particles with a CTF need; by default as the "
+        "file says, or yes.",
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="Replace the folder.")
     parser.add_argument("--mean", type=Path, help="Map of a mean from elsewhere.")

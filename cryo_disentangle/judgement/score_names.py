@@ -190,12 +190,12 @@ def _attainable(scores: Mapping[str, Mapping[str, Score]], group: str, name: str
     if group != "disentanglement":
         return ""
     found = []
-    for oracle, whose in ((TRUTH, "true molecule"), (SUBSPACE, "these volumes")):
+    for oracle, whose in ((TRUTH, "the true molecule"), (SUBSPACE, "these volumes")):
         share = scores.get(f"{oracle}_share", {}).get(name)
         if share is not None:
             best = scores[oracle][name].value
-            found.append(f"{best:.3g} by the {whose}: {100 * share.value:.0f} %")
-    return "; ".join(found).replace("by the these", "by these")
+            found.append(f"{best:.3g} by {whose}: {100 * share.value:.0f} %")
+    return "; ".join(found)
 
 
 def group_reasons(missing: Mapping[str, str]) -> dict[str, str]:

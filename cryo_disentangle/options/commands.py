@@ -185,7 +185,11 @@ def axes_parser() -> CommandParser:
         ("datadir", "folder of the stacks"),
     ):
         add(f"--{option}", type=Path, help=what)
-    add("--invert", choices=["yes", "no"], help="of dark particles; by default as the file says")
+    add(
+        "--invert",
+        choices=["yes", "no"],
+        help="multiply images by -1; by default as the file says, or yes",
+    )
     add("--ends", type=float, default=0.2, metavar="SHARE", help="of the particles at each end")
     add("--axis", type=int, nargs="+", metavar="N", help="axes to make maps of; by default all")
     add("--out", type=Path, default=Path("axes"), help="folder to write to")

@@ -78,8 +78,11 @@ class CryosparcParticles(CsTable):
             )
         return values.astype(np.uint64)
 
-    def bright(self) -> npt.NDArray[np.bool_] | None:
-        """Reads which particles are brighter than their surroundings.
+    def positive(self) -> npt.NDArray[np.bool_] | None:
+        """Reads the sign of the contrast.
+
+        With +1 an image is the CTF times the projection: dark, as micrographs are. With -1 it is
+        the negative of that: white, as RELION keeps particles.
 
         Returns:
             Whether ``blob/sign`` is +1, shape (N,); None where it is missing.

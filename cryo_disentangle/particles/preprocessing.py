@@ -57,18 +57,18 @@ class Preprocessing(abc.ABC):
 
         Args:
             source: Images; about a thousand of them, evenly spaced, are read in small chunks. Where
-                it has an attribute ``bright``, as `ParticleStack`, this tells their contrast.
+                it has an attribute ``positive``, as `ParticleStack`, this tells their contrast.
 
         Returns:
             The same preprocessing with `norm` and `invert`.
         """
-        bright = getattr(source, "bright", None)
+        positive = getattr(source, "positive", None)
         if self.invert is None:
-            return self.with_invert(not bright).fit(source)
-        if bright is not None and self.invert == bright:
+            return self.with_invert(not positive).fit(source)
+        if positive is not None and self.invert == positive:
             warnings.warn(
-                f"preprocessing.invert is {str(self.invert).lower()}, and the particles are "
-                f"{'bright' if bright else 'dark'} by their file (blob/sign): volumes come out "
+                f"preprocessing.invert is {str(self.invert).lower()}, and blob/sign is "
+                f"{'+1' if positive else '-1'} in the particle file: volumes come out "
                 "negative; leave invert out to follow the file",
                 stacklevel=2,
             )
@@ -143,8 +143,8 @@ class HartleyPreprocessing(Preprocessing):
     mean is 0, and std that of transforms without window.
 
     Args:
-        invert: Whether to multiply by -1, as dark particles need; by default what the particle file
-            says, and yes where it does not (only cryoSPARC's ``blob/sign`` does).
+        invert: Whether to multiply by -1, as white particles with a CTF need; by default
+            what the particle file says (cryoSPARC's ``blob/sign``), and yes where it says nothing.
         window_radius: Radius up to which the soft window is one, as a fraction of half the box
             (it falls to zero at 0.99); None for no window.
         norm: (mean, standard deviation) of the transforms; measured by default.
@@ -183,8 +183,8 @@ class RealPreprocessing(Preprocessing):
     (x - mean) / std, inversion, then the window, which therefore fades to the mean.
 
     Args:
-        invert: Whether to multiply by -1, as dark particles need; by default what the particle file
-            says, and yes where it does not (only cryoSPARC's ``blob/sign`` does).
+        invert: Whether to multiply by -1, as white particles with a CTF need; by default
+            what the particle file says (cryoSPARC's ``blob/sign``), and yes where it says nothing.
         window_radius: Radius up to which the soft window is one, as a fraction of half the box
             (it falls to zero at 0.99); None for no window.
         norm: (mean, standard deviation) of the images as stored; measured by default.

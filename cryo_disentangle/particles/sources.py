@@ -69,7 +69,7 @@ class ParticleSource:
         half_sets: Those that they were refined in, or None.
         ctf: CTF rows, shape (N, 9), or None.
         terms: What is known beside them.
-        bright: Whether each particle is brighter than its surroundings, shape (N,); None where
+        positive: Whether cryoSPARC's ``blob/sign`` is +1, shape (N,); None where
             nothing tells.
     """
 
@@ -82,7 +82,7 @@ class ParticleSource:
     half_sets: HalfSets | None = None
     ctf: npt.NDArray[np.float32] | None = None
     terms: CtfTerms = field(default_factory=CtfTerms)
-    bright: npt.NDArray[np.bool_] | None = None
+    positive: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -225,7 +225,7 @@ def _with_metadata(
         table.path, images, grid, tells, poses=poses, half_sets=half_sets, ctf=ctf, terms=terms
     )
     if isinstance(table, CryosparcParticles):
-        return replace(found, uid=table.uid(), bright=table.bright())
+        return replace(found, uid=table.uid(), positive=table.positive())
     return found
 
 

@@ -45,11 +45,12 @@ class ParticleStack:
         half_sets: Those that the poses were refined in; None where not known.
         ctf: Shape (N, 9), float32, columns as in `ParticleBatch`; None where not known.
         ctf_terms: What is known of the CTF beside these columns.
-        bright: Whether particles are brighter than their surroundings; None where nothing tells.
+        positive: Whether cryoSPARC's ``blob/sign`` is +1, that is, images are the CTF times the
+            projection as they are; None where nothing tells.
         labels: Times, trajectories, temperatures and true factors, as far as they are known.
 
     Raises:
-        ValueError: If some particles are bright and others dark.
+        ValueError: If ``blob/sign`` differs between particles.
     """
 
     def __init__(self, source: ParticleSource, selection: Selection | None = None) -> None:
@@ -73,7 +74,7 @@ class ParticleStack:
         if source.ctf is not None:
             self.ctf = source.ctf[chosen]
         self.ctf_terms = source.terms.take(chosen)
-        self.bright = None if source.bright is None else self._one_sign(source.bright[chosen])
+        self.positive = None if source.positive is None else self._one_sign(source.positive[chosen])
         self.labels = ParticleLabels()
         self._source_pixel_size = source.pixel_size
         self._tolerant = False
@@ -248,16 +249,16 @@ class ParticleStack:
             for file, slot in zip(self._file.tolist(), self._slot.tolist(), strict=True)
         ]
 
-    def _one_sign(self, bright: npt.NDArray[np.bool_]) -> bool:
-        """Whether particles are bright, all of them or none."""
-        other = np.flatnonzero(bright != bright[0])
+    def _one_sign(self, positive: npt.NDArray[np.bool_]) -> bool:
+        """Whether the sign is +1, of all particles or none."""
+        other = np.flatnonzero(positive != positive[0])
         if other.size:
             raise ValueError(
-                f"{self.path}: particles are dark and bright: blob/sign differs between rows "
+                f"{self.path}: the sign of the contrast is not one: blob/sign differs between rows "
                 f"{self.rows[0] + 1} and {self.rows[other[0]] + 1}; select those of one sign "
                 "(indices)"
             )
-        return bool(bright[0])
+        return bool(positive[0])
 
     def _set_poses(
         self,

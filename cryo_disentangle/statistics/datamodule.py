@@ -47,8 +47,8 @@ class StatisticsData(SplitData):
         ctf: ctf.pkl, in place of CTF parameters in the particle file.
         indices: 0-based selection of images: .pkl (cryoDRGN's --ind), .npy or .txt.
         datadir: Folder of the stacks that a .star, .cs or .txt names.
-        invert: Whether images are multiplied by -1, as dark particles need; null is what the
-            particle file says, and yes where it does not.
+        invert: Whether images are multiplied by -1, as white particles with a CTF need; null is
+            what the particle file says, and yes where it does not.
         alignments: Group of fields that poses of a .cs are read from: alignments_class_0 of an
             ab-initio reconstruction or a heterogeneous refinement of that class.
         optics: Voltage, spherical aberration, amplitude contrast, phase shift, pixel and box size

@@ -149,7 +149,7 @@ def open_images(stack: ParticleStack, *, invert: bool, norm: float | None) -> Pa
 
     Args:
         stack: The particles.
-        invert: Whether to multiply by -1, as dark particles need.
+        invert: Whether to multiply by -1, as white particles with a CTF need.
         norm: Standard deviation that images are divided by; None estimates it from some of them.
 
     Returns:

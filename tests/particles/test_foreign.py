@@ -133,15 +133,15 @@ def test_fields_of_cryosparc_that_are_ignored_are_named(tmp_path: Path) -> None:
         ParticleStack.open(path)
 
 
-def test_dark_and_bright_particles_are_not_mixed(tmp_path: Path) -> None:
+def test_signs_of_the_contrast_are_not_mixed(tmp_path: Path) -> None:
     table = formats.cs_table(formats.truth())
     write_stack(tmp_path / "J1/extract/stack.mrcs", formats.truth().images())
     table["blob/sign"][3] = 1
     path = save_cs(tmp_path / "p.cs", table)
     with pytest.raises(ValueError, match=r"blob/sign differs between rows 1 and 4"):
         ParticleStack.open(path)
-    assert ParticleStack.open(path, indices=[3]).bright is True
-    assert ParticleStack.open(path, indices=[0, 1]).bright is False
+    assert ParticleStack.open(path, indices=[3]).positive is True
+    assert ParticleStack.open(path, indices=[0, 1]).positive is False
     table["blob/sign"][3] = 0
     with pytest.raises(ValueError, match=r"row 4: blob/sign is 0, expected 1 or -1"):
         ParticleStack.open(save_cs(tmp_path / "p.cs", table))

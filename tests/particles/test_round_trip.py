@@ -91,7 +91,7 @@ def _cs(folder: Path, made: Truth, sign: int = -1, **options: float) -> dict[str
     return {"particles": formats.save_cs(folder / "p.cs", table)}
 
 
-def _bright_cs(folder: Path, made: Truth) -> dict[str, Any]:
+def _positive_cs(folder: Path, made: Truth) -> dict[str, Any]:
     return _cs(folder, made, sign=1)
 
 
@@ -148,7 +148,7 @@ _WRITERS: dict[str, tuple[Writer, str]] = {
     "names from the project": (_in_a_project, ""),
     "names of cryoSPARC": (_imported_by_cryosparc, ""),
     "cryoSPARC": (_cs, ""),
-    "bright": (_bright_cs, ""),
+    "sign of +1": (_positive_cs, ""),
     "aligned in other pixels": (_rebinned_cs, ""),
     "no shape": (_cs_without("blob/shape"), ""),
     "no pixel size of images": (_cs_without("blob/psize_A"), "no pixel size; 2 Å of the header"),
