@@ -69,6 +69,7 @@ def evaluate_command(words: Sequence[str]) -> None:
         found.judgement,
         str(options.run),
         cryodrgn=run.is_cryodrgn,
+        exports=run.exports,
         rendered=options.inference == "rendering",
     )
     tell_report(console, folder, steps)

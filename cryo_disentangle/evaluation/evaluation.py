@@ -118,6 +118,7 @@ class Evaluation:
                 "folder": str(self.run.folder),
                 "epoch": self.run.epoch,
                 "cryodrgn": self.run.is_cryodrgn,
+                "exports": self.run.exports,
                 "rendered": self.run.renders,
                 "inference": _inference(self.run),
                 "embedded": self.run.epoch is None,

@@ -26,7 +26,7 @@ __all__ = ["SCATTER", "is_evaluated", "write_page"]
 SCATTER = "scatter.npz"
 
 _FLAGS = ("folder", "epoch", "cryodrgn", "rendered")
-_NO_FACTS = (*_FLAGS, "sample", "embedded", "inference")
+_NO_FACTS = (*_FLAGS, "sample", "embedded", "exports", "inference")
 
 
 def is_evaluated(folder: Path, epoch: int | None, *, inference: str | None = None) -> bool:
@@ -83,7 +83,11 @@ def write_page(folder: Path) -> Path:
         steps += embedding_steps(judgement, run["folder"])
     else:
         steps += next_steps(
-            judgement, run["folder"], cryodrgn=run["cryodrgn"], rendered=run["rendered"]
+            judgement,
+            run["folder"],
+            cryodrgn=run["cryodrgn"],
+            exports=run.get("exports", False),
+            rendered=run["rendered"],
         )
     epoch = "" if run["epoch"] is None else f", epoch {run['epoch']}"
     text = draw_page(

@@ -15,6 +15,7 @@ from torch import nn
 
 from cryo_disentangle.adapters import AdaptedModel, adapt
 from cryo_disentangle.encoders import RenderedPosterior
+from cryo_disentangle.interop.networks import cryodrgn_model_args
 from cryo_disentangle.judgement.image_scores import reads_images
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.protocols.models import HasEncoder
@@ -59,6 +60,7 @@ class EmbeddedRun:
     kind: str
     epoch: ClassVar[None] = None
     is_cryodrgn: ClassVar[bool] = False
+    exports: ClassVar[bool] = False
     renders: ClassVar[bool] = False
 
 
@@ -103,6 +105,15 @@ class FinishedRun:
         """Whether the module finds conformations by rendering."""
         module = self.module
         return isinstance(module, HasEncoder) and isinstance(module.encoder, RenderedPosterior)
+
+    @property
+    def exports(self) -> bool:
+        """Whether it can be written as a run of cryoDRGN, which knows two networks."""
+        try:
+            cryodrgn_model_args(self.module)
+        except TypeError:
+            return False
+        return not self.is_cryodrgn
 
     @property
     def held_out(self) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ __all__ = ["embedding_steps", "next_steps"]
 
 
 def next_steps(
-    verdict: Verdict, folder: str, *, cryodrgn: bool, rendered: bool = False
+    verdict: Verdict, folder: str, *, cryodrgn: bool, exports: bool = False, rendered: bool = False
 ) -> list[tuple[str, str]]:
     """Advises how to go on.
 
@@ -16,6 +16,7 @@ def next_steps(
         verdict: The verdict.
         folder: The run's folder.
         cryodrgn: Whether it is a cryoDRGN run.
+        exports: Whether it can be exported as one.
         rendered: Whether z was found by rendering.
 
     Returns:
@@ -54,7 +55,7 @@ def next_steps(
         )
     if verdict.verdict == "conformation":
         steps.append(("Look at volumes along z, and for states in the histograms above.", ""))
-    if not cryodrgn:
+    if exports:
         steps.append(
             (
                 "Hand the run to cryoDRGN's tools.",

@@ -162,10 +162,11 @@ def test_collapse() -> None:
 
 def test_advice_fits_the_program() -> None:
     view, shape = Verdict("viewing direction", "", []), Verdict("conformation", "", [])
-    ours = [command for _, command in next_steps(view, "runs/x", cryodrgn=False)]
+    ours = [command for _, command in next_steps(view, "runs/x", cryodrgn=False, exports=True)]
     theirs = [command for _, command in next_steps(view, "work", cryodrgn=True)]
     assert any("export runs/x --format cryodrgn" in command for command in ours)
     assert any("--model.checkpoint work" in command for command in theirs)
+    assert not any("export" in command for command in theirs)
     assert not any("fit" in command for _, command in next_steps(shape, "x", cryodrgn=True))
 
 
