@@ -36,11 +36,11 @@ def alone_in(folder: Path, refusal: str) -> Iterator[None]:
     with path.open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another may have removed the file since it was opened, and a third locked a new one.
-            if not path.is_file() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                raise BlockingIOError
         except BlockingIOError as error:
             raise ValueError(f"{folder}: {refusal}") from error
+        # Another may have removed the file since it was opened, and a third locked a new one.
+        if not path.is_file() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            raise ValueError(f"{folder}: {refusal}")
         try:
             yield
         except BaseException:

@@ -47,11 +47,13 @@ class Profile(NamedTuple):
         axes: Numbers of the axes, from 0.
         grid: Values along each axis, as many arrays of shape (P,) as axes.
         density: On the grid, shape (P,) or (P, P), indexed as the axes.
-        free_energy: -log of the density above its minimum, in kT; NaN where hardly a particle is.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
+        free_energy: -log of the density above its minimum, in kT, shape of ``density``; NaN where
+            hardly a particle is.
+        low: Lower end of its 95 % interval, shape of ``density``.
+        high: Upper end, shape of ``density``.
         basins: Where particles gather; None of a plane.
-        width: Smoothness: standard deviation of the distributions that make up the density.
+        width: Smoothness: standard deviation of the distributions that make up the density, along
+            each axis, shape (1,) or (2,).
         particles: Number of particles it was fitted to.
         deconvolved: Whether the particles' uncertainty was taken off.
     """

@@ -30,9 +30,10 @@ class MapDifference(NamedTuple):
 
     Attributes:
         low: First map, shape (D, D, D), axes z, y, x.
-        high: Second map.
-        difference: Second less first.
-        significance: Difference over the standard deviation of its noise; 0 outside the sphere.
+        high: Second map, shape (D, D, D).
+        difference: Second less first, shape (D, D, D).
+        significance: Difference over the standard deviation of its noise, shape (D, D, D); 0 out of
+            the sphere.
         peak: Largest size of it.
         place: Voxel of the peak, (z, y, x).
         limit: What noise alone exceeds once in a hundred maps (Student's t, Bonferroni over

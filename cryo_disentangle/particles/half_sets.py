@@ -34,7 +34,7 @@ class HalfSets:
         """Selects particles.
 
         Args:
-            rows: Positions among the N.
+            rows: Positions among the N, shape (M,).
 
         Returns:
             Their half sets.

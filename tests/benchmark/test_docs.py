@@ -12,6 +12,7 @@ import yaml
 from cryo_disentangle import cli
 from cryo_disentangle.benchmark.configuration import read_benchmark
 from cryo_disentangle.benchmark.planning import make_plan
+from cryo_disentangle.options.shipped import find_config
 from cryo_disentangle.simulation.command import make_simulation
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,7 @@ def test_a_method_is_added_without_our_code(
         with pytest.raises(SystemExit, match="0"):
             cli.main([*command[1:], "--help"])
     assert "--data-only" in capsys.readouterr().out
-    file = Path(shlex.split(blocks("sh")[0])[3])
+    file = Path(find_config(shlex.split(blocks("sh")[0])[3], "benchmark"))
     benchmark = read_benchmark(file, _TINY)
     for stack in make_plan(benchmark, Path("runs/small")).stacks:
         make_simulation(stack.settings).write(stack.folder)

@@ -11,7 +11,6 @@ import pytest
 
 from cryo_disentangle.cli import main
 from cryo_disentangle.embeddings import open_embedding
-from cryo_disentangle.evaluation.command import evaluate_command
 from cryo_disentangle.evaluation.linear_volumes import run_of_volumes
 from cryo_disentangle.evaluation.runs import DataFiles
 from cryo_disentangle.files import read_volume, write_volume
@@ -53,8 +52,11 @@ def recovar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_images_are_asked_for_coefficients_of_the_runs_own_maps(
     recovar: Path, tmp_path: Path
 ) -> None:
-    words = [str(recovar), "--inference", "statistics", "--resamples", "0", "--sample", "100"]
-    evaluate_command([*words, "--states", "0", "--out", str(tmp_path)])
+    page = (Path(__file__).parents[2] / "docs/evaluate.md").read_text()
+    command = next(line for line in page.splitlines() if "RECOVAR_OUT --inference" in line)
+    command = command.replace("RECOVAR_OUT", str(recovar))
+    words = command.replace("particles.star", str(recovar / "stack/particles.star")).split()[1:]
+    main([*words, "--resamples=0", "--sample=100", "--states=0", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found["run"]["inference"] == "statistics"
     assert found["run"]["kind"] == "linear volumes of RECOVAR"
