@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,8 @@ def chosen_device(name: str) -> torch.device:
     """Finds the device of an option ``--device``.
 
     Args:
-        name: ``cpu``, ``cuda``, ``cuda:1`` and so on, or ``auto``, which is a GPU if there is one.
+        name: ``cpu``, ``cuda``, ``cuda:1`` and so on, or ``auto``, which is a GPU if there is one;
+            processes of torchrun take one each.
 
     Returns:
         A device of this machine.
@@ -21,7 +24,9 @@ def chosen_device(name: str) -> torch.device:
         ValueError: If it has no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

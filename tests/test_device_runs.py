@@ -76,6 +76,15 @@ def test_a_run_is_used_on_the_device(trained: tuple[Path, Waits], tmp_path: Path
     assert any((run / "prediction").iterdir())
     call("export", run, "--out", tmp_path / "export", "--device", "gpu:0")
     assert (tmp_path / "export/weights.pkl").exists()
-    few = ["--sample", "20", "--resamples", "0"]
-    call("evaluate", run, "--out", tmp_path / "evaluation", "--device", "gpu:0", *few)
-    assert json.loads((tmp_path / "evaluation/metrics.json").read_text())
+
+
+@pytest.mark.parametrize("inference", ["run", "statistics", "rendering"])
+def test_a_run_is_judged_on_the_device(
+    trained: tuple[Path, Waits], tmp_path: Path, inference: str
+) -> None:
+    words = ["--device", "gpu:0", "--sample", "20", "--resamples", "0", "--states", "0"]
+    words += ["--inference", inference]
+    words += ["--minutes", "0.01", "--radius", "2"] if inference == "rendering" else []
+    call("evaluate", trained[0], "--out", tmp_path, *words)
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["run"]["inference"] == inference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from cryo_disentangle.protocols.models import HasDecoder
 from cryo_disentangle.statistics import StatisticsData, StatisticsFolder, make_statistics
 from cryo_disentangle.statistics.adoption import principal_volumes
 from cryo_disentangle.statistics.making import ParticleRows
+from cryo_disentangle.statistics.processes import wait_for_all
 from cryo_disentangle.statistics.settings import SubspaceSettings
 from cryo_disentangle.statistics.stages import shown_stages
 from cryo_disentangle.statistics.views import open_images
@@ -86,9 +87,11 @@ def infer_by_statistics(
     volumes = volumes_of_run(run, stack, batch_size=batch_size, device=target, console=console)
     images = open_images(stack, invert=getattr(data.preprocessing, "invert", True), norm=None)
     rows = ParticleRows(images, stack.rows, int(stack.rows.max()) + 1)
-    with shown_stages(hidden=console is None) as told:
+    with shown_stages(hidden=console is None or console.quiet) as told:
         made = make_statistics(rows, folder, SubspaceSettings(), told, volumes, target)
-    return _judged(run, cast(StatisticsFolder, made), device)
+    # The first of several processes has written them.
+    wait_for_all()
+    return _judged(run, made or StatisticsFolder.open(folder), device)
 
 
 def volumes_of_run(

@@ -15,7 +15,7 @@ from cryo_disentangle.evaluation.embedded_command import (
     reads_latents,
     tell_report,
 )
-from cryo_disentangle.evaluation.evaluation import evaluate
+from cryo_disentangle.evaluation.evaluation import evaluate, infer_share
 from cryo_disentangle.evaluation.export import export_cryodrgn
 from cryo_disentangle.evaluation.html_page import is_evaluated, write_page
 from cryo_disentangle.evaluation.rendering import infer_by_rendering, plan_rendering
@@ -24,6 +24,7 @@ from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.judgement.advice import next_steps
 from cryo_disentangle.options.commands import evaluate_parser, export_parser, report_parser
 from cryo_disentangle.precision import chosen_device
+from cryo_disentangle.statistics.processes import joined_processes, of_the_first, process
 
 __all__ = ["evaluate_command", "export_command", "report_command"]
 
@@ -43,21 +44,32 @@ def evaluate_command(words: Sequence[str]) -> None:
         SystemExit: If help was asked for.
     """
     options = evaluate_parser().parse_args(words)
-    console = Console()
-    if reads_latents(options.run, options.z):
-        evaluate_latents(options, _files(vars(options)), console)
-        return
+    with joined_processes():
+        console = Console(quiet=process()[0] > 0)
+        if not reads_latents(options.run, options.z):
+            _evaluate_run(options, console)
+        elif not process()[0]:
+            evaluate_latents(options, _files(vars(options)), console)
+
+
+def _evaluate_run(options: Namespace, console: Console) -> None:
+    """Evaluates a run whose model is opened; processes share the inference of its particles."""
     run = open_run(options.run, options.epoch, _files(vars(options)))
     if options.inference == "rendering":
         _plan(run, options, console)
     elif options.minutes is not None:
         raise ValueError("--minutes goes with --inference rendering")
     folder = options.out or options.run / "evaluation"
+    inferring = _inferring(run, options, console, folder)
+    device = chosen_device(options.device)
+    if process()[0]:
+        infer_share(inferring, batch_size=options.batch_size, device=device, sample=options.sample)
+        return
     found = evaluate(
-        _inferring(run, options, console, folder),
+        inferring,
         truth=options.truth,
         batch_size=options.batch_size,
-        device=chosen_device(options.device),
+        device=device,
         sample=options.sample,
         resamples=options.resamples,
         states=options.states,
@@ -138,12 +150,15 @@ def export_command(words: Sequence[str]) -> None:
 def _plan(run: FinishedRun, options: Namespace, console: Console) -> None:
     """Sets radius, sample and batch size so that rendering ends in time, and says so."""
     minutes = _MINUTES if options.minutes is None else options.minutes
-    plan = plan_rendering(
-        run,
-        particles=options.sample,
-        minutes=minutes,
-        radius=options.radius,
-        device=chosen_device(options.device),
+    # Each process measures its own speed.
+    plan = of_the_first(
+        plan_rendering(
+            run,
+            particles=options.sample,
+            minutes=minutes,
+            radius=options.radius,
+            device=chosen_device(options.device),
+        )
     )
     options.radius, options.sample = plan.radius, plan.particles
     # Progress is told after each batch.

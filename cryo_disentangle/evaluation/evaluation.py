@@ -212,11 +212,9 @@ def evaluate(
     particles = Particles(run, batch_size, target, factors)
     sampled = choose_sample(run, len(particles), sample)
     with show_progress(console) as progress, evaluating(run.module):
-        # Rendering takes long: z of others is not looked for.
-        places = sampled.places if run.renders else None
-        rows = infer_all(run, particles, progress, places)
-        if places is not None:
-            sampled = sampled._replace(rows=np.arange(len(places)))
+        rows = infer_all(run, particles, progress, _looked_for(run, sampled))
+        if run.renders:
+            sampled = sampled._replace(rows=np.arange(len(sampled.places)))
         measured = measure(run, particles, rows, sampled, generator, resamples, progress)
         if truth is not None:
             measure_oracles(measured, run, truth, rows, sampled)
@@ -234,6 +232,31 @@ def evaluate(
     return Evaluation(
         run, facts, measured, judgement, pictures, volumes, sampled.kind, scatter, rows, found
     )
+
+
+def infer_share(
+    run: FinishedRun, *, batch_size: int, device: torch.device | str, sample: int
+) -> None:
+    """Infers, in a process that is not the first, its share of the particles of `evaluate`.
+
+    Args:
+        run: As for `evaluate` in the first process.
+        batch_size: As there.
+        device: Where the model works.
+        sample: As there.
+    """
+    target = torch.device(device)
+    run.module.to(target)
+    particles = Particles(run, batch_size, target)
+    sampled = choose_sample(run, len(particles), sample)
+    with show_progress(None) as progress, evaluating(run.module):
+        infer_all(run, particles, progress, _looked_for(run, sampled))
+
+
+def _looked_for(run: FinishedRun, sampled: Sample) -> npt.NDArray[np.int64] | None:
+    """Places of particles whose z is inferred; None for all."""
+    # Rendering takes long: z of others is not looked for.
+    return sampled.places if run.renders else None
 
 
 def _drawn_on(run: FinishedRun, rows: InferredParticles) -> dict[str, str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import jsonargparse
 import torch
-import torch.distributed as dist
 from rich.console import Console
 from torch import Tensor
 
@@ -22,7 +20,7 @@ from cryo_disentangle.particles.ctf import CtfOverrides
 from cryo_disentangle.precision import chosen_device
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
 from cryo_disentangle.statistics.particle_files import ParticleFiles
-from cryo_disentangle.statistics.processes import process
+from cryo_disentangle.statistics.processes import joined_processes, process
 from cryo_disentangle.statistics.settings import SubspaceSettings
 from cryo_disentangle.statistics.stages import shown_stages
 from cryo_disentangle.statistics.subspace import Subspace
@@ -56,15 +54,10 @@ def statistics_command(words: Sequence[str]) -> None:
     device = chosen_device(options["device"])
     names = {field.name for field in fields(SubspaceSettings)}
     settings = SubspaceSettings(**{name: options[name] for name in names})
-    joined = _join()
-    try:
-        with shown_stages(hidden=process()[0] > 0) as told:
-            rows = _particles(options)
-            volumes = _volumes(options, rows, device)
-            folder = make_statistics(rows, out, settings, told, volumes, device)
-    finally:
-        if joined:
-            dist.destroy_process_group()
+    with joined_processes(), shown_stages(hidden=process()[0] > 0) as told:
+        rows = _particles(options)
+        volumes = _volumes(options, rows, device)
+        folder = make_statistics(rows, out, settings, told, volumes, device)
     if folder is not None:
         kept = folder.statistics
         Console().print(
@@ -140,11 +133,3 @@ def _volumes(options: dict[str, Any], rows: ParticleRows, device: torch.device) 
         )
     stack = rows.images.stack
     return Subspace.of_maps(mean, others, stack.box_size, stack.pixel_size)
-
-
-def _join() -> bool:
-    """Joins the processes that torchrun has started, if it has."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
-        return False
-    dist.init_process_group("gloo")
-    return True

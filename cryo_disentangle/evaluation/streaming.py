@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 from lightning.fabric.utilities import move_data_to_device
 from rich.console import Console
 from rich.progress import (
@@ -29,6 +30,7 @@ from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.judgement.inferred import InferredParticles, infer_particles
 from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.particles import ParticleData
+from cryo_disentangle.statistics.processes import process
 from cryo_disentangle.types import ParticleBatch, flatten_particles
 
 __all__ = ["Particles", "infer_all", "show_progress"]
@@ -141,6 +143,8 @@ def infer_all(
 ) -> InferredParticles:
     """Infers the latents of particles, or takes what the run has stored.
 
+    Each of several processes infers its own particles.
+
     Args:
         run: The run.
         particles: Its particles.
@@ -158,10 +162,12 @@ def infer_all(
             f"{run.folder}: conformations of {len(run.stored)} particles are stored, and "
             f"there are {len(particles)}: give the particles that the run was made from"
         )
-    total = len(particles) if places is None else len(places)
-    task = progress.add_task("Inferring conformations", total=total)
-    batches, advance = particles.batches(places), partial(progress.advance, task)
-    found = infer_particles(run.model().infer, batches, advance)
+    rank, processes = process()
+    wanted = np.arange(len(particles)) if places is None else places
+    mine = np.array_split(wanted, processes)[rank]
+    task = progress.add_task("Inferring conformations", total=len(mine))
+    batches, advance = particles.batches(mine), partial(progress.advance, task)
+    found = _of_all_processes(infer_particles(run.model().infer, batches, advance))
     if isinstance(run.data, ParticleData):
         # Batches count within the selection.
         found = replace(found, index=torch.from_numpy(run.data.stack.rows)[found.index])
@@ -170,3 +176,13 @@ def infer_all(
         stored = run.stored if places is None else run.stored.take(places)
         return replace(found, log_variance=stored.log_variance)
     return found
+
+
+def _of_all_processes(found: InferredParticles) -> InferredParticles:
+    """The particles of all processes, in order, on the host."""
+    processes = process()[1]
+    if processes == 1:
+        return found
+    parts: list[InferredParticles] = [found] * processes
+    dist.all_gather_object(parts, found)
+    return InferredParticles.joined(parts)

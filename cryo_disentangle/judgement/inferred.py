@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -98,6 +98,25 @@ class InferredParticles:
             if each is not None and len(each) != count:
                 raise ValueError(f"{name} of {count} particles expected, found {len(each)}")
         return cls(latents, width, rotations, rows, known, image_names)
+
+    @classmethod
+    def joined(cls, parts: Sequence[InferredParticles]) -> InferredParticles:
+        """Puts tables below each other.
+
+        Args:
+            parts: Tables of the same columns, without names of images and pairs of frames.
+
+        Returns:
+            One table.
+        """
+        first = parts[0]
+        columns: dict[str, Any] = {
+            column.name: torch.cat([getattr(part, column.name) for part in parts])
+            for column in fields(cls)
+            if isinstance(getattr(first, column.name), Tensor)
+        }
+        labels = {name: torch.cat([part.labels[name] for part in parts]) for name in first.labels}
+        return cls(**columns, labels=labels)
 
     def __len__(self) -> int:
         """Number of particles."""

@@ -63,14 +63,15 @@ def held_out_gains(likelihood: Likelihood) -> HeldOutGains:
             likelihood.offset,
         )
         gains.append(first.posterior().gain)
-    each = torch.stack(gains, 1).double()
+    # On the host: not every device has float64.
+    each = torch.stack(gains, 1).cpu().double()
     steps = each.diff(dim=1, prepend=each.new_zeros(len(each), 1))
     count = torch.tensor(float(len(each)), dtype=torch.float64)
     sums = [each.sum(0), steps.sum(0), steps.square().sum(0), count]
     sum_over_processes(sums)
     gain, step, square = (value / sums[3] for value in sums[:3])
     deviation = ((square - step.square()) / sums[3]).clamp_min(0).sqrt()
-    return HeldOutGains(gain.float().cpu(), deviation.float().cpu())
+    return HeldOutGains(gain.float(), deviation.float())
 
 
 class Calibration(NamedTuple):
