@@ -2,7 +2,7 @@
 
     python benchmarks/statistics/run.py --setting pairs_small --scratch SCRATCH
     python benchmarks/anytool/compare_pairs.py SCRATCH/pairs_small_0_statistics \
-        SCRATCH/pairs_small_0/truth.npz [--pairs 20]
+        SCRATCH/pairs_small_0/truth.npz [--pairs 20] [--first 20]
 
 Particles are drawn by the law of sufficient statistics, without images: each has the precision of a
 particle of STATISTICS (its view and CTF) and, through a linear map that is fitted there, the
@@ -101,6 +101,9 @@ def main() -> None:
     parser.add_argument("statistics", type=Path)
     parser.add_argument("truth", type=Path, help="truth.npz of the simulated stack")
     parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument(
+        "--first", type=int, default=20, help="first pair; 0 to 19 were seen in choosing settings"
+    )
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -108,7 +111,7 @@ def main() -> None:
     git = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
     RESULTS.unlink(missing_ok=True)
-    for pair in range(options.pairs):
+    for pair in range(options.first, options.first + options.pairs):
         for model in ("SlowVAE", "plain VAE"):
             both = [latents(model, data, options.steps, 2 * pair + n) for n in range(2)]
             row = {"model": model, "pair": pair, "steps": options.steps, **compared(*both)}
