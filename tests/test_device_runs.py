@@ -82,7 +82,7 @@ def test_a_run_is_used_on_the_device(trained: tuple[Path, Waits], tmp_path: Path
 def test_a_run_is_judged_on_the_device(
     trained: tuple[Path, Waits], tmp_path: Path, inference: str
 ) -> None:
-    words = ["--device", "gpu:0", "--sample", "20", "--resamples", "0", "--states", "0"]
+    words = ["--device", "gpu:0", "--sample", "12", "--resamples", "0", "--states", "0"]
     words += ["--inference", inference]
     words += ["--minutes", "0.01", "--radius", "2"] if inference == "rendering" else []
     call("evaluate", trained[0], "--out", tmp_path, *words)

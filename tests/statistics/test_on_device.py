@@ -24,7 +24,7 @@ SETTINGS = SubspaceSettings(
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_stack(tmp_path_factory.mktemp("stack"), count=200)
+    return write_stack(tmp_path_factory.mktemp("stack"), count=100)
 
 
 def _means(folder: StatisticsFolder) -> torch.Tensor:
