@@ -78,7 +78,7 @@ def run_of_volumes(
         source, poses=files.poses, ctf=files.ctf, datadir=files.datadir, indices=rows
     )
     volumes = _read(embedding.volumes, stack.box_size)
-    images = open_images(stack, invert=not stack.positive, norm=None)
+    images = open_images(stack, invert=None, norm=None)
     total = len(ParticleStack.open(source, datadir=files.datadir))
     particles = ParticleRows(images, rows, total)
     with shown_stages(hidden=console is None) as told:

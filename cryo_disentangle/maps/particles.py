@@ -78,8 +78,7 @@ def open_embedded_images(embedding: Embedding, files: ImageFiles) -> ParticleDat
             f"{files.particles}: maps are made of images with an even side, found "
             f"{stack.box_size} pixels; crop or pad them by one"
         )
-    invert = not stack.positive if files.invert is None else files.invert
-    return open_images(stack, invert=invert, norm=1.0)
+    return open_images(stack, invert=files.invert, norm=1.0)
 
 
 def _rows(embedding: Embedding, files: ImageFiles) -> npt.NDArray[np.int64]:

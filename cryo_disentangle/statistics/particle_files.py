@@ -84,8 +84,7 @@ class ParticleFiles:
         if self.indices is not None:
             index = read_indices(self.indices)
             total = len(ParticleStack.open(self.particles, datadir=self.datadir))
-        invert = not stack.positive if self.invert is None else self.invert
-        return ParticleRows(open_images(stack, invert=invert, norm=None), index, total)
+        return ParticleRows(open_images(stack, invert=self.invert, norm=None), index, total)
 
 
 def make_missing(folder: Path, files: ParticleFiles, settings: SubspaceSettings) -> None:

@@ -140,7 +140,9 @@ def shifted(pairs: Tensor, translation: Tensor, frequencies: Tensor) -> Tensor:
     return torch.view_as_real(turned)
 
 
-def open_images(stack: ParticleStack, *, invert: bool, norm: float | None) -> ParticleDataset:
+def open_images(
+    stack: ParticleStack, *, invert: bool | None, norm: float | None
+) -> ParticleDataset:
     """Prepares a stack's images for a likelihood, whose noise must be as the microscope made it.
 
     There is no window: it would take noise off the images, and correlate what is left between
@@ -149,7 +151,8 @@ def open_images(stack: ParticleStack, *, invert: bool, norm: float | None) -> Pa
 
     Args:
         stack: The particles.
-        invert: Whether to multiply by -1, as white particles with a CTF need.
+        invert: Whether to multiply by -1, as white particles with a CTF need; None is what the
+            particle file says, and yes where it says nothing.
         norm: Standard deviation that images are divided by; None estimates it from some of them.
 
     Returns:
