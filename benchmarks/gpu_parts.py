@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 
 import torch
 from gpu_steps import LAYERS, ZDIM, Setting, adam, make_batch, seconds_a_call
@@ -29,6 +31,9 @@ from cryo_disentangle.simulation import (
 from cryo_disentangle.simulation.output import simulate_chunks
 
 __all__ = ["beside", "strict_parts"]
+
+# The table of parts is in the tests, which no installation puts on the path.
+sys.path.append(str(Path(__file__).parents[1]))
 
 
 def basis_step(box_size: int, count: int, setting: Setting) -> Callable[[], Tensor]:
