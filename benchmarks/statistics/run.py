@@ -42,6 +42,10 @@ _BATCH, _HELD_OUT_ERRORS = 250, 12
 class Printed:
     """Prints each stage as it begins."""
 
+    def say(self, what: str) -> None:
+        """Prints a choice."""
+        print(what, flush=True)
+
     def start(self, what: str, total: int) -> None:
         """Prints a stage."""
         print(f"{time.strftime('%H:%M:%S')} {what} ({total})", flush=True)
