@@ -7,14 +7,11 @@ import shlex
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from cryo_disentangle.cli import main
-from cryo_disentangle.particles import ParticleStack
-from cryo_disentangle.particles.export import write_particles_star
-from tests import tiny
+from tests import quick
 from tests.embeddings import written
 from tests.interop.runs import golden_run
 
@@ -29,18 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*number of training batches.*:UserWarning"),
 ]
 
-QUICK = {
-    "simulate": ["--n_images", "600", "--box_size", "16", "--pixel_size", "8.5"],
-    "fit": ["--config", "quick.yaml"],
-    "evaluate": ["--resamples", "0", "--sample", "24", "--states", "0", "--device", "cpu"],
-    "predict": ["--prediction.kmeans", "2"],
-    "export": ["--device", "cpu"],
-    "configs": [],
-    "inspect": [],
-    "select": [],
-    "report": ["--device", "cpu"],
-}
-
 
 @pytest.fixture(autouse=True)
 def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,18 +34,7 @@ def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for variable in ("SLURM_NTASKS", "SLURM_JOB_NAME"):
         monkeypatch.delenv(variable, raising=False)
-    trainer = {
-        "max_epochs": 1,
-        "accelerator": "cpu",
-        "devices": 1,
-        # A process group would outlive the test; tests/test_ddp.py runs several processes.
-        "strategy": "auto",
-        "callbacks": [],
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
-    Path("quick.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+    quick.write_trainer(tmp_path)
 
 
 def read(page: str) -> str:
@@ -85,51 +59,18 @@ def run_command(words: list[str]) -> None:
     if not words or words[0] in {"python3", ".", "pip", "python", "NODES=2"}:
         return
     assert words[0] == "cryo-disentangle"
-    main([*words[1:], *QUICK[words[1]]])
-
-
-def write_relion() -> None:
-    """Writes a small stack as RELION names it, ``particles.star``."""
-    files = tiny.write_stack(Path("stack"))
-    stack = ParticleStack.open(files["particles"], poses=files["poses"], ctf=files["ctf"])
-    assert stack.rotation is not None
-    write_particles_star(
-        "particles.star",
-        "stack/stack.mrcs",
-        box_size=stack.box_size,
-        pixel_size=stack.pixel_size,
-        rotation=stack.rotation,
-        translation_px=stack.translation,
-        ctf=stack.ctf,
-    )
-
-
-@pytest.mark.filterwarnings("ignore:.*tensorboard:UserWarning")
-def test_the_front_page(tmp_path: Path) -> None:
-    write_relion()
-    golden_run(tmp_path).rename("WORKDIR")
-    factors = np.random.default_rng(0).uniform(-1, 1, (500, 2))
-    run_page(
-        "../README.md",
-        my_infer=lambda module, batch: module.infer(batch),
-        my_generate=lambda module, *parts: module.generate(*parts),
-        z=factors @ [[1.0, 0.5], [0.0, 1.0]],
-        factors=factors,
-    )
-    assert all(
-        Path(name).is_dir() for name in ("runs/adk/statistics", "runs/mine/prediction", "exported")
-    )
+    main([*words[1:], *quick.WORDS[words[1]]])
 
 
 @pytest.mark.parametrize("page", ["simulation.md", "cluster.md"])
-def test_short_pages(page: str) -> None:
-    write_relion()
+def test_short_pages(page: str, tmp_path: Path) -> None:
+    quick.write_relion(tmp_path)
     Path("run.yaml").symlink_to(ROOT / "configs/particles.yaml")
     run_page(page)
 
 
-def test_particles_of_relion(capsys: pytest.CaptureFixture[str]) -> None:
-    write_relion()
+def test_particles_of_relion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick.write_relion(tmp_path)
     run_page("particles.md")
     assert "z is" in capsys.readouterr().out
     assert len(list(Path("runs/mine/prediction/volumes").glob("*.mrc"))) == 2

@@ -1,7 +1,8 @@
-"""The wheel has everything, and the front page's first command works from it in an empty folder."""
+"""The wheel has everything, and the front page's commands work from it in an empty folder."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from cryo_disentangle.cli.command import command_names
+from tests import quick
+from tests.embeddings import written
+from tests.interop.runs import golden_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,30 +47,80 @@ def test_a_wheel_holds_callbacks_configurations_and_data(installed: Path) -> Non
         assert (installed / "cryo_disentangle" / name).is_file()
 
 
-_FIRST = ("--n_images=400", "--box_size=16", "--pixel_size=8.5")
-_QUICK = ("--trainer.max_steps=20", "--trainer.callbacks=[]", "--trainer.enable_progress_bar=false")
+# Runs the steps one after the other, and knows what the front page leaves to its reader.
+_PROGRAM = """
+import json
+from pathlib import Path
+
+from cryo_disentangle.cli import main
+
+names = {
+    "my_infer": lambda module, batch: module.infer(batch),
+    "my_generate": lambda module, *parts: module.generate(*parts),
+}
+for step in json.loads(Path("steps.json").read_text()):
+    print("step", step, flush=True)
+    if isinstance(step, str):
+        exec(compile(step, "README.md", "exec"), names)
+        continue
+    try:
+        main(step)
+    except SystemExit as ended:
+        if ended.code:
+            raise
+import cryo_disentangle
+print(cryo_disentangle.__file__)
+"""
 
 
-def test_the_first_command_works_from_a_wheel_in_an_empty_folder(
+def _steps() -> list[str | list[str]]:
+    """The front page's Python, and the words of its commands in blocks, tables and sentences."""
+    text = (ROOT / "README.md").read_text()
+    found: list[str | list[str]] = []
+    program = rf"(?:cryo-disentangle |(?=(?:{'|'.join(command_names())}) --))"
+    pattern = rf"^```(sh|python)\n(.*?)^```|`{program}([^`\n]+)`"
+    for language, block, inline in re.findall(pattern, text, re.M | re.S):
+        if language == "python":
+            found.append(block)
+        lines = [f"cryo-disentangle {inline}"] if inline else block.splitlines()
+        for part in (part for line in lines for part in line.split("&&") if language != "python"):
+            words = shlex.split(part, comments=True)
+            if words and words[0] == "cryo-disentangle":
+                found.append([*words[1:], *([] if _asks(words) else quick.WORDS[words[1]])])
+    return [step for place, step in enumerate(found) if step not in found[:place]]
+
+
+def _asks(words: list[str]) -> bool:
+    """Whether these words ask for help."""
+    return any("help" in word for word in words)
+
+
+def test_every_command_of_the_front_page_works_from_a_wheel_in_an_empty_folder(
     installed: Path, tmp_path: Path
 ) -> None:
-    """What the front page says after the installation, in one process."""
-    text = (ROOT / "README.md").read_text()
-    (line,) = re.findall(r"^python3 .*cryo-disentangle simulate .*$", text, re.MULTILINE)
-    words = [shlex.split(part) for part in line.split("&&")]
-    commands = [part[1:] for part in words if part[0] == "cryo-disentangle"]
-    assert [command[0] for command in commands] == ["simulate", "fit"]
-    program = "import sys; from cryo_disentangle.cli import main\n"
-    for command, quick in zip(commands, (_FIRST, _QUICK), strict=True):
-        program += f"main({[*command, *quick]!r})\n"
-    program += "main(['configs'])\nimport cryo_disentangle\nprint(cryo_disentangle.__file__)"
+    """In the page's order, in one process, on small stand-ins of the reader's files."""
+    quick.write_trainer(tmp_path)
+    quick.write_relion(tmp_path)
+    golden_run(tmp_path).rename(tmp_path / "WORKDIR")
+    written.cryosparc(tmp_path / "J11", written.truth())
+    steps = _steps()
+    commands = [step[0] for step in steps if not isinstance(step, str)]
+    assert commands.count("fit") == 6
+    assert len(steps) - len(commands) == 1
+    assert {"simulate", "inspect", "predict", "report", "export", "benchmark"} < set(commands)
+    (tmp_path / "steps.json").write_text(json.dumps(steps))
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "PYTHON"))}
     environment = kept | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, "-W", "ignore", "-c", program]
+    arguments = [sys.executable, "-W", "ignore", "-c", _PROGRAM]
     done = subprocess.run(
         arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     assert done.stdout.splitlines()[-1].startswith(str(installed))
-    assert (tmp_path / "runs/adk/checkpoints/last.ckpt").is_file()
     assert "Next: cryo-disentangle evaluate runs/adk" in done.stdout
+    for name in (
+        *("WORKDIR/evaluation/report.html", "J11/evaluation/report.html", "cluster/slurm.sh"),
+        *("runs/adk/checkpoints/last.ckpt", "runs/adk/statistics", "runs/mine/prediction"),
+        *("runs/mine/evaluation/report.html", "exported/weights.pkl"),
+    ):
+        assert (tmp_path / name).exists(), name

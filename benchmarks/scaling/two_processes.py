@@ -2,11 +2,11 @@
 
     python benchmarks/scaling/two_processes.py [--box-size 64] [--width 256] [--steps 30]
 
-Runs itself with one batch size in every process, timed over all but the first steps: one
-process; two under torchrun; two that know nothing of each other, which is what the machine's two
+Forks processes (Linux) with one batch size in each, timed over all but the first steps: one
+process; two under ddp; two that know nothing of each other, which is what the machine's two
 cores can give at most; and one with the batches of both. The first three are repeated in turn, the
 medians count. Batches are made beforehand and are in memory; the posterior's mean is decoded, so
-that a step is the same whoever takes it. Each process has a core of its own (Linux). The weights of
+that a step is the same whoever takes it. Each process has a core of its own. The weights of
 two processes are compared with those of one that saw both batches at once, after 10 steps. Run it
 on an idle machine.
 """
@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
 import os
+import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -134,21 +134,29 @@ def train(args: argparse.Namespace, role: str) -> dict[str, Any]:
     }
 
 
+def work(args: argparse.Namespace, role: str, rank: int, folder: Path) -> None:
+    """Trains in this process, and writes what it found."""
+    os.environ["RANK"] = str(rank)
+    if role == "two":
+        os.environ["LOCAL_RANK"] = str(rank)
+    torch.save(train(args, role), folder / f"{role}{rank}.pt")
+
+
 def measure(args: argparse.Namespace, role: str, folder: Path) -> list[dict[str, Any]]:
-    """Runs this script in a role; returns what its processes found."""
-    words = [__file__, f"--box-size={args.box_size}", f"--width={args.width}"]
-    words += [f"--batch={args.batch}", f"--steps={args.steps}"]
-    words += [f"--role={role}", f"--folder={folder}"]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [sys.executable, *(launcher if role == "two" else []), *words]
-    started = [
-        subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1", "RANK": str(rank)})
-        for rank in range(2 if role == "apart" else 1)
-    ]
-    if any(process.wait() for process in started):
+    """Runs the processes of a role; returns what they found."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = range(2 if role in ("two", "apart") else 1)
+    fork = multiprocessing.get_context("fork")
+    started = [fork.Process(target=work, args=(args, role, rank, folder)) for rank in ranks]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    if any(process.exitcode for process in started):
         raise SystemExit(f"{role}: a process failed")
-    processes = 2 if role in ("two", "apart") else 1
-    return [torch.load(folder / f"{role}{rank}.pt") for rank in range(processes)]
+    return [torch.load(folder / f"{role}{rank}.pt") for rank in ranks]
 
 
 def main() -> None:
@@ -158,17 +166,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="of each process")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--role", choices=["one", "two", "apart", "whole"], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.steps < COMPARED:
         parser.error(f"--steps must be at least {COMPARED}")
-    if args.role:
-        warnings.simplefilter("ignore")
-        logging.disable()
-        name = f"{args.role}{os.environ.get('RANK', '0')}.pt"
-        torch.save(train(args, args.role), args.folder / name)
-        return
+    warnings.simplefilter("ignore")
+    logging.disable()
+    torch.set_num_threads(1)
     rates: dict[str, list[float]] = {"one": [], "two": [], "apart": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
