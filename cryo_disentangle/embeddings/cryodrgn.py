@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ __all__ = ["is_opus_run", "read_cryodrgn", "read_drgnai", "read_opus"]
 
 # Files of torch.save are zip archives, which begin so; pickles do not.
 _ZIP = b"PK"
+_ONE_EPOCH = (
+    "particles that training never visited keep random latents, which files of one epoch do not "
+    "tell apart"
+)
 
 
 def is_opus_run(folder: Path) -> bool:
@@ -38,13 +43,18 @@ def _is_archive(path: Path) -> bool:
         return file.read(2) == _ZIP
 
 
-def _newest(folder: Path, kind: str, epoch: int | None) -> tuple[Path, str]:
-    """File ``kind.N.pkl`` of an epoch and its suffix; the newest is ``kind.pkl`` or the last N."""
-    numbered = {
+def _epochs(folder: Path, kind: str) -> dict[int, Path]:
+    """Files ``kind.N.pkl`` by epoch."""
+    return {
         int(match[1]): path
         for path in folder.iterdir()
         if (match := re.fullmatch(rf"{kind}\.(\d+)\.pkl", path.name))
     }
+
+
+def _newest(folder: Path, kind: str, epoch: int | None) -> tuple[Path, str]:
+    """File ``kind.N.pkl`` of an epoch and its suffix; the newest is ``kind.pkl`` or the last N."""
+    numbered = _epochs(folder, kind)
     final = folder / f"{kind}.pkl"
     if epoch is None and final.is_file():
         return final, ""
@@ -119,8 +129,9 @@ def read_opus(folder: Path, epoch: int | None = None, key: str | None = None) ->
         key: ``mu``, the default, or ``multi_mu``, the latents of rigid bodies.
 
     Returns:
-        The embedding. Particles that training never visited keep the random numbers they began
-        with, which the file does not tell apart.
+        The embedding. Particles that training never visited keep the random numbers that they
+        began with: where a file of an earlier epoch has the same latents, they count as not
+        embedded. The latents of one epoch alone do not tell them apart.
 
     Raises:
         FileNotFoundError: If there are no latents of that epoch.
@@ -143,4 +154,32 @@ def read_opus(folder: Path, epoch: int | None = None, key: str | None = None) ->
         covariance=covariance,
         poses=read_run_poses(folder / f"pose{suffix}.pkl", "box"),
     )
-    return with_arguments(found, folder / "config.pkl")
+    found = with_arguments(found, folder / "config.pkl")
+    return _visited(found, key or "mu") if covariance is None else found
+
+
+def _visited(embedding: Embedding, key: str) -> Embedding:
+    """The particles whose latents training has changed since the first epoch that is kept.
+
+    Each visit of a particle moves its latents; those of particles that never fill a batch of their
+    direction of view stay as they were drawn.
+    """
+    first = min(_epochs(embedding.source.parent, "z").items(), default=(0, embedding.source))
+    if first[1] == embedding.source or not _is_archive(first[1]):
+        return replace(embedding, mind=_ONE_EPOCH)
+    earlier = read_tensors(first[1], "weights").get(key)
+    if earlier is None or np.shape(earlier) != embedding.latents.shape:
+        return replace(embedding, mind=_ONE_EPOCH)
+    visited = (np.asarray(earlier) != embedding.latents).any(axis=1)
+    if visited.all():
+        return embedding
+    if not visited.any():
+        raise ValueError(
+            f"{embedding.source}: the latents of {first[1].name}, so that training has visited no "
+            "particle between them"
+        )
+    mind = (
+        f"{int((~visited).sum()):,} particles have the latents of {first[1].name}: training has "
+        "not visited them since, and they count as not embedded"
+    )
+    return replace(embedding.take(visited), mind=mind)

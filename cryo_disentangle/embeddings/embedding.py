@@ -73,6 +73,7 @@ class Embedding:
         latents: Shape (n, Z), finite.
         coordinates: Name of each coordinate, Z of them.
         covariance: Posterior covariance of each particle's latents, shape (n, Z, Z), or None.
+        errors: Whether covariances are those of errors of estimates, rather than of posteriors.
         rows: Row of each in the particle file that the run was given, shape (n,), int64, or None.
         counted: Whether ``rows`` only count from 0, because the file names no particle.
         uids: cryoSPARC's identifiers, shape (n,), uint64, or None.
@@ -81,6 +82,7 @@ class Embedding:
         poses: Poses that the run ended with, or None.
         particles: Particle file that the run names, or None; as the run writes it.
         volumes: Maps that are linear in the latents, or None.
+        mind: What to mind when the latents are judged, in a sentence, or nothing.
         extra: Further numbers of each particle by name, shape (n,): RECOVAR's ``contrast``.
 
     Raises:
@@ -92,6 +94,7 @@ class Embedding:
     latents: Array
     coordinates: tuple[str, ...] = ()
     covariance: Array | None = None
+    errors: bool = False
     rows: Array | None = None
     counted: bool = False
     uids: Array | None = None
@@ -100,6 +103,7 @@ class Embedding:
     poses: ParticlePoses | None = None
     particles: str | None = None
     volumes: LinearVolumes | None = None
+    mind: str = ""
     extra: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

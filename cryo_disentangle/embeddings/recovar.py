@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ __all__ = ["read_recovar"]
 
 _FOLDER = re.compile(r"zdim_(\d+)")
 _BY_HALVES = ("0", "0.0")
+# Eigenvalues this many rounding errors small are 0.
+_SINGULAR = 10
 _REGULARISED = {"latent_coords": "zs", "latent_precision": "cov_zs", "contrasts": "contrasts"}
 
 
@@ -24,7 +27,8 @@ def read_recovar(folder: Path, key: str | None = None) -> Embedding:
 
     Arrays have a row for each particle of the file up to the last one used, NaN where a particle
     was not used. What the program calls ``latent_precision`` (before 1.0 ``cov_zs``) is the inverse
-    of the posterior covariance, whatever its docstring says.
+    of the posterior covariance, whatever its docstring says. Where it is singular the particle
+    counts as not embedded.
 
     Args:
         folder: The run's folder, that with ``model`` in it.
@@ -36,7 +40,8 @@ def read_recovar(folder: Path, key: str | None = None) -> Embedding:
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged or not what it should be, or there are no such latents.
+        ValueError: If a file is damaged or not what it should be, there are no such latents, or
+            nothing is known of any particle in some direction.
     """
     model = folder / "model"
     folders = {
@@ -52,19 +57,58 @@ def read_recovar(folder: Path, key: str | None = None) -> Embedding:
     parameters = _parameters(model / "params.pkl")
     halves = _halves(model / "particles_halfsets.pkl")
     rows = used if halves is None else _rows(latents, halves, parameters.get("version"), source)
-    precision = arrays.get("latent_precision")
     contrast = arrays.get("contrasts")
-    return Embedding(
+    embedding = Embedding(
         "RECOVAR",
         source,
         latents[used],
-        covariance=None if precision is None else np.linalg.inv(np.asarray(precision)[used]),
+        errors=True,
         rows=rows,
         left_out=len(latents) - len(used),
         particles=getattr(parameters.get("input_args"), "particles", None),
         volumes=None if chosen.endswith("_noreg") else _volumes(folder, latents.shape[1]),
         extra={} if contrast is None else {"contrast": np.asarray(contrast)[used]},
     )
+    precision = arrays.get("latent_precision")
+    return embedding if precision is None else _uncertain(embedding, np.asarray(precision)[used])
+
+
+def _uncertain(found: Embedding, precision: Array) -> Embedding:
+    """Adds covariances, and leaves out particles of which an image told nothing in some direction.
+
+    A precision of 0 is no variance of 0 but an infinite one: the latent there is the prior's.
+    """
+    told, covariance = _inverted(precision)
+    lost = int((~told).sum())
+    if lost == len(told):
+        raise ValueError(
+            f"{found.source}: latent_precision of all {lost} particles is singular, so that "
+            "nothing is known of them in some direction: take fewer coordinates by --z"
+        )
+    found = replace(found, covariance=covariance)
+    if not lost:
+        return found
+    mind = (
+        f"latent_precision of {lost:,} particles is singular: nothing is known of them in some "
+        "direction, and they count as not embedded"
+    )
+    return replace(found.take(told), mind=mind)
+
+
+def _inverted(precision: Array) -> tuple[Array, Array]:
+    """Which matrices (n, Z, Z) have an inverse in float32, whatever the units, and the inverses."""
+    matrices = np.asarray(precision, dtype=np.float64)
+    matrices = (matrices + matrices.mT) / 2
+    width = matrices.shape[1]
+    scale = np.diagonal(matrices, axis1=1, axis2=2)
+    told = np.asarray(np.isfinite(matrices).all(axis=(1, 2)) & (scale > 0).all(axis=1))
+    unit = np.sqrt(np.where(told[:, None], scale, 1))
+    even = matrices / unit[:, :, None] / unit[:, None]
+    even[~told] = np.eye(width)
+    least = np.linalg.eigvalsh(even)[:, 0]
+    told &= least > _SINGULAR * width * np.finfo(np.float32).eps
+    even[~told] = np.eye(width)
+    return told, np.linalg.inv(even) / unit[:, :, None] / unit[:, None]
 
 
 def _chosen(key: str | None, numbers: list[int], source: Path) -> tuple[int, str]:

@@ -26,6 +26,7 @@ _ORIGIN_PIXELS = ("_rlnOriginX", "_rlnOriginY")
 # A body that did not move has (rot, tilt, psi) = (0, 90, 0), RELION's flex_analyser.
 _REST = torch.tensor([[0.0, 90.0, 0.0]], dtype=torch.float64)
 _BODY = "images_body_"
+_OF_VIEWS = "offsets lie in the plane of each view, so they follow the view by construction"
 
 
 def is_multi_body(path: Path) -> bool:
@@ -102,6 +103,7 @@ def read_multi_body(path: Path, key: str | None = None) -> Embedding:
         image_names=names,
         poses=poses_of(particles),
         particles=str(star),
+        mind=_OF_VIEWS if key == "translations" else "",
     )
 
 

@@ -17,11 +17,11 @@ from rich.console import Console
 from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.axes_page import AxesPage
+from cryo_disentangle.evaluation.landscapes import DrawnLandscape
 from cryo_disentangle.evaluation.own_latents import open_latents
 from cryo_disentangle.evaluation.streaming import show_progress
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.landscape.landscape import Landscape, LatentNoise, find_landscape
-from cryo_disentangle.landscape.picture import draw_landscape
+from cryo_disentangle.landscape.landscape import LatentNoise, find_landscape, temperature_groups
 from cryo_disentangle.maps.making import AxisMaps, map_axis
 from cryo_disentangle.maps.particles import ImageFiles, open_embedded_images
 from cryo_disentangle.naming import name_axes
@@ -34,8 +34,6 @@ __all__ = ["axes_command"]
 Array = npt.NDArray[Any]
 
 _OF_IMAGES = ("poses", "ctf", "datadir", "invert", "axis")
-# Temperatures of their own landscape; more are no levels but a continuum.
-_MOST_TEMPERATURES = 6
 
 
 def axes_command(words: Sequence[str]) -> None:
@@ -56,23 +54,24 @@ def axes_command(words: Sequence[str]) -> None:
     embedding, labels = open_latents(options.latents, options.z)
     if options.labels is not None:
         labels = _labels(options.labels, embedding)
-    kelvin = _kelvin(options, labels)
+    kelvin, errors = _kelvin(options, labels), options.errors or embedding.errors
     wanted = _wanted(options, embedding.latents.shape[1])
     images = None if files is None else open_embedded_images(embedding, files)
     half = embedding.extra.get("half")
-    axes = name_axes(embedding, labels, options.out, options.by, errors=options.errors, half=half)
+    axes = name_axes(embedding, labels, options.out, options.by, errors=errors, half=half)
     page = AxesPage(options.out, embedding, axes.verdict_)
     along = axes.transform(embedding.latents)
-    noise = _noise(embedding, axes, errors=options.errors)
+    noise = _noise(embedding, axes, errors=errors)
     _say(console, axes.verdict_)
     # The prior that posteriors contain is a normal one along straight axes alone.
     straight, plain = along, noise
     if axes.straight is not axes:
         straight = axes.straight.transform(embedding.latents)
-        plain = _noise(embedding, axes.straight, errors=options.errors)
+        plain = _noise(embedding, axes.straight, errors=errors)
         page.add("Landscape", "Landscapes are along the axes before they were bent.")
-    for found, chosen in _landscapes(page, straight, plain, kelvin):
-        _write_landscape(page, found, straight[chosen])
+    for drawn in _landscapes(page, straight, plain, kelvin):
+        drawn.write(page.folder)
+        page.add("Free energy of the particles imaged", drawn.found.words, f"{drawn.name}.png")
     if images is not None:
         _write_maps(page, options, _mapped(options, embedding, along, noise, images, wanted))
     for section in page.sections:
@@ -159,30 +158,14 @@ def _noise(embedding: Embedding, axes: LinearAxes, *, errors: bool) -> LatentNoi
 
 def _landscapes(
     page: AxesPage, along: Array, noise: LatentNoise | None, kelvin: Array | None
-) -> Iterator[tuple[Landscape, Array]]:
-    """A landscape for each temperature, and whose it is; what there cannot be is said."""
-    levels: Array = np.zeros(0) if kelvin is None else np.unique(kelvin)
-    everybody = np.arange(len(along))
-    groups: list[tuple[float | None, Array]] = [(None, everybody)]
-    if 1 <= len(levels) <= _MOST_TEMPERATURES:
-        groups = [(float(t), everybody[np.broadcast_to(kelvin == t, len(along))]) for t in levels]
-    for level, rows in groups:
+) -> Iterator[DrawnLandscape]:
+    """A landscape for each temperature; what there cannot be is said."""
+    for level, rows in temperature_groups(kelvin, len(along)):
         some = None if noise is None else LatentNoise(noise.covariance[rows], noise.prior)
         try:
-            yield find_landscape(along[rows], some, level), rows
+            yield DrawnLandscape(find_landscape(along[rows], some, level), along[rows])
         except ValueError as error:
             page.add("Landscape", f"Landscape: not found: {error}.")
-
-
-def _write_landscape(page: AxesPage, found: Landscape, along: Array) -> None:
-    """Writes arrays and a picture of a landscape."""
-    name = "landscape" if found.kelvin is None else f"landscape_{found.kelvin:g}K"
-    with replacing(page.folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, **found.arrays())  # type: ignore[arg-type]
-    figure = draw_landscape(found, along)
-    with replacing(page.folder / f"{name}.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    page.add("Free energy of the particles imaged", found.words, f"{name}.png")
 
 
 def _mapped(

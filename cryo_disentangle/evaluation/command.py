@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -55,6 +56,7 @@ def evaluate_command(words: Sequence[str]) -> None:
 def _evaluate_run(options: Namespace, console: Console) -> None:
     """Evaluates a run whose model is opened; processes share the inference of its particles."""
     run = open_run(options.run, options.epoch, _files(vars(options)))
+    run = replace(run, kelvin=options.kelvin)
     if options.inference == "rendering":
         _plan(run, options, console)
     elif options.minutes is not None:

@@ -11,6 +11,7 @@ from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.evaluation import Evaluation
 from cryo_disentangle.evaluation.figures import Picture, draw_each, embedding_drawings
 from cryo_disentangle.evaluation.joined import JoinedLatents, join_latents
+from cryo_disentangle.evaluation.landscapes import find_landscapes
 from cryo_disentangle.evaluation.runs import DataFiles, EmbeddedRun
 from cryo_disentangle.evaluation.scattering import scatter_particles
 from cryo_disentangle.evaluation.states import find_states
@@ -45,6 +46,7 @@ def evaluate_embedding(
     sample: int = 4000,
     resamples: int = 40,
     states: int = 6,
+    kelvin: float | None = None,
     console: Console | None = None,
 ) -> Evaluation:
     """Judges latents of any program by what is known of their particles.
@@ -56,6 +58,7 @@ def evaluate_embedding(
         sample: How many particles, evenly spread, probes are fitted to.
         resamples: Halves of the sample that intervals are made of; 0 for no intervals.
         states: Clusters of the latents (k-means) to tell views and defocus of; 0 for none.
+        kelvin: Temperature of all particles, for free energies, or None.
         console: Where progress is shown; None shows none.
 
     Returns:
@@ -74,8 +77,7 @@ def evaluate_embedding(
     if len(embedding) < _FEWEST:
         raise ValueError(f"{embedding.source}: {len(embedding)} latents, fewer than {_FEWEST}")
     joined = join_latents(embedding, files)
-    measured = Measurement(resamples)
-    rows = joined.particles
+    measured, rows = Measurement(resamples), joined.particles
     some = rows.take(evenly(len(rows), sample))
     parts: list[Callable[[], None]] = [
         lambda: measure_leaks(measured, some),
@@ -90,19 +92,21 @@ def evaluate_embedding(
             score()
             progress.advance(task)
         found = find_states(rows, states)
+        landscapes = find_landscapes(rows, measured, errors=embedding.errors, kelvin=kelvin)
         drawings = embedding_drawings(rows, measured, found)
         pictures = [
             Picture(name, figure) for name, figure in draw_each(drawings, measured, progress)
         ]
     # What a file lacks, in the words of the file, in place of a metric's.
     measured.missing |= joined.missing | dict.fromkeys(_IMAGED, _NEEDS_NETWORK)
-    run = EmbeddedRun(path, embedding.tool)
-    facts = _facts(joined, path)
+    run, facts = EmbeddedRun(path, embedding.tool), _facts(joined, path)
     lasso = lasso_of(embedding, joined.table)
     groups = joined.groups if found is None else {**joined.groups, "state": found.labels}
     scatter = scatter_particles(rows, groups, lasso, lambda: _stack(joined))
     verdict = judge(measured.scores)
-    return Evaluation(run, facts, measured, verdict, pictures, None, None, scatter, states=found)
+    # Neither volumes nor a file of latents of our own, and who trained on what is not known.
+    shown = (None, None, scatter, None, found, landscapes)
+    return Evaluation(run, facts, measured, verdict, pictures, *shown)
 
 
 def _stack(joined: JoinedLatents) -> ParticleStack | None:
@@ -125,8 +129,4 @@ def _facts(joined: JoinedLatents, path: Path) -> dict[str, str]:
         "particles": particles,
         **joined.sources,
     }
-    if embedding.tool == "RELION multi-body" and "translation" in embedding.coordinates[0]:
-        facts["mind"] = (
-            "offsets lie in the plane of each view, so they follow the view by construction"
-        )
-    return facts
+    return {**facts, "mind": embedding.mind} if embedding.mind else facts

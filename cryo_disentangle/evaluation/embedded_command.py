@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -95,6 +96,7 @@ def _judge(
         sample=options.sample,
         resamples=options.resamples,
         states=options.states,
+        kelvin=options.kelvin,
         console=console,
     )
     _tell(found, folder, options.run, console)
@@ -105,10 +107,11 @@ def _judge_volumes(
 ) -> None:
     """Judges what images tell of a run's linear volumes."""
     device = chosen_device(options.device)
+    run = run_of_volumes(
+        options.run, embedding, files, folder / "statistics", device=device, console=console
+    )
     found = evaluate(
-        run_of_volumes(
-            options.run, embedding, files, folder / "statistics", device=device, console=console
-        ),
+        replace(run, kelvin=options.kelvin),
         truth=options.truth,
         batch_size=options.batch_size,
         device=device,

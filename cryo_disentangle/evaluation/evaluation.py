@@ -19,28 +19,23 @@ from cryo_disentangle.drawing.scatter import ScatterData
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.figures import Picture, draw_all
 from cryo_disentangle.evaluation.html_page import SCATTER, write_page
+from cryo_disentangle.evaluation.landscapes import PrincipalLandscapes, find_landscapes
 from cryo_disentangle.evaluation.measuring import Sample, choose_sample, measure
 from cryo_disentangle.evaluation.notebook import write_notebook
-from cryo_disentangle.evaluation.oracles import measure_oracles
+from cryo_disentangle.evaluation.oracles import measure_oracles, read_truth
 from cryo_disentangle.evaluation.runs import EmbeddedRun, FinishedRun
 from cryo_disentangle.evaluation.scattering import scatter_particles
 from cryo_disentangle.evaluation.states import States, find_states
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.evaluation.volumes import PrincipalVolumes, evaluate_volumes
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.held_out.particles import make_true_generator
-from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.score_names import group_reasons, headlines
 from cryo_disentangle.judgement.scores import Measurement, Score
 from cryo_disentangle.judgement.verdict import Verdict, judge
 from cryo_disentangle.metrics.particle_rows import evaluating
-from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.particles import ParticleData, ParticleStack
-from cryo_disentangle.particles.labels import read_labels
-from cryo_disentangle.particles.prepared import PreparedData
 from cryo_disentangle.selection.lasso import lasso_of
-from cryo_disentangle.statistics import StatisticsData
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -60,6 +55,7 @@ class Evaluation:
         scatter: Particles for a page that can be touched, or None.
         rows: Latents that are kept beside the page, for `select`; None where the run has a file.
         states: Clusters of z, or None.
+        landscapes: Densities and free energies along the principal axes of z.
     """
 
     run: FinishedRun | EmbeddedRun
@@ -72,9 +68,10 @@ class Evaluation:
     scatter: ScatterData | None = None
     rows: InferredParticles | None = None
     states: States | None = None
+    landscapes: PrincipalLandscapes | None = None
 
     def write(self, folder: Path) -> None:
-        """Writes ``metrics.json``, ``report.html``, pictures, volumes, states and a notebook.
+        """Writes ``metrics.json``, ``report.html``, pictures and what else was found.
 
         Args:
             folder: Where to; it is made.
@@ -96,6 +93,8 @@ class Evaluation:
             self._write_latents(folder / "latents.npz", self.rows)
         if self.states is not None:
             self.states.write(folder / "states")
+        if self.landscapes is not None:
+            self.landscapes.write(folder)
         write_notebook(
             folder,
             self.run.folder if self.rows is None else folder / "latents.npz",
@@ -133,6 +132,8 @@ class Evaluation:
             "coordinates": {name: _finite(values) for name, values in found.coordinates.items()},
             "components": {name: _finite(values) for name, values in found.components.items()},
             "identifiability": found.verdicts,
+            "states": [] if self.states is None else self.states.entries(),
+            "landscapes": [] if self.landscapes is None else self.landscapes.entries(),
             "not_measured": found.missing,
         }
 
@@ -208,7 +209,7 @@ def evaluate(
         )
     target = torch.device(device)
     run.module.to(target)
-    factors, generator = (None, None) if truth is None else _read_truth(truth, run)
+    factors, generator = (None, None) if truth is None else read_truth(truth, run)
     particles = Particles(run, batch_size, target, factors)
     sampled = choose_sample(run, len(particles), sample)
     with show_progress(console) as progress, evaluating(run.module):
@@ -220,18 +221,18 @@ def evaluate(
             measure_oracles(measured, run, truth, rows, sampled)
         volumes = _volumes(run, rows, target, measured)
         found = find_states(rows, states, run.module, target)
+        landscapes = find_landscapes(rows, measured, kelvin=run.kelvin)
         pictures = list(draw_all(run, particles, rows, measured, volumes, found, progress))
     facts = _facts(run, len(particles), sampled)
-    judgement = judge(measured.scores, sampled.kind)
     scatter = scatter_particles(
         rows,
         {} if found is None else {"state": found.labels},
         _drawn_on(run, rows),
         lambda: _stack(run),
     )
-    return Evaluation(
-        run, facts, measured, judgement, pictures, volumes, sampled.kind, scatter, rows, found
-    )
+    judgement = judge(measured.scores, sampled.kind)
+    shown = (pictures, volumes, sampled.kind, scatter, rows, found, landscapes)
+    return Evaluation(run, facts, measured, judgement, *shown)
 
 
 def infer_share(
@@ -267,35 +268,6 @@ def _drawn_on(run: FinishedRun, rows: InferredParticles) -> dict[str, str | None
 def _stack(run: FinishedRun) -> ParticleStack | None:
     """Images of a run of particle files."""
     return run.data.stack if isinstance(run.data, ParticleData) else None
-
-
-def _read_truth(
-    truth: Path, run: FinishedRun
-) -> tuple[npt.NDArray[np.float32], TrueGenerator | None]:
-    """True factors, and the generator where the simulation lies beside them."""
-    factors = read_labels(truth).factors
-    if factors is None:
-        raise ValueError(f"{truth}: true factors expected, found none")
-    dataset = getattr(run.data.predict_dataloader(), "dataset", ())
-    stack = getattr(dataset, "stack", None)
-    if isinstance(stack, ParticleStack):
-        factors = factors[stack.selection.of(len(factors), truth)]
-    elif (
-        isinstance(run.data, StatisticsData) and len(factors) == run.data.folder.origin.n_particles
-    ):
-        factors = factors[run.data.folder.statistics.index.numpy()]
-    if len(factors) != len(dataset):
-        raise ValueError(
-            f"{truth}: a row for each of the run's {len(dataset)} particles expected, found "
-            f"{len(factors)}"
-        )
-    beside = all((truth.parent / name).is_file() for name in ("molecule.yaml", "particles.mrcs"))
-    if not beside or not isinstance(run.data, PreparedData):
-        return factors, None
-    source = SimulatedFolder(truth.parent)
-    if source.box_size != getattr(run.data, "box_size", source.box_size):
-        return factors, None
-    return factors, make_true_generator(source, run.data.preprocessing)
 
 
 def _volumes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -74,11 +74,7 @@ def write_page(folder: Path) -> Path:
         for group, members in found["scores"].items()
     }
     judgement = judge(scores, run.get("sample"))
-    scripts = sorted((folder / "volumes").glob("*.cxc"))
-    steps = [
-        ("Watch the molecule move along a principal axis of z, in ChimeraX.", f"chimerax {script}")
-        for script in scripts[:1]
-    ]
+    steps = _watching(folder)
     if run.get("embedded"):
         steps += embedding_steps(judgement, run["folder"])
     else:
@@ -106,6 +102,8 @@ def write_page(folder: Path) -> Path:
             for name, (title, caption) in CAPTIONS.items()
             if (folder / f"{name}.png").is_file()
         ],
+        states=found.get("states", []),
+        landscapes=_landscapes(folder, found.get("landscapes", [])),
         missing=group_reasons(found["not_measured"]),
         steps=steps,
         touchable=_touchable(folder / SCATTER),
@@ -116,6 +114,25 @@ def write_page(folder: Path) -> Path:
     with replacing(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return page
+
+
+def _watching(folder: Path) -> list[tuple[str, str]]:
+    """What to do with volumes, where there are some."""
+    scripts = sorted((folder / "volumes").glob("*.cxc"))
+    what = "Watch the molecule move along a principal axis of z, in ChimeraX."
+    return [(what, f"chimerax {script}") for script in scripts[:1]]
+
+
+def _landscapes(
+    folder: Path, entries: Sequence[Mapping[str, str]]
+) -> list[tuple[str, PagePicture]]:
+    """What was found of each landscape, and its picture."""
+    named = [(one["words"], folder / f"{one['name']}.png") for one in entries]
+    return [
+        (words, PagePicture("Free energy", "", path.read_bytes()))
+        for words, path in named
+        if path.is_file()
+    ]
 
 
 def _touchable(path: Path) -> TouchableScatter | None:

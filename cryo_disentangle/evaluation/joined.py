@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from cryo_disentangle.embeddings.embedding import Embedding
 from cryo_disentangle.evaluation.runs import DataFiles
@@ -86,6 +87,8 @@ def join_latents(embedding: Embedding, files: DataFiles | None = None) -> Joined
         None if names is None else names.tolist(),
         **joining.labels,
     )
+    if covariance is not None:
+        particles = replace(particles, covariance=torch.as_tensor(covariance))
     return JoinedLatents(
         embedding, particles, joining.groups, joining.table, joining.sources, joining.missing
     )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from cryo_disentangle.drawing.reconstructions import draw_volumes
 from cryo_disentangle.drawing.states import draw_state_labels, draw_states
@@ -56,6 +57,30 @@ class States:
         found: list[int] = np.bincount(self.labels, minlength=len(self.centres)).tolist()
         return found
 
+    @property
+    def populations(self) -> FloatArray:
+        """Share of the particles in each state, with the ends of its 95 % interval, shape (K, 3).
+
+        The interval (Wilson) is that of drawing so many particles; what uncertainty of z moves from
+        state to state is not in it.
+        """
+        total = len(self.labels)
+        ends = [
+            binomtest(count, total).proportion_ci(method="wilson", confidence_level=0.95)
+            for count in self.counts
+        ]
+        return np.array(
+            [(n / total, e.low, e.high) for n, e in zip(self.counts, ends, strict=True)]
+        )
+
+    def entries(self) -> list[dict[str, float]]:
+        """Particles and population of each state, for ``metrics.json``."""
+        names = ("population", "low", "high")
+        return [
+            {"particles": count, **dict(zip(names, map(float, row), strict=True))}
+            for count, row in zip(self.counts, self.populations, strict=True)
+        ]
+
     def write(self, folder: Path) -> None:
         """Writes labels, counts, volumes and what plays them in ChimeraX.
 
@@ -71,9 +96,11 @@ class States:
         width = self.centres.shape[1]
         with replacing(folder / "states.csv") as temporary, temporary.open("w", newline="") as text:
             table = csv.writer(text)
-            table.writerow(["state", "particles", *(f"z{k + 1}" for k in range(width))])
-            for state, (count, centre) in enumerate(zip(self.counts, self.centres, strict=True)):
-                table.writerow([state, count, *(f"{value:.6g}" for value in centre)])
+            known = ("state", "particles", "population", "low", "high")
+            table.writerow([*known, *(f"z{k + 1}" for k in range(width))])
+            rows = np.hstack([self.populations, self.centres])
+            for state, (count, row) in enumerate(zip(self.counts, rows, strict=True)):
+                table.writerow([state, count, *(f"{value:.6g}" for value in row)])
         if self.densities is None:
             return
         names = [f"state_{state}.mrc" for state in range(len(self.densities))]

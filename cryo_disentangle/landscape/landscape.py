@@ -13,7 +13,7 @@ from cryo_disentangle.landscape.basins import Basins, find_basins, find_valleys
 from cryo_disentangle.landscape.density import LatentDensity, fit_density
 from cryo_disentangle.landscape.likelihood import LatentLikelihood, latent_likelihood
 
-__all__ = ["Landscape", "LatentNoise", "Profile", "find_landscape"]
+__all__ = ["Landscape", "LatentNoise", "Profile", "find_landscape", "temperature_groups"]
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -21,6 +21,8 @@ FloatArray = npt.NDArray[np.float64]
 _POINTS = {1: 200, 2: 60}
 _BAND = (0.025, 0.975)
 _MOST_AXES = 4
+# Temperatures of their own landscape; more are no levels but a continuum.
+_MOST_TEMPERATURES = 6
 _FINEST_OF_PLANE = 0.28
 # Where less than this share of the largest density is, a free energy has no meaning.
 _LEAST = 2.5e-3
@@ -182,6 +184,25 @@ def find_landscape(
         plane = fit_density(_likelihood(latents, noise, (0, 1)), seed, share)
         profiles.append(_profile(plane, (0, 1), seed))
     return Landscape(profiles, kelvin)
+
+
+def temperature_groups(kelvin: Array | None, count: int) -> list[tuple[float | None, Array]]:
+    """Groups particles that have a landscape of their own.
+
+    Args:
+        kelvin: Temperature of each particle, shape (N,), or of all, shape (); None where it is not
+            known.
+        count: Number of particles N.
+
+    Returns:
+        Temperature and rows of each group; one group without a temperature where there are none, or
+        too many to be levels.
+    """
+    everybody = np.arange(count)
+    levels = np.zeros(0) if kelvin is None else np.unique(kelvin)
+    if not 1 <= len(levels) <= _MOST_TEMPERATURES:
+        return [(None, everybody)]
+    return [(float(t), everybody[np.broadcast_to(kelvin == t, count)]) for t in levels]
 
 
 def _likelihood(latents: Array, noise: LatentNoise | None, axes: Sequence[int]) -> LatentLikelihood:

@@ -92,7 +92,7 @@ def latent_likelihood(
     if float((values[:, 0] < -1e-3 * values[:, -1].clip(1e-12)).mean()) > 0.5:
         raise ValueError(
             "most latents are less certain than a standard normal prior, so they are no posteriors "
-            "under it: give --errors where covariances are those of estimates' errors"
+            "under it (`cryo-disentangle axes --errors` takes covariances for those of errors)"
         )
     information = (inverse @ mean[:, :, None])[..., 0] - before @ np.asarray(centre)
     # A posterior as wide as its prior tells nothing, in whatever direction that is.

@@ -45,6 +45,7 @@ def evaluate_parser() -> CommandParser:
     )
     add("--resamples", type=int, default=40, help="halves that intervals are made of; 0 for none")
     add("--states", type=int, default=6, help="k-means clusters with volumes and views; 0 for none")
+    add("--kelvin", type=float, metavar="K", help="temperature of all particles: free energies")
     return parser
 
 

@@ -46,6 +46,31 @@ def test_recovar_calls_a_precision_covariance(name: str, tmp_path: Path) -> None
     np.testing.assert_allclose(covariance, np.tile(np.eye(WIDTH) / 4, (30, 1, 1)))
 
 
+@pytest.mark.parametrize("units", [np.ones(WIDTH), np.array([1e-3, 1.0, 1e3])])
+def test_recovar_particles_of_which_nothing_is_known_are_not_embedded(
+    units: npt.NDArray[Any], tmp_path: Path
+) -> None:
+    written.recovar(tmp_path, TRUTH)
+    path = tmp_path / f"model/zdim_{WIDTH}/latent_precision.npy"
+    precision = np.load(path)
+    direction = np.array([0.6, 0.8, 0], np.float32)
+    none, nan, zero = TRUTH.used[[2, 5, 7]]
+    # Of a matrix of rank two, float32 keeps an eigenvalue of rounding errors.
+    precision[none] -= 4 * np.outer(direction, direction)
+    precision[nan, 0, 0] = np.nan
+    precision[zero] = 0
+    np.save(path, (precision / units / units[:, None]).astype(np.float32))
+    found = open_embedding(tmp_path)
+    np.testing.assert_array_equal(found.rows, np.delete(TRUTH.used, [2, 5, 7]))
+    assert found.left_out == TRUTH.used.max() + 1 - len(TRUTH.used) + 3
+    assert found.mind.startswith("latent_precision of 3 particles is singular: nothing is known")
+    assert found.covariance is not None
+    np.testing.assert_allclose(found.covariance[0], np.diag(units**2) / 4, rtol=1e-6)
+    np.save(path, 0 * precision)
+    with pytest.raises(ValueError, match=r"of all 30 particles is singular, .* fewer coord"):
+        open_embedding(tmp_path)
+
+
 def test_recovar_names_a_file_that_it_does_not_write(tmp_path: Path) -> None:
     written.recovar(tmp_path, TRUTH)
     assert "embeddings.pkl" in (tmp_path / "model/metadata.json").read_text()
@@ -126,6 +151,33 @@ def test_opus_poses_have_more_arrays_than_two(arrays: int, tmp_path: Path) -> No
         assert found.tool == "OPUS-DSD"
         assert found.poses is not None
         np.testing.assert_array_equal(found.poses.translation, TRUTH.fraction)
+
+
+@pytest.mark.parametrize("final", ["z.19.pkl", "z.pkl"])
+def test_opus_particles_that_were_never_visited_are_not_embedded(
+    final: str, tmp_path: Path
+) -> None:
+    written.opus(tmp_path, TRUTH)
+    assert "do not tell apart" in open_embedding(tmp_path).mind
+    first = torch.load(tmp_path / "z.19.pkl", weights_only=False)
+    for kind in ("z", "pose"):
+        (tmp_path / f"{kind}.19.pkl").rename(tmp_path / final.replace("z", kind))
+    visited = np.ones(COUNT, dtype=bool)
+    visited[[3, 8]] = False
+    first["mu"][visited] = 0.7 * first["mu"][visited]
+    torch.save(first, tmp_path / "z.0.pkl")
+    found = open_embedding(tmp_path)
+    np.testing.assert_array_equal(found.latents, TRUTH.latents[visited])
+    assert found.left_out == 2
+    assert found.mind.startswith("2 particles have the latents of z.0.pkl: training has not vis")
+    assert found.poses is not None
+    np.testing.assert_array_equal(found.poses.rotation, TRUTH.rotation[visited])
+    torch.save({"mu": torch.from_numpy(TRUTH.latents), "nn": []}, tmp_path / "z.0.pkl")
+    with pytest.raises(ValueError, match="training has visited no particle between them"):
+        open_embedding(tmp_path)
+    first["mu"] = first["mu"][:, :2]
+    torch.save(first, tmp_path / "z.0.pkl")
+    assert len(open_embedding(tmp_path)) == COUNT
 
 
 def test_opus_of_older_modes_writes_as_cryodrgn_does(tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ def test_states_are_those_of_select_and_are_written(tmp_path: Path) -> None:
         table = list(csv.DictReader(file))
     assert [(row["state"], row["particles"]) for row in table] == [("0", "200"), ("1", "100")]
     assert float(table[1]["z1"]) == pytest.approx(states.centres[1, 0], rel=1e-5)
+    share, low, high = (float(table[0][name]) for name in ("population", "low", "high"))
+    # Of 200 of 300 drawn (Wilson).
+    assert (share, low, high) == pytest.approx((0.6667, 0.6115, 0.7175), abs=1e-3)
     assert (tmp_path / "states/state_1.mrc").is_file()
     assert "open state_0.mrc state_1.mrc vseries" in (tmp_path / "states/states.cxc").read_text()
 
