@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import starfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from cryo_disentangle.comparison.page import draw_comparison, touchable_particle
 from cryo_disentangle.comparison.pairs import ComparedPair, compare_pairs, verdicts_by_axis
 from cryo_disentangle.comparison.particles_in_common import common_particles
 from cryo_disentangle.embeddings.embedding import Embedding
+from cryo_disentangle.selection.command import select_command
+from tests import browser
 from tests.embeddings import written
 
 COUNT = 1000
@@ -227,6 +230,31 @@ def test_a_page_of_three_runs_sums_them_up_and_can_be_touched(
     page, _ = draw_comparison(runs, pairs, {"format": "x"})
     assert "Save the lasso" in page
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=.(https?:)?//", page)
+
+
+def test_a_lasso_drawn_on_the_page_of_a_comparison_is_taken_back(tmp_path: Path) -> None:
+    pytest.importorskip("bokeh", reason="the extra `pages` is not installed")
+    truth, far = written.truth(), np.arange(written.COUNT) < 15
+    latents = truth.latents.copy()
+    latents[:, 0] += np.where(far, -30, 30)
+    # The second run has the particles in another order, and five fewer; rows count backwards.
+    rows = np.arange(written.COUNT)[::-1]
+    np.savez(tmp_path / "a.npz", latents=latents, row=rows)
+    np.savez(tmp_path / "b.npz", latents=-latents[5:][::-1], row=rows[5:][::-1])
+    starfile.write({"particles": written.particles(truth)}, tmp_path / "p.star")
+    particles = ["--particles", str(tmp_path / "p.star")]
+    runs = [str(tmp_path / name) for name in ("a.npz", "b.npz")]
+    compare_command([*runs, *particles, "--out", str(tmp_path / "found")])
+    lasso = tmp_path / "lasso.json"
+    with browser.opened(tmp_path / "found/comparison.html", tmp_path) as page:
+        browser.save_left_part(page, 0.4, lasso)
+    chosen = ["--lasso", str(lasso), "--out", str(tmp_path / "drawn.star")]
+    select_command([runs[0], *particles, *chosen])
+    drawn = starfile.read(tmp_path / "drawn.star")
+    assert list(drawn["rlnImageName"]) == truth.names[written.COUNT - 15 : written.COUNT - 5]
+    # It is one of the first run's latents.
+    with pytest.raises(ValueError, match="lasso"):
+        select_command([runs[1], *particles, *chosen])
 
 
 def test_commands_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

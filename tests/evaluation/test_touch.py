@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mrcfile
 import numpy as np
@@ -28,10 +24,9 @@ from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.selection.command import select_command
 from cryo_disentangle.selection.lasso import read_lasso, write_lasso
 from cryo_disentangle.selection.particle_table import open_particle_table
+from tests import browser
 from tests.embeddings import written
 from tests.embeddings.written import COUNT, truth
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 @settings(deadline=None, max_examples=30)
@@ -141,56 +136,10 @@ def test_the_page_needs_no_network(evaluated: Path) -> None:
     assert "lasso" in page
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    """Headless Chromium that saves into the test's folder."""
-    pytest.importorskip("selenium", reason="selenium is not installed")
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("there is no Chromium with its driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(word)
-    options.add_argument("--window-size=1200,1000")
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
-    driver = webdriver.Chrome(
-        options=options, service=webdriver.ChromeService(executable_path=DRIVER)
-    )
-    yield driver
-    driver.quit()
-
-
-def _until(found: Any, seconds: float = 120) -> Any:
-    """Waits until something is there."""
-    end = time.monotonic() + seconds
-    while not (value := found()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return value
-
-
-def test_a_lasso_that_is_drawn_is_taken_back(evaluated: Path, browser: Any) -> None:
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    browser.get((evaluated / "z_evaluation/report.html").as_uri())
-    assert _until(lambda: browser.execute_script("return Bokeh.documents[0]?.is_idle === true")), (
-        "the page does not come to rest"
-    )
-    x, y, width, height = _inner_frame(browser)
-    drag = ActionChains(browser, duration=20)
-    drag.w3c_actions.pointer_action.move_to_location(round(x + width * 0.01), round(y + 3))
-    drag.w3c_actions.pointer_action.pointer_down()
-    ends = [(0.4, 0.01), (0.4, 0.99), (0.01, 0.99), (0.01, 0.02)]
-    for across, down in ends:
-        for step in (0.5, 1.0):
-            place = (round(x + width * across * step), round(y + height * down))
-            drag.w3c_actions.pointer_action.move_to_location(*place)
-    drag.w3c_actions.pointer_action.pointer_up()
-    drag.perform()
-    _click_save(browser)
+def test_a_lasso_that_is_drawn_is_taken_back(evaluated: Path) -> None:
     lasso = evaluated / "lasso.json"
-    assert _until(lasso.is_file), "no file was saved"
+    with browser.opened(evaluated / "z_evaluation/report.html", evaluated) as page:
+        browser.save_left_part(page, 0.4, lasso)
     positions = json.loads(lasso.read_text())["positions"]
     _same_as_written(evaluated, positions)
     select_command(
@@ -214,27 +163,3 @@ def _same_as_written(folder: Path, positions: list[int]) -> None:
     assert saved == json.loads((folder / "written.json").read_text())
     chosen: npt.NDArray[np.bool_] = read_lasso(folder / "lasso.json", embedding, table)
     assert np.flatnonzero(chosen).tolist() == positions
-
-
-def _inner_frame(browser: Any) -> tuple[float, float, float, float]:
-    """Place of the plot's frame in the window, in pixels: left, top, width, height."""
-    script = """
-    const plot = Bokeh.documents[0].get_model_by_name("particles");
-    const view = Bokeh.index.find_one(plot);
-    view.el.scrollIntoView({block: "center"});
-    const box = view.el.getBoundingClientRect(), frame = view.frame.bbox;
-    return [box.left + frame.left, box.top + frame.top, frame.width, frame.height];
-    """
-    found: list[float] = browser.execute_script(script)
-    return (found[0], found[1], found[2], found[3])
-
-
-def _click_save(browser: Any) -> None:
-    """Clicks the button, which lies within roots of shadow."""
-    browser.execute_script("""
-    const find = (root) => { for (const el of root.querySelectorAll("*")) {
-      if (el.tagName === "BUTTON" && el.textContent.includes("Save the lasso")) return el;
-      const inner = el.shadowRoot ? find(el.shadowRoot) : null;
-      if (inner) return inner; } return null; };
-    find(document).click();
-    """)
