@@ -100,6 +100,25 @@ def test_the_run_opens_from_its_folder(run: Path) -> None:
     assert data.n_particles == _COUNT
 
 
+def test_axes_takes_the_run_and_maps_its_ends(run: Path, tmp_path: Path) -> None:
+    out, stack = tmp_path / "axes", run / "data/particles.star"
+    words = ("--axis", "1", f"--out={out}", f"--particles={stack}")
+    main(["axes", str(run / "run"), *words])
+    # Pairs of frames and half sets come with the run, and full covariances with its model.
+    assert "by time" in (out / "axes.txt").read_text()
+    with np.load(out / "latents.npz") as found, np.load(run / "run/axes/latents.npz") as own:
+        assert found["row"].tolist() == list(range(_COUNT))
+        assert found["covariance"].shape == (_COUNT, 2, 2)
+        together = np.corrcoef(found["latents"].T, own["latents"].T)[:2, 2:]
+        np.testing.assert_allclose(np.abs(together).max(1), 1, atol=0.02)
+    assert (out / "landscape.npz").is_file()
+    numbers = json.loads((out / "maps/maps.json").read_text())["axis1"]
+    assert numbers["significant"]
+    assert "posteriors" in numbers["words"]
+    assert (out / "maps/axis1_low_half1.mrc").is_file()
+    assert "Both ends of axis1" in (out / "report.html").read_text()
+
+
 def test_statistics_of_others_are_refused(run: Path, tmp_path: Path) -> None:
     files: Any = {"particles": run / "data/particles.star", "statistics": run / "run/statistics"}
     data = StatisticsData(**files, settings=SubspaceSettings(rank=2))

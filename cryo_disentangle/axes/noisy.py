@@ -199,7 +199,8 @@ def check_explained(covariance: Tensor, scale: Tensor, count: int, what: str) ->
     root = (vectors * values.rsqrt()) @ vectors.T
     share, directions = torch.linalg.eigh(root @ covariance @ root)
     if float(share[0]) <= 2 * (2 / count) ** 0.5:
-        direction = ", ".join(f"{x:.2f}" for x in (root @ directions[:, 0]).tolist())
+        worst = root @ directions[:, 0]
+        direction = ", ".join(f"{x:.2f}" for x in (worst / worst.norm()).tolist())
         raise ValueError(
             f"noise explains all of the spread of {what} along ({direction}): leave coordinates "
             "out, or take more particles"
