@@ -1,4 +1,4 @@
-"""What a benchmark runs: stacks of particles, and cells, a method on one of them."""
+"""What a benchmark runs: stacks of particles, passes over them, and cells, a method on a stack."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ import yaml
 
 from cryo_disentangle.files.paths import replacing
 
-__all__ = ["Cell", "Stack"]
+__all__ = ["TRAINING", "Cell", "Pass", "Stack"]
 
 _SETTINGS, _RESULT = "cell.json", "result.json"
+TRAINING = "training"
 
 
 def _stack_folder(out: Path, dataset: str, seed: int) -> Path:
     """Where the particles of a data set and seed lie."""
     return out / "data" / dataset / f"seed_{seed}"
+
+
+def _statistics_folder(stack: Path) -> Path:
+    """Where the statistics of a stack lie."""
+    return stack.with_name(f"{stack.name}_statistics")
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,35 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Pass(Stack):
+    """A subspace, and the statistics of a stack's particles in it, which methods share.
+
+    Its settings are those of the stack (``stack``), options of ``cryo-disentangle statistics``
+    (``options``) and the number of particles that are scored (``held_out``).
+    """
+
+    @property
+    def name(self) -> str:
+        """Name on the screen."""
+        return f"statistics of {self.dataset}, seed {self.seed}"
+
+    @property
+    def stack(self) -> Path:
+        """Folder of the particles."""
+        return _stack_folder(self.out, self.dataset, self.seed)
+
+    @property
+    def folder(self) -> Path:
+        """Where the statistics of all particles lie; those of training are in it."""
+        return _statistics_folder(self.stack)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all of it is there."""
+        return (self.folder / TRAINING).is_dir()
+
+
+@dataclass(frozen=True)
 class Cell:
     """A method on the stack of a data set and seed.
 
@@ -129,6 +164,11 @@ class Cell:
     def stack(self) -> Path:
         """Folder of its particles."""
         return _stack_folder(self.out, self.dataset, self.seed)
+
+    @property
+    def statistics(self) -> Path:
+        """Folder of its particles' statistics, where the method reads them."""
+        return _statistics_folder(self.stack)
 
     @property
     def ctf(self) -> Path | None:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from rich.console import Console
 
-from cryo_disentangle.benchmark.cells import Cell, Stack
+from cryo_disentangle.benchmark.cells import Cell, Pass, Stack
 from cryo_disentangle.benchmark.configuration import Benchmark, read_benchmark
 from cryo_disentangle.benchmark.executors import ArrayExecutor, Executor, ProcessExecutor
 from cryo_disentangle.benchmark.jobs import Job
@@ -29,6 +29,8 @@ from cryo_disentangle.options.shipped import find_config
 from cryo_disentangle.version import __version__
 
 __all__ = ["benchmark_command"]
+
+_Stack = TypeVar("_Stack", bound=Stack)
 
 
 def benchmark_command(words: Sequence[str]) -> None:
@@ -105,29 +107,39 @@ def _interrupt(*_: object) -> None:
 def _run_plan(plan: Plan, executor: Executor, console: Console, *, rerun: bool) -> dict[str, str]:
     """Runs what is not finished; returns why some of it failed, by name."""
     waiting = _open_cells(plan.cells, rerun=rerun)
-    first, readings = ([cell for cell in part if cell in waiting] for part in plan[1:])
     needed = {cell.stack for cell in waiting}
+    read = {cell.statistics for cell in waiting if "statistics" in cell.settings}
     stacks = [stack for stack in plan.stacks if stack.folder in needed]
-    failures = _run(executor, _open_stacks(stacks, rerun=rerun), console, "Simulating")
-    for cells, what in ((first, "Training and scoring"), (readings, "Reading latents")):
+    passes = [each for each in plan.passes if each.folder in read]
+    stages: dict[str, Sequence[Job]] = {
+        "Simulating": _open_stacks(stacks, rerun=rerun),
+        "Finding subspaces": _open_stacks(passes, rerun=rerun),
+        "Training and scoring": [cell for cell in plan.first if cell in waiting],
+        "Reading latents": [cell for cell in plan.readings if cell in waiting],
+    }
+    failures: dict[str, str] = {}
+    for what, jobs in stages.items():
         ready = []
-        for cell in cells:
-            reason = _unready(cell, plan, failures)
+        for job in jobs:
+            reason = _unready(job, plan, failures)
             if reason is None:
-                ready.append(cell)
+                ready.append(job)
             else:
-                failures[cell.name] = reason
+                failures[job.name] = reason
         failures |= _run(executor, ready, console, what)
     return failures
 
 
-def _unready(cell: Cell, plan: Plan, failures: dict[str, str]) -> str | None:
-    """Why a cell can't run: what it needs has failed."""
-    for stack in plan.stacks:
-        if stack.folder == cell.stack and stack.name in failures:
-            return f"{stack.name} failed"
-    for other in plan.first:
-        if other.folder == cell.at(cell.settings.get("of", "")) and other.name in failures:
+def _unready(job: Job, plan: Plan, failures: dict[str, str]) -> str | None:
+    """Why a job can't run: what it needs has failed."""
+    needed = set()
+    if isinstance(job, Pass):
+        needed = {job.stack}
+    elif isinstance(job, Cell):
+        needed = {job.stack, job.at(job.settings.get("of", ""))}
+        needed |= {job.statistics} if "statistics" in job.settings else set()
+    for other in (*plan.stacks, *plan.passes, *plan.first):
+        if other.folder in needed and other.name in failures:
             return f"{other.name} failed"
     return None
 
@@ -139,7 +151,7 @@ def _open_cells(cells: Sequence[Cell], *, rerun: bool) -> list[Cell]:
     return [cell for cell in cells if cell.result is None or cell.is_changed]
 
 
-def _open_stacks(stacks: Sequence[Stack], *, rerun: bool) -> list[Stack]:
+def _open_stacks(stacks: Sequence[_Stack], *, rerun: bool) -> list[_Stack]:
     """Stacks that are not finished, or are finished with other settings."""
     changed = [stack for stack in stacks if stack.is_finished and stack.is_changed]
     _refuse_changed(changed, rerun=rerun)

@@ -13,9 +13,10 @@ from cryo_disentangle.options.yaml_files import read_mapping
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.command import make_simulation
 
-__all__ = ["KINDS", "Benchmark", "DataSet", "Method", "read_benchmark"]
+__all__ = ["KINDS", "READINGS", "Benchmark", "DataSet", "Method", "read_benchmark"]
 
-KINDS = ("training", "latents", "cryodrgn", "pca", "ica")
+KINDS = ("training", "latents", "cryodrgn", "subspace", "pca", "ica", "axes")
+READINGS = ("pca", "ica", "axes")
 _PARTS = ("model", "data", "trainer")
 _FEWEST_HELD_OUT = 50
 # A data set of another seed, and restarts of one cell, shall not share random numbers.
@@ -30,11 +31,13 @@ class DataSet:
         name: What tables call it.
         settings: Options of ``cryo-disentangle simulate``.
         training: What every training on it has, as in ``fit --config``: model, data, trainer.
+        statistics: Options of ``cryo-disentangle statistics``; None where no method reads any.
     """
 
     name: str
     settings: Mapping[str, Any]
     training: Mapping[str, Any]
+    statistics: Mapping[str, Any] | None = None
 
     def with_seed(self, seed: int) -> dict[str, Any]:
         """Settings of the stack of a seed.
@@ -158,7 +161,7 @@ def _data_set(name: str, given: Any, simulate: Mapping[str, Any], file: Path) ->
     """A data set of the file, whose simulation can be made."""
     where = f"{file}: datasets.{name}"
     found = _mapping(given, where)
-    _refuse_unknown(found, ("config", "simulate", "training"), where)
+    _refuse_unknown(found, ("config", "simulate", "training", "statistics"), where)
     settings: dict[str, Any] = {}
     if found.get("config") is not None:
         settings = read_mapping(file.parent / found["config"])
@@ -169,7 +172,10 @@ def _data_set(name: str, given: Any, simulate: Mapping[str, Any], file: Path) ->
         make_simulation(settings)
     except (ValueError, OSError) as error:
         raise ValueError(f"{where}: {error}") from error
-    return DataSet(name, settings, training)
+    statistics = found.get("statistics")
+    if statistics is not None:
+        statistics = _mapping(statistics, f"{where}.statistics")
+    return DataSet(name, settings, training, statistics)
 
 
 def _method(name: str, given: Any, datasets: list[str], restarts: int, file: Path) -> Method:  # noqa: ANN401
@@ -189,7 +195,10 @@ def _method(name: str, given: Any, datasets: list[str], restarts: int, file: Pat
         training = {part: found[part] for part in _PARTS if part in found}
         count = _positive(found.get("restarts", restarts), f"{where}.restarts")
         return Method(name, kind, on, _training(training, where), count, sees)
-    needed = "of" if kind in ("pca", "ica") else "folder"
+    if kind == "subspace":
+        _refuse_unknown(found, ("kind", "on"), where)
+        return Method(name, kind, on)
+    needed = "of" if kind in READINGS else "folder"
     _refuse_unknown(found, ("kind", "on", needed), where)
     if not isinstance(found.get(needed), str):
         raise ValueError(f"{where}: {needed} expected, found {found.get(needed)!r}")

@@ -16,10 +16,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import yaml
 
-from cryo_disentangle.benchmark.cells import Cell, Stack
+from cryo_disentangle.benchmark.cells import TRAINING, Cell, Pass, Stack
 from cryo_disentangle.benchmark.merging import fill_in, merge
 from cryo_disentangle.files.paths import replacing
 from cryo_disentangle.simulation import Simulation
+from cryo_disentangle.statistics.folder import StatisticsFolder
+from cryo_disentangle.statistics.writing import write_part
 
 __all__ = ["Job", "JobError", "Launcher", "run_job", "training_configuration"]
 
@@ -104,20 +106,22 @@ def _tail(log: Path) -> str:
 
 
 def run_job(job: Job, launcher: Launcher) -> None:
-    """Simulates a stack, or trains and scores a cell.
+    """Simulates a stack, makes its statistics, or trains and scores a cell.
 
     What an earlier run has left unfinished is gone on with if it is of the same settings, and
     thrown away if not.
 
     Args:
-        job: The stack or cell.
+        job: The stack, pass or cell.
         launcher: Runs its processes.
 
     Raises:
         JobError: If one of them fails.
         OSError: If a file can't be written.
     """
-    if isinstance(job, Stack):
+    if isinstance(job, Pass):
+        _find_subspace(job, launcher)
+    elif isinstance(job, Stack):
         _simulate(job, launcher)
     else:
         _run_cell(job, launcher)
@@ -130,6 +134,22 @@ def _simulate(stack: Stack, launcher: Launcher) -> None:
     stack.write_configuration()
     words: list[str | Path] = ["cryo_disentangle", "simulate", "--config", stack.configuration]
     launcher.run([*words, "--out", stack.folder], stack.log)
+
+
+def _find_subspace(each: Pass, launcher: Launcher) -> None:
+    """Reads the images once, and takes the scored particles out of what is trained on."""
+    if each.is_changed:
+        shutil.rmtree(each.folder, ignore_errors=True)
+    each.write_configuration()
+    if not each.folder.is_dir():
+        options = each.folder.with_suffix(".options.yaml")
+        with replacing(options) as temporary:
+            temporary.write_text(yaml.safe_dump(dict(each.settings["options"])), encoding="utf-8")
+        words: list[str | Path] = ["cryo_disentangle", "statistics", "--config", options]
+        words += [each.stack / "particles.star", "--out", each.folder]
+        launcher.run(words, each.log)
+    found = StatisticsFolder.open(each.folder)
+    write_part(found, slice(0, len(found) - each.settings["held_out"]), each.folder / TRAINING)
 
 
 def _run_cell(cell: Cell, launcher: Launcher) -> None:
@@ -179,22 +199,30 @@ def training_configuration(cell: Cell, number: int, folder: Path) -> dict[str, A
         OSError: If the list of training particles can't be written.
     """
     stack = cell.stack
-    files = {
-        "particles": str(stack / "particles.mrcs"),
-        "poses": str(stack / "poses.pkl"),
-        "labels": str(stack / "truth.npz"),
+    files = _statistics(cell) if "statistics" in cell.settings else _particles(cell)
+    own = {
+        "seed_everything": _RESTART_STRIDE * cell.seed + number,
+        "trainer": {"default_root_dir": str(folder)},
+        "data": {"init_args": files | {"labels": str(stack / "truth.npz")}},
     }
+    training = fill_in(cell.settings["training"], {"data": str(stack)})
+    return merge(merge({"trainer": _QUIET}, training), own)
+
+
+def _statistics(cell: Cell) -> dict[str, str]:
+    """What is trained on of statistics."""
+    return {"statistics": str(cell.statistics / TRAINING)}
+
+
+def _particles(cell: Cell) -> dict[str, str]:
+    """What is trained on of images."""
+    stack = cell.stack
+    files = {"particles": str(stack / "particles.mrcs"), "poses": str(stack / "poses.pkl")}
     if cell.ctf is not None:
         files["ctf"] = str(cell.ctf)
     if not cell.settings["sees_held_out"]:
         files["indices"] = str(_training_rows(cell))
-    own = {
-        "seed_everything": _RESTART_STRIDE * cell.seed + number,
-        "trainer": {"default_root_dir": str(folder)},
-        "data": {"init_args": files},
-    }
-    training = fill_in(cell.settings["training"], {"data": str(stack)})
-    return merge(merge({"trainer": _QUIET}, training), own)
+    return files
 
 
 def _training_rows(cell: Cell) -> Path:

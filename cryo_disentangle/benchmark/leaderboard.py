@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from cryo_disentangle.benchmark.cells import Cell
 from cryo_disentangle.benchmark.tables import Entry, Median, median_interval, rank_methods
 from cryo_disentangle.drawing.pages import PagePicture, draw_page
+from cryo_disentangle.judgement.oracles import SUBSPACE, TRUTH
 from cryo_disentangle.metrics.ranking import ModelRank
 
 __all__ = ["Findings", "draw_leaderboard", "write_summary"]
@@ -18,17 +19,23 @@ __all__ = ["Findings", "draw_leaderboard", "write_summary"]
 # Metrics of the tables, with their names and their best values.
 _COLUMNS = {
     "disentanglement/mcc_pearson": ("MCC", "1"),
-    "oracle_share/mcc_pearson": ("share of the oracle's MCC", "1"),
+    "oracle_share/mcc_pearson": ("share of the true oracle's MCC", "1"),
+    "subspace_oracle_share/mcc_pearson": ("share within the subspace", "1"),
     "disentanglement/mcc_spearman": ("MCC, Spearman", "1"),
     "disentanglement/r2_linear": ("R² of factors", "1"),
-    "oracle_share/r2_linear": ("share of the oracle's R²", "1"),
+    "oracle_share/r2_linear": ("share of the true oracle's R²", "1"),
+    "neighbourhoods/similarity": ("neighbourhood similarity", "1"),
     "disentanglement/dci_disentanglement": ("DCI", "1"),
     "disentanglement/mig": ("MIG", "1"),
     "pose_leak/pose_leak_nonlinear_r2": ("pose leak", "0"),
+    "entanglement/leak_given_factors": ("leak beyond factors", "0"),
     "true_interventions/conformation_pose_invariance_normalized": ("moved by pose", "0"),
+    "volumes/fsc_area": ("per-image FSC, area", "0.5"),
+    "volumes/populations": ("populations", "0"),
     "training/reconstruction": ("reconstruction", ""),
     "training/seconds": ("seconds", ""),
 }
+_ORACLES = {TRUTH: "oracle, true molecule", SUBSPACE: "oracle, within the subspace"}
 _PANEL = "disentanglement/mcc_pearson"
 _SEEN = "†"
 _SEEN_WORDS = f"{_SEEN} has, or may have, been trained on the particles that are scored, too."
@@ -193,6 +200,7 @@ def _of_data_set(found: Findings, dataset: str) -> _Section:
     ]
     if not rows:
         return _Section(dataset, ["Nothing is finished."], None)
+    rows += _oracle_rows(medians, columns)
     words = [_CELL_WORDS, *_oracle_words(medians)]
     if metrics:
         words.append(f"Ranked by {len(metrics)} metrics: {_names(metrics)}.")
@@ -211,6 +219,22 @@ def _oracle_words(medians: Mapping[str, Mapping[str, Median]]) -> list[str]:
         f"The oracle, posterior means under the true molecule, has MCC {mcc:.3g} and R² {r2:.3g}: "
         "no method can do much better on these images."
     ]
+
+
+def _oracle_rows(
+    medians: Mapping[str, Mapping[str, Median]], columns: Sequence[str]
+) -> list[list[str]]:
+    """Rows of posterior means under the true molecule, and within the methods' subspace."""
+    rows = []
+    for group, name in _ORACLES.items():
+        known = [own for own in medians.values() if f"{group}/mcc_pearson" in own]
+        if known:
+            own = max(known, key=lambda own: own[f"{group}/mcc_pearson"].seeds)
+            seeds = str(own[f"{group}/mcc_pearson"].seeds)
+            named = [column.replace("disentanglement/", f"{group}/") for column in columns]
+            cells = [_median(own.get(key)) if key not in columns else "" for key in named]
+            rows.append([name, seeds, "", *cells])
+    return rows
 
 
 def _heading(column: str) -> str:

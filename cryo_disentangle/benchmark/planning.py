@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryo_disentangle.benchmark.cells import Cell, Stack
+from cryo_disentangle.benchmark.cells import Cell, Pass, Stack
 from cryo_disentangle.benchmark.configuration import Benchmark, DataSet, Method
 from cryo_disentangle.benchmark.latents import find_latents, read_stored
 from cryo_disentangle.evaluation.cryodrgn_runs import is_cryodrgn_run
@@ -16,17 +16,21 @@ from cryo_disentangle.evaluation.training_runs import check_configuration
 
 __all__ = ["Plan", "choose_cells", "make_plan", "make_stacks"]
 
+_STATISTICS = "StatisticsData"
+
 
 class Plan(NamedTuple):
     """Work that a benchmark has still to do.
 
     Attributes:
         stacks: Particles of every data set and seed.
+        passes: Statistics of those whose methods read them.
         first: Cells that need nothing but their stack.
         readings: Cells that read the latents of a cell of ``first``.
     """
 
     stacks: list[Stack]
+    passes: list[Pass]
     first: list[Cell]
     readings: list[Cell]
 
@@ -68,7 +72,8 @@ def make_plan(benchmark: Benchmark, out: Path) -> Plan:
                     first[method.name, dataset.name, seed] = cell
                 else:
                     readings.append(cell)
-    return Plan(make_stacks(benchmark, out), list(first.values()), readings)
+    stacks = make_stacks(benchmark, out)
+    return Plan(stacks, _passes(benchmark, stacks), list(first.values()), readings)
 
 
 def choose_cells(
@@ -103,7 +108,7 @@ def choose_cells(
     readings = [cell for cell in plan.readings if kept(cell)]
     read = {cell.at(cell.settings["of"]) for cell in readings}
     first = [cell for cell in plan.first if kept(cell) or cell.folder in read]
-    return Plan(plan.stacks, first, readings)
+    return Plan(plan.stacks, plan.passes, first, readings)
 
 
 def _refuse_unknown(
@@ -140,6 +145,17 @@ def make_stacks(
     ]
 
 
+def _passes(benchmark: Benchmark, stacks: Sequence[Stack]) -> list[Pass]:
+    """Lists the statistics of stacks that have any."""
+    found = []
+    for stack in stacks:
+        options = benchmark.datasets[stack.dataset].statistics
+        if options is not None:
+            own = {"stack": stack.settings, "options": options, "held_out": benchmark.held_out}
+            found.append(Pass(stack.dataset, stack.seed, stack.out, own))
+    return found
+
+
 def _settings(benchmark: Benchmark, method: Method, dataset: DataSet) -> dict[str, Any]:
     """What the results of all seeds depend on."""
     settings = {
@@ -151,13 +167,27 @@ def _settings(benchmark: Benchmark, method: Method, dataset: DataSet) -> dict[st
         return settings | {"of": method.of}
     if method.folder is not None:
         return settings
-    training = benchmark.training(method, dataset)
     where = f"{benchmark.file}: {method.name} on {dataset.name}"
+    if method.kind == "subspace":
+        return settings | {"statistics": _shared(dataset, where)}
+    training = benchmark.training(method, dataset)
+    if str(training.get("data", {}).get("class_path")).endswith(_STATISTICS):
+        settings |= {"statistics": _shared(dataset, where)}
     try:
         check_configuration(training)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     return settings | {"training": training, "restarts": method.restarts}
+
+
+def _shared(dataset: DataSet, where: str) -> Mapping[str, Any]:
+    """Options of the statistics that a method reads."""
+    if dataset.statistics is None:
+        raise ValueError(
+            f"{where}: the method reads statistics, and the data set has none: give it a mapping "
+            "statistics, or take it out of the method's on"
+        )
+    return dataset.statistics
 
 
 def _finished(method: Method, dataset: DataSet, seed: int) -> dict[str, Any]:

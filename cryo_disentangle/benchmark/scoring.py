@@ -16,33 +16,44 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cryo_disentangle.benchmark.cells import Cell
+from cryo_disentangle.benchmark.cells import TRAINING, Cell
 from cryo_disentangle.benchmark.latents import (
     find_latents,
+    read_along_axes,
     read_linearly,
     read_stored,
     write_stored,
 )
 from cryo_disentangle.benchmark.restarts import Restart, best_restart
+from cryo_disentangle.benchmark.volume_scores import volume_scores
 from cryo_disentangle.evaluation import open_run
+from cryo_disentangle.evaluation.by_statistics import statistics_model
 from cryo_disentangle.evaluation.measuring import Sample
 from cryo_disentangle.evaluation.measuring import measure as measure_run
 from cryo_disentangle.evaluation.runs import DataFiles, FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles, infer_all, show_progress
 from cryo_disentangle.files.arrays import read_archive
 from cryo_disentangle.files.paths import replacing
-from cryo_disentangle.held_out.oracle import posterior_of_stack
+from cryo_disentangle.held_out.oracle import (
+    posterior_of_stack,
+    posterior_of_statistics,
+    true_statistics,
+)
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.judgement.inferred import InferredParticles
-from cryo_disentangle.judgement.oracles import TRUTH, keep_oracle, oracle_scores_of
+from cryo_disentangle.judgement.oracles import SUBSPACE, TRUTH, keep_oracle, oracle_scores_of
 from cryo_disentangle.judgement.particle_scores import evenly
 from cryo_disentangle.judgement.scores import Measurement, Score
+from cryo_disentangle.metrics.functional.codes import standardize
+from cryo_disentangle.metrics.functional.neighbourhood import neighbourhood_similarity
 from cryo_disentangle.metrics.particle_rows import evaluating
 from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.particles import ParticleData
+from cryo_disentangle.particles.labels import read_labels
 from cryo_disentangle.particles.prepared import PreparedData
 from cryo_disentangle.particles.preprocessing import Preprocessing
+from cryo_disentangle.statistics import StatisticsData, StatisticsFolder
 
 __all__ = ["score_cell"]
 
@@ -74,7 +85,9 @@ def score_cell(folder: Path) -> None:
         run, found = _finished(cell), {}
     held_out = cell.settings["held_out"]
     scores, missing, latents = measure(run, cell.stack, held_out)
-    scores |= _attainable(scores, oracle_of_stack(cell.stack, held_out))
+    scores |= _attainable(scores, TRUTH, oracle_of_stack(cell.stack, held_out))
+    if (cell.statistics / TRAINING).is_dir():
+        scores |= _attainable(scores, SUBSPACE, oracle_of_subspace(cell, held_out))
     write_stored(folder / "z.npz", latents)
     metrics = {name: value for name, value in (found | scores).items() if math.isfinite(value)}
     cell.write_result({"metrics": metrics, "missing": missing})
@@ -110,7 +123,7 @@ def measure(
     chosen: npt.NDArray[np.int64] = np.arange(len(particles) - held_out, len(particles))
     with show_progress(None) as progress, evaluating(run.module):
         rows = infer_all(run, particles, progress)
-        truth = None if run.stored is not None else _true_generator(source, run)
+        truth = None if run.stored is not None else _true_generator(source, run, held_out)
         sample = Sample(chosen, "held-out")
         measured = measure_run(run, particles, rows, sample, truth, 0, progress)
     scores = {
@@ -118,6 +131,14 @@ def measure(
         for group, members in measured.scores.items()
         for name, score in members.items()
     }
+    scored = rows.take(chosen)
+    with measured.attempt("neighbourhoods"):
+        true = standardize(torch.from_numpy(factors[chosen]).double())
+        similar = neighbourhood_similarity(scored.mean, true)
+        scores["neighbourhoods/similarity"] = float(similar)
+    if run.stored is None:
+        with measured.attempt("volumes"):
+            scores |= volume_scores(run.module, source, scored)
     return scores, measured.missing, rows
 
 
@@ -151,15 +172,39 @@ def oracle_of_stack(stack: Path, held_out: int) -> dict[str, float]:
     return scores
 
 
-def _attainable(scores: dict[str, float], oracle: dict[str, float]) -> dict[str, float]:
-    """What images allow, and the share of it that is reached."""
+def oracle_of_subspace(cell: Cell, held_out: int) -> dict[str, float]:
+    """Scores the best that any method can infer within the subspace that a stack's methods share.
+
+    Args:
+        cell: A cell on the stack; the first one finds it for all.
+        held_out: How many particles are scored.
+
+    Returns:
+        Scores by name of posterior means under the coefficients' dependence on the true factors.
+    """
+    path = cell.statistics / f"oracle_{held_out}.json"
+    if path.is_file():
+        known: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+        return known
+    statistics = StatisticsFolder.open(cell.statistics).statistics
+    factors = torch.from_numpy(SimulatedFolder(cell.stack).stack.labels.factors)
+    places = torch.arange(len(statistics))[-held_out:]
+    means = posterior_of_statistics(statistics, factors, places)
+    scores = oracle_scores_of(means, factors[places])
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(scores) + "\n", encoding="utf-8")
+    return scores
+
+
+def _attainable(scores: dict[str, float], whose: str, oracle: dict[str, float]) -> dict[str, float]:
+    """What an oracle reaches, and the share of it that is reached."""
     found = Measurement()
     reached = {name: value for name, value in scores.items() if name.startswith(_REACHED)}
     found.scores["disentanglement"] = {
         name.removeprefix(_REACHED): Score(value) for name, value in reached.items()
     }
-    keep_oracle(found, TRUTH, oracle)
-    groups = (TRUTH, f"{TRUTH}_share")
+    keep_oracle(found, whose, oracle)
+    groups = (whose, f"{whose}_share")
     return {
         f"{group}/{name}": score.value
         for group in groups
@@ -167,8 +212,13 @@ def _attainable(scores: dict[str, float], oracle: dict[str, float]) -> dict[str,
     }
 
 
-def _true_generator(source: SimulatedFolder, run: FinishedRun) -> TrueGenerator | None:
-    """What the particles were made by, in images as the model takes them."""
+def _true_generator(
+    source: SimulatedFolder, run: FinishedRun, held_out: int
+) -> TrueGenerator | None:
+    """What the particles were made by, in images or statistics as the model takes them."""
+    if isinstance(run.data, StatisticsData):
+        factors = torch.from_numpy(source.stack.labels.factors)
+        return true_statistics(run.data.folder.statistics, factors, held_out)
     if not isinstance(run.data, PreparedData):
         return None
     return make_true_generator(source, run.data.preprocessing)
@@ -186,12 +236,14 @@ def _best_training(cell: Cell) -> tuple[FinishedRun, dict[str, float]]:
         seconds += float((folder / "seconds.txt").read_text(encoding="utf-8"))
     best = restarts[0] if len(restarts) == 1 else best_restart(restarts)
     run = runs[best.seed]
+    found = {"training/seconds": seconds, "training/reconstruction": best.score}
+    if isinstance(run.data, StatisticsData):
+        return replace(run, data=_open_statistics(cell)), found
     if not isinstance(run.data, PreparedData):
         raise TypeError(
             f"{run.folder}: data must tell how images are prepared (PreparedData), found "
             f"{type(run.data).__name__}"
         )
-    found = {"training/seconds": seconds, "training/reconstruction": best.score}
     return replace(run, data=_open_stack(cell, run.data.preprocessing)), found
 
 
@@ -217,14 +269,31 @@ def _finished(cell: Cell) -> FinishedRun:
     if settings["kind"] == "cryodrgn":
         files = DataFiles(cell.stack / "particles.mrcs", cell.stack / "poses.pkl", cell.ctf)
         return open_run(Path(settings["folder"]), None, files)
+    if settings["kind"] == "subspace":
+        model = statistics_model(StatisticsFolder.open(cell.statistics), "cpu")
+        return FinishedRun(cell.statistics, "the subspace", 0, _open_statistics(cell), model)
     if settings["kind"] == "latents":
         folder = Path(settings["folder"])
         latents = read_stored(find_latents(folder), count)
     else:
         folder = cell.at(settings["of"])
-        latents = read_linearly(read_stored(folder / "z.npz", count), settings["kind"])
+        latents = _reading(cell, read_stored(folder / "z.npz", count))
     data = _open_stack(cell, None)
     return FinishedRun(folder, settings["kind"], 0, data, nn.Identity(), latents)
+
+
+def _reading(cell: Cell, latents: InferredParticles) -> InferredParticles:
+    """Components of latents, or latents along named axes."""
+    if cell.settings["kind"] != "axes":
+        return read_linearly(latents, cell.settings["kind"])
+    labels = read_labels(cell.stack / "truth.npz")
+    training = len(latents) - cell.settings["held_out"]
+    return read_along_axes(latents, labels, training, cell.folder)
+
+
+def _open_statistics(cell: Cell) -> StatisticsData:
+    """Statistics of all particles of the cell's stack."""
+    return StatisticsData(cell.statistics, cell.stack / "truth.npz", batch_size=_BATCH_SIZE)
 
 
 def _open_stack(cell: Cell, preprocessing: Preprocessing | None) -> ParticleData:

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from cryo_disentangle.evaluation.runs import FinishedRun
 from cryo_disentangle.evaluation.streaming import Particles
+from cryo_disentangle.judgement.entanglement import measure_entanglement
 from cryo_disentangle.judgement.image_scores import ImagedModel, measure_images
 from cryo_disentangle.judgement.inferred import InferredParticles
 from cryo_disentangle.judgement.particle_scores import (
@@ -94,6 +95,7 @@ def measure(
     some = rows.take(sample.places if sample.rows is None else sample.rows)
     parts: list[tuple[Callable[[Measurement, InferredParticles], None], InferredParticles]] = [
         (measure_leaks, some),
+        (measure_entanglement, some),
         (describe_coordinates, rows),
         (describe_components, rows),
         (measure_truth, some),

@@ -17,14 +17,21 @@ from cryo_disentangle.metrics.functional.oracle import (
     posterior_means,
     posterior_means_linearised,
 )
+from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.particles.preprocessing import HartleyPreprocessing
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.particles import Particles
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
-from cryo_disentangle.types import ParticleBatch, Pose
+from cryo_disentangle.statistics.posterior import draw_information
+from cryo_disentangle.types import ParticleBatch, Pose, known_precision
 
-__all__ = ["posterior_of_stack", "posterior_of_statistics", "true_molecule_posterior"]
+__all__ = [
+    "posterior_of_stack",
+    "posterior_of_statistics",
+    "true_molecule_posterior",
+    "true_statistics",
+]
 
 # Of the factors' spread.
 _STEP = 0.02
@@ -131,6 +138,37 @@ def posterior_of_statistics(
     rest, asked = statistics.take(others.nonzero()[:, 0]), statistics.take(places)
     mixture = fit_factor_mixture(factors[others], rest.information, rest.precision)
     return posterior_means(mixture, factors[others], asked.information, asked.precision)
+
+
+def true_statistics(
+    statistics: ParticleStatistics, factors: Tensor, held_out: int
+) -> TrueGenerator:
+    """Makes the generator g* of statistics of particles whose factors are known.
+
+    b' = Λ φ*(f) + Λ^½ ε, φ* the polynomials that explain the statistics of all particles but the
+    last ones best; ε is drawn from torch's global generator.
+
+    Args:
+        statistics: Of N particles.
+        factors: Their true factors, shape (N, F).
+        held_out: Number of last particles that φ* does not see.
+
+    Returns:
+        The generator; it needs poses with precisions.
+
+    Raises:
+        ValueError: If there are too few other particles, or a factor does not vary.
+    """
+    rest = statistics.take(slice(0, len(statistics) - held_out))
+    mixture = fit_factor_mixture(factors[: len(rest)], rest.information, rest.precision)
+
+    def render(moved: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
+        del batch
+        precision = known_precision(pose).cpu().double()
+        drawn = draw_information(mixture(moved.cpu().double()), precision)
+        return drawn.to(moved)
+
+    return TrueGenerator(render)
 
 
 def _rendered(

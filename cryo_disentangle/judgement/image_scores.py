@@ -103,21 +103,30 @@ def _metrics(
     else:
         names = ("rotation", "interventions", "redrawn_noise")
         found.missing |= dict.fromkeys(names, _NO_IMAGES_READ)
-    # Statistics are generated with the noise of the data.
     with found.attempt("decoding"):
-        noise = 0.0 if "information" in batch else noise_std(model, model, None, batch)
+        noise = _noise(model, model, None, batch)
         metrics["decoding"] = DecodingTest(noise, fitted=not imaged.reads_images)
     if imaged.reads_images:
         with found.attempt("interventions"):
-            noise = 0.0 if "information" in batch else noise_std(model, model, None, batch)
+            noise = _noise(model, model, None, batch)
             metrics["interventions"] = PoseConformationMetrics(noise_std=noise)
             metrics["redrawn_noise"] = RedrawnNoise(noise)
     if imaged.reads_images and imaged.truth is not None and "factors" in batch:
         with found.attempt("true_interventions"):
-            noise = noise_std(model, imaged.truth, batch["factors"], batch)
+            noise = _noise(model, imaged.truth, batch["factors"], batch)
             metrics["true_interventions"] = PoseConformationMetrics(imaged.truth, noise_std=noise)
             metrics["true_redrawn_noise"] = RedrawnNoise(noise, imaged.truth)
     return {name: metric.to(batch["index"].device) for name, metric in metrics.items()}
+
+
+def _noise(
+    model: AdaptedModel,
+    generator: GeneratesImages,
+    conformation: Tensor | None,
+    batch: ParticleBatch,
+) -> float:
+    """Noise to add to what is generated; statistics are generated with that of the data."""
+    return 0.0 if "information" in batch else noise_std(model, generator, conformation, batch)
 
 
 def noise_std(

@@ -43,6 +43,7 @@ _GROUPS = {
     "true_redrawn_noise": "Another draw of the noise, the true molecule",
     "decoding": "Does z encode its particle?",
     "truth": "Does z encode the true factors?",
+    "entanglement": "Do the true conformations depend on the view?",
     "spread_leak": "Does the spread of z follow view, defocus or shift?",
     "group_leak": "Does z differ between groups of particles?",
     "shape": "What z looks like",
@@ -109,6 +110,10 @@ _WORDS = {
     "truth": {
         "r2_nonlinear": ("R² of the factor that z tells best, nonlinear", "1"),
         "p_value": ("p-value of none", ""),
+    },
+    "entanglement": {
+        "factors_from_view": ("R² of a true factor from the direction of view, the most", ""),
+        "leak_given_factors": ("share of z that views explain beyond the true factors", "0"),
     },
     "redrawn_noise": _NOISE,
     "true_redrawn_noise": _NOISE,

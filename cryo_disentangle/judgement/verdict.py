@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from cryo_disentangle.judgement.alarms import alarms, mean_follows_view
+from cryo_disentangle.judgement.entanglement import ENTANGLED
 from cryo_disentangle.judgement.scores import Score
 
 __all__ = ["Verdict", "judge"]
@@ -67,8 +68,10 @@ def judge(scores: Groups, sample: str | None = None) -> Verdict:
     when the molecule is rendered from another direction, the last two without what the noise of
     images moves z by. Up to 0.05 is no encoding of the view, up to 0.25 is one in part, and so is a
     spread of z that follows the view, or 2 % of a coordinate that do so beyond doubt
-    (`mean_follows_view`). Without the first finding it is not known whether z encodes anything;
-    where the first fails, z does not encode the particle.
+    (`mean_follows_view`). Where the true conformations depend on the view, the R² is of what of z
+    the true factors do not explain, and mean and spread at single views do not count. Without the
+    first finding it is not known whether z encodes anything; where the first fails, z does not
+    encode the particle.
 
     Args:
         scores: As `Measurement.scores`.
@@ -87,7 +90,8 @@ def judge(scores: Groups, sample: str | None = None) -> Verdict:
     leak = _leak(scores)
     shares = [share for share in (leak, _turning(scores), _trading(scores)) if share is not None]
     spread = _spread(scores)
-    slightly = spread.holds is True or mean_follows_view(scores)
+    # Where conformations depend on the view, so do the mean and the spread of a perfect z.
+    slightly = not _entangled(scores) and (spread.holds is True or mean_follows_view(scores))
     kind = _decide(encodes.holds, leak, shares, slightly=slightly)
     reasons = [encodes.reason, *(reason for _, reason in shares), spread.reason, _noise(scores)]
     reasons += alarms(scores)
@@ -178,14 +182,28 @@ def _tells_truth(scores: Groups, truth: Mapping[str, Score], *, seen: bool) -> _
 
 
 def _leak(scores: Groups) -> tuple[float, str] | None:
-    """What the pose tells of z."""
+    """What the pose tells of z, beyond the true factors where these depend on it."""
     score = scores.get("pose_leak", {}).get("pose_leak_nonlinear_r2")
     if score is None:
         return None
+    if _entangled(scores):
+        told, beyond = scores["entanglement"].values()
+        return beyond.value, (
+            f"The true conformations depend on the view (R² {told.value:.2g}), so that a perfect z "
+            f"has a pose leak, too, and {_percent(score)} predicted from the view are no fault. "
+            f"Beyond the true factors views explain {_percent(beyond)} of z (0 % is best). Rotated "
+            "images, permuted poses and populations keep their meaning."
+        )
     return score.value, (
         f"From the direction of view alone {_percent(score)} of the differences in z can be "
         "predicted (0 % is best)."
     )
+
+
+def _entangled(scores: Groups) -> bool:
+    """Whether views depend on the conformation in the truth."""
+    group = scores.get("entanglement", {})
+    return bool(group) and group["factors_from_view"].value > ENTANGLED
 
 
 def _spread(scores: Groups) -> _Finding:

@@ -13,6 +13,7 @@ from cryo_disentangle.losses.schedules import Schedule, weight_at
 from cryo_disentangle.modules.objective import add_penalties
 from cryo_disentangle.priors import StandardNormal
 from cryo_disentangle.protocols import ConformationPrior, Penalty
+from cryo_disentangle.statistics.posterior import draw_information
 from cryo_disentangle.types import (
     Inference,
     ParticleBatch,
@@ -23,8 +24,6 @@ from cryo_disentangle.types import (
 
 __all__ = ["StatisticsModel"]
 
-# Rounding may leave a singular precision with eigenvalues a little below zero.
-_LIFT = 1e-5
 _EVALUATION = 20
 
 
@@ -119,13 +118,7 @@ class StatisticsModel(nn.Module):
         del batch  # its CTF is part of the precision
         precision = known_precision(pose)
         with torch.autocast(precision.device.type, enabled=False):
-            precision = precision.float()
-            mixed = self.decoder.mixture(conformation.float())
-            noise = torch.empty_like(mixed).normal_()
-            size = precision.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
-            eye = torch.eye(precision.shape[-1], device=precision.device)
-            root = torch.linalg.cholesky_ex(precision + _LIFT * size[:, None, None] * eye).L
-            return (precision @ mixed[..., None] + root @ noise[..., None])[..., 0]
+            return draw_information(self.decoder.mixture(conformation.float()), precision.float())
 
     def coefficients(self, conformation: Tensor) -> Tensor:
         """Evaluates φ(z), what the subspace's volumes are mixed with.

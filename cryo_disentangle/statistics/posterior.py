@@ -11,7 +11,17 @@ from cryo_disentangle.decoders.spline import SplinePoints
 from cryo_disentangle.statistics.grid import SliceGrid
 from cryo_disentangle.statistics.views import ParticleViews
 
-__all__ = ["Likelihood", "Posterior", "Residuals", "marginal_likelihood", "residuals"]
+__all__ = [
+    "Likelihood",
+    "Posterior",
+    "Residuals",
+    "draw_information",
+    "marginal_likelihood",
+    "residuals",
+]
+
+# Rounding may leave a singular precision with eigenvalues a little below zero.
+_LIFT = 1e-5
 
 
 class Residuals(NamedTuple):
@@ -150,3 +160,22 @@ def marginal_likelihood(joint: Likelihood, rank: int) -> Likelihood:
         joint.information[:, kept] - (cross.mT @ seen)[..., 0],
         joint.offset - seen.square().sum((1, 2)) + log_det,
     )
+
+
+def draw_information(coefficients: Tensor, precision: Tensor) -> Tensor:
+    """Draws information vectors as images of known coefficients have them.
+
+    b = Λ c + Λ^½ ε, with ε from torch's global generator.
+
+    Args:
+        coefficients: c, shape (B, K).
+        precision: Λ, shape (B, K, K).
+
+    Returns:
+        b, shape (B, K).
+    """
+    noise = torch.empty_like(coefficients).normal_()
+    size = precision.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
+    eye = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
+    root = torch.linalg.cholesky_ex(precision + _LIFT * size[:, None, None] * eye).L
+    return (precision @ coefficients[..., None] + root @ noise[..., None])[..., 0]

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from cryo_disentangle.statistics.folder import ARRAYS, DESCRIPTION, StatisticsFolder
+from cryo_disentangle.statistics.folder import ARRAYS, DESCRIPTION, SUBSPACE, StatisticsFolder
 from cryo_disentangle.statistics.origin import StatisticsOrigin, read_origin, write_origin
 
-__all__ = ["StatisticsWriter"]
+__all__ = ["StatisticsWriter", "write_part"]
 
 _DONE = "done.npy"
 
@@ -148,3 +149,26 @@ class StatisticsWriter:
         np.lib.format.open_memmap(
             self.partial / f"{name}.npy", mode="w+", dtype=kind, shape=shape
         ).flush()
+
+
+def write_part(folder: StatisticsFolder, rows: slice, path: Path) -> StatisticsFolder:
+    """Writes the statistics of some particles, with their subspace, as a folder of their own.
+
+    Args:
+        folder: Statistics of N particles.
+        rows: Positions among the N.
+        path: The folder to be written.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        FileNotFoundError: If the folder that is to hold ``path`` does not exist.
+        ValueError: If the particles are of one half set alone.
+    """
+    part = folder.statistics.take(rows)
+    numbered = part.index.numpy(), part.half.numpy(), part.rotation.numpy()
+    writer = StatisticsWriter(path, folder.origin, *numbered, part.rank)
+    writer.write(torch.arange(len(part)), part.precision, part.information, part.offset)
+    shutil.copyfile(folder.path / SUBSPACE, writer.partial / SUBSPACE)
+    return writer.finish()

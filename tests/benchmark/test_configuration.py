@@ -45,6 +45,18 @@ def _latents(settings: dict[str, Any], **arrays: Any) -> None:
             "vanilla is not on the data set arms",
         ),
         (
+            lambda s: s["methods"].update(x={"kind": "subspace"}),
+            "x on arms: the method reads statistics, and the data set has none",
+        ),
+        (
+            lambda s: s["methods"].update(x={"data": {"class_path": "StatisticsData"}}),
+            "x on arms: the method reads statistics, and the data set has none",
+        ),
+        (
+            lambda s: s["datasets"]["arms"].update(statistics=3),
+            "datasets.arms.statistics: a mapping expected, found 3",
+        ),
+        (
             lambda s: s["datasets"].update(x={"config": "absent.yaml"}),
             r"absent\.yaml: no such file",
         ),
@@ -65,7 +77,7 @@ def _latents(settings: dict[str, Any], **arrays: Any) -> None:
         (lambda s: _latents(s, z=np.full((160, 1), np.nan)), "z must be finite, row 0 is not"),
         (
             lambda s: _latents(s, y=np.zeros((160, 2))),
-            "one or more of z, log_variance expec",
+            "one or more of z, log_variance, covariance expec",
         ),
     ],
 )

@@ -19,15 +19,13 @@ from cryo_disentangle.simulation.command import make_simulation
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "benchmark"
 DATASETS = [
-    "two_arms_aligned",
-    "two_arms_mixed",
-    "five_arms",
     "adk_snr1",
     "adk_snr0.1",
     "adk_snr0.03",
-    "adk_path",
-    "temporal",
-    "temperature",
+    "adk_sheared",
+    "adk_temperatures",
+    "adk_entangled",
+    "in_plane",
 ]
 
 

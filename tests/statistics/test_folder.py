@@ -14,7 +14,7 @@ import torch
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.statistics import StatisticsFolder
 from cryo_disentangle.statistics.origin import digest_particles
-from cryo_disentangle.statistics.writing import StatisticsWriter
+from cryo_disentangle.statistics.writing import StatisticsWriter, write_part
 from tests.statistics.synthetic import origin, statistics_of, write
 from tests.tiny import write_stack
 
@@ -37,6 +37,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         expected = getattr(_STATISTICS, field.name)
         torch.testing.assert_close(getattr(found.statistics, field.name), expected)
     assert [path.name for path in tmp_path.iterdir()] == ["statistics"]
+
+
+def test_a_part_is_a_folder_of_its_own(tmp_path: Path) -> None:
+    whole = write(tmp_path / "statistics", _STATISTICS)
+    part = write_part(whole, slice(0, 8), whole.path / "part")
+    assert (len(part), part.origin) == (8, whole.origin)
+    assert part.subspace().digest == whole.subspace().digest
+    torch.testing.assert_close(part.statistics.information, _STATISTICS.information[:8])
+    StatisticsFolder.open(whole.path)
 
 
 def test_an_interrupted_pass_goes_on(tmp_path: Path) -> None:
