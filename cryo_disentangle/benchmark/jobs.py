@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import runpy
 import shutil
-import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,6 +30,12 @@ __all__ = ["Job", "JobError", "Launcher", "run_job", "training_configuration"]
 Job: TypeAlias = Stack | Cell
 
 _TAIL = 15
+# Windows has no forks.
+_FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+_CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
+_PRELOADED = ["cryo_disentangle.benchmark.scoring", "cryo_disentangle.cli.training"]
+if _FORKS:
+    _CONTEXT.set_forkserver_preload(_PRELOADED)
 # Seeds of restarts of neighbouring seeds must not meet: fewer restarts than this.
 _RESTART_STRIDE = 100
 _QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
@@ -40,13 +48,16 @@ class JobError(RuntimeError):
 class Launcher:
     """Runs processes with a number of threads each, and ends them when told.
 
+    They are forked from one that has imported all they need, which takes longer than a short
+    training.
+
     Args:
         threads: Threads of each process.
     """
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[BaseProcess] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -60,28 +71,25 @@ class Launcher:
         Raises:
             JobError: If it fails.
         """
-        command = [sys.executable, "-m", *map(str, words)]
+        command = [str(word) for word in words]
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
+        with self._lock:
+            if self._stopped:
+                raise JobError("stopped")
+            # What is imported once counts its threads then.
+            os.environ.update(_environment(self._threads))
+            process = _CONTEXT.Process(target=_run_module, args=(command, log))
+            process.start()
+            self._running.add(process)
+        try:
+            process.join()
+        finally:
             with self._lock:
-                if self._stopped:
-                    raise JobError("stopped")
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env=_environment(self._threads),
-                )
-                self._running.add(process)
-            try:
-                code = process.wait()
-            finally:
-                with self._lock:
-                    self._running.discard(process)
-        if code:
+                self._running.discard(process)
+        if process.exitcode:
             raise JobError(
-                f"{' '.join(command[1:4])} ended with {code}; {log} ends with\n{_tail(log)}"
+                f"-m {' '.join(command[:2])} ended with {process.exitcode}; {log} ends with\n"
+                f"{_tail(log)}"
             )
 
     def stop(self) -> None:
@@ -92,11 +100,22 @@ class Launcher:
                 process.terminate()
 
 
+def _run_module(command: list[str], log: Path) -> None:
+    """Runs ``python -m`` in this process, what it prints going to the log."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for printed in (1, 2):
+        os.dup2(file, printed)
+    # A process of its own, not one of the tasks of a job of SLURM.
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        del os.environ[name]
+    sys.argv[:] = command
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+
+
 def _environment(threads: int) -> dict[str, str]:
-    """Environment of a process of its own, not one of the tasks of a job of SLURM."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    """What tells libraries their number of threads."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return kept | dict.fromkeys(names, str(threads))
+    return dict.fromkeys(names, str(threads))
 
 
 def _tail(log: Path) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from cryo_disentangle.files.paths import readable
 
-__all__ = ["read_checkpoint", "read_tensors"]
+__all__ = ["map_tensor", "read_checkpoint", "read_tensors"]
 
 # What Lightning writes into each.
 _KEYS = ("state_dict", "epoch", "global_step", "pytorch-lightning_version")
@@ -57,6 +57,34 @@ def read_tensors(path: str | Path, what: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         found = type(content).__name__
         raise ValueError(f"{path}: refused as {what}: expected a dictionary, found {found}")
+    return content
+
+
+def map_tensor(path: str | Path, what: str) -> torch.Tensor:
+    """Maps a tensor: values are read when they are asked for.
+
+    Args:
+        path: The file.
+        what: What is expected there, for the message.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, is no tensor, or wants to import anything.
+    """
+    path = readable(path, what)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path}: refused as {what}: it is damaged, truncated, holds more than tensors, or is "
+            "another kind of file"
+        ) from error
+    if not isinstance(content, torch.Tensor):
+        found = type(content).__name__
+        raise ValueError(f"{path}: refused as {what}: expected a tensor, found {found}")
     return content
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
+from cryo_disentangle.files.maps import write_volume
 from tests import tiny
 
 SIMULATE: dict[str, Any] = {
@@ -67,3 +71,32 @@ def write(folder: Path, settings: dict[str, Any]) -> Path:
     path = folder / "benchmark.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False))
     return path
+
+
+SIDE, STATES = 8, 11
+
+
+def volumes() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(STATES, SIDE, SIDE, SIDE)).astype(np.float32)
+
+
+@pytest.fixture
+def cryobench(tmp_path: Path) -> Path:
+    folder = tmp_path / "IgG-1D"
+    (folder / "vols/128_org").mkdir(parents=True)
+    for number, volume in enumerate(volumes()):
+        # As theirs, without zeros before: 10 comes after 9.
+        write_volume(folder / f"vols/128_org/{number}.mrc", volume, 3.0)
+    labels = np.repeat(np.arange(STATES), 2)
+    (folder / "gt_latents.pkl").write_bytes(pickle.dumps(labels))
+    return folder
+
+
+@pytest.fixture
+def flatiron(tmp_path: Path) -> Path:
+    folder = tmp_path / "dataset_2_ground_truth"
+    folder.mkdir()
+    torch.save(torch.from_numpy(volumes()).reshape(STATES, -1), folder / "maps_gt_flat.pt")
+    rows = [f"{state},{state + 1},{0.1 * state}" for state in range(STATES)]
+    (folder / "metadata.csv").write_text("\n".join([",populations,pc1", *rows]) + "\n")
+    return folder
