@@ -138,7 +138,8 @@ def _unready(job: Job, plan: Plan, failures: dict[str, str]) -> str | None:
     elif isinstance(job, Cell):
         needed = {job.stack, job.at(job.settings.get("of", ""))}
         needed |= {job.statistics} if "statistics" in job.settings else set()
-    for other in (*plan.stacks, *plan.passes, *plan.first):
+    others: list[Job] = [*plan.stacks, *plan.passes, *plan.first]
+    for other in others:
         if other.folder in needed and other.name in failures:
             return f"{other.name} failed"
     return None

@@ -133,9 +133,10 @@ def measure(
     }
     scored = rows.take(chosen)
     with measured.attempt("neighbourhoods"):
-        true = standardize(torch.from_numpy(factors[chosen]).double())
-        similar = neighbourhood_similarity(scored.mean, true)
-        scores["neighbourhoods/similarity"] = float(similar)
+        if scored.factors is not None:
+            true = standardize(scored.factors.double())
+            similar = neighbourhood_similarity(scored.mean, true)
+            scores["neighbourhoods/similarity"] = float(similar)
     if run.stored is None:
         with measured.attempt("volumes"):
             scores |= volume_scores(run.module, source, scored)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.optimize
 import scipy.sparse
@@ -76,14 +78,15 @@ def earth_movers_distance(first: Array, second: Array, cost: Array) -> float:
         )
     rows = scipy.sparse.kron(scipy.sparse.eye(len(here)), np.ones((1, len(there))))
     columns = scipy.sparse.kron(np.ones((1, len(here))), scipy.sparse.eye(len(there)))
-    # One constraint follows from the others.
+    # One constraint follows from the others. scipy's types know no sparse ones.
+    constraints: Any = scipy.sparse.vstack([rows, columns]).tocsr()[:-1]
     found = scipy.optimize.linprog(
         costs.ravel(),
-        A_eq=scipy.sparse.vstack([rows, columns]).tocsr()[:-1],
+        A_eq=constraints,
         b_eq=np.concatenate([here, there])[:-1],
         method="highs",
     )
-    return float(found.fun)
+    return float(found.fun or 0.0)
 
 
 def _weights(given: Array, name: str) -> np.ndarray:
