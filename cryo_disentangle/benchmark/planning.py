@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,10 +176,16 @@ def _settings(benchmark: Benchmark, method: Method, dataset: DataSet) -> dict[st
     if str(training.get("data", {}).get("class_path")).endswith(_STATISTICS):
         settings |= {"statistics": _shared(dataset, where)}
     try:
-        check_configuration(training)
+        _check_once(json.dumps(training, sort_keys=True))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     return settings | {"training": training, "restarts": method.restarts}
+
+
+@cache
+def _check_once(training: str) -> None:
+    """Checks what a method trains, which is often the same on several data sets."""
+    check_configuration(json.loads(training))
 
 
 def _shared(dataset: DataSet, where: str) -> Mapping[str, Any]:
