@@ -32,10 +32,14 @@ DATASETS = [
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """The full benchmark on a few particles."""
-    changes = ["seeds=[0]", "held_out=50"]
-    changes += [f"datasets.{name}.simulate.n_images=64" for name in DATASETS]
-    benchmark = read_benchmark(CONFIGS / "full.yaml", changes)
-    return make_plan(benchmark, tmp_path_factory.mktemp("full"))
+    folder = tmp_path_factory.mktemp("full")
+    (folder / "simulate").symlink_to(CONFIGS.parent / "simulate")
+    file = folder / "benchmark/full.yaml"
+    file.parent.mkdir()
+    text = (CONFIGS / "full.yaml").read_text()
+    file.write_text(text.replace("n_images: 20000", "n_images: 64"))
+    changes = ["seeds=[0]", "held_out=50", "datasets.in_plane.simulate.n_images=64"]
+    return make_plan(read_benchmark(file, changes), folder / "out")
 
 
 def test_all_data_sets_and_methods_are_there(plan: Plan) -> None:
