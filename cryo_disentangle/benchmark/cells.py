@@ -96,8 +96,12 @@ class Stack:
 class Pass(Stack):
     """A subspace, and the statistics of a stack's particles in it, which methods share.
 
-    Its settings are those of the stack (``stack``), options of ``cryo-disentangle statistics``
-    (``options``) and the number of particles that are scored (``held_out``).
+    Attributes:
+        dataset: Name of the data set.
+        seed: Seed of the cells that use it.
+        out: Folder of the benchmark.
+        settings: Those of the stack (``stack``), options of ``cryo-disentangle statistics``
+            (``options``) and the number of particles that are scored (``held_out``).
     """
 
     @property

@@ -37,7 +37,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     file = folder / "benchmark/full.yaml"
     file.parent.mkdir()
     text = (CONFIGS / "full.yaml").read_text()
-    file.write_text(text.replace("n_images: 20000", "n_images: 64"))
+    file.write_text(text.replace("n_images: 10000", "n_images: 64"))
     changes = ["seeds=[0]", "held_out=50", "datasets.in_plane.simulate.n_images=64"]
     return make_plan(read_benchmark(file, changes), folder / "out")
 
