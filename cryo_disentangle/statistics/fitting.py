@@ -12,7 +12,7 @@ from cryo_disentangle.decoders.spline import pair_nodes
 from cryo_disentangle.statistics.expectation import Expectation, expectation, maximized
 from cryo_disentangle.statistics.grid import SliceGrid, shell_means
 from cryo_disentangle.statistics.half_sets import aligned, half_set_correlation, prior_precision
-from cryo_disentangle.statistics.masks import molecule_mask, sphere_mask
+from cryo_disentangle.statistics.masks import local_weights, molecule_mask, sphere_mask
 from cryo_disentangle.statistics.nuisance import Nuisance
 from cryo_disentangle.statistics.processes import sum_over_processes
 from cryo_disentangle.statistics.views import ParticleViews
@@ -74,6 +74,7 @@ class HalfSetFit:
         self.grid = grid
         self._within = self._widest.points_within(grid.radius)
         self._mask = sphere_mask(grid, self.mask_radius)
+        self._weights: Tensor | None = None
 
     def resize(self, radius: int) -> None:
         """Goes on with another radius; frequencies that are new start from zero.
@@ -103,9 +104,10 @@ class HalfSetFit:
         self.error = torch.zeros(len(self.half), nuisance.count)
 
     def find_molecule(self) -> None:
-        """Narrows the mask to where the halves' volumes are, inside the sphere."""
+        """Narrows the mask to where the halves' volumes are, and each volume to where it moves."""
         sphere = sphere_mask(self.grid, self.mask_radius)
         self._mask = sphere * molecule_mask(self.nodes[0], self.nodes[1], self.grid)
+        self._weigh()
 
     def start_volumes(self, generator: torch.Generator) -> None:
         """Adds random volumes to the mean, the same in both halves.
@@ -162,8 +164,15 @@ class HalfSetFit:
         """Aligns the halves, and takes the prior from how well they agree."""
         if self.nodes[0].shape[1] > 1:
             self.nodes = list(aligned(self.nodes[0], self.nodes[1]))
+            if self._weights is not None:
+                self._weigh()
         self.correlation = half_set_correlation(self.nodes[0], self.nodes[1], self.grid)
         self._precision = prior_precision(self.correlation, weight, self.grid)
+
+    def _weigh(self) -> None:
+        """Weighs the volumes by what the halves share of them in each voxel."""
+        first, second = (nodes[:, 1:] for nodes in self.nodes)
+        self._weights = local_weights(first, second, self.grid) if first.shape[1] else None
 
     def _expectation(self, half: int, rows: Tensor, refine: bool) -> Expectation:
         """Sums over some particles of a half."""
@@ -194,5 +203,8 @@ class HalfSetFit:
         return error
 
     def _masked(self, nodes: Tensor) -> Tensor:
-        """Holds volumes inside the mask."""
-        return self.grid.nodes(self.grid.densities(nodes) * self._mask)
+        """Holds the mean inside the mask, and each volume to where it moves."""
+        densities = self.grid.densities(nodes) * self._mask
+        if self._weights is not None:
+            densities[1:] *= self._weights
+        return self.grid.nodes(densities)

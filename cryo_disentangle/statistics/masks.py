@@ -1,4 +1,4 @@
-"""Where in the box the molecule is: volumes are zero elsewhere."""
+"""Where in the box the molecule is, and where it moves: volumes are zero elsewhere."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from torch import Tensor
 
 from cryo_disentangle.statistics.grid import SliceGrid
 
-__all__ = ["molecule_mask", "sphere_mask"]
+__all__ = ["local_weights", "molecule_mask", "sphere_mask"]
 
 # What the halves share at a voxel counts from this share of its maximum: a twentieth of the
 # amplitude. Voxels nearer than the margin belong to it; the mask then falls off over the edge.
 _LEAST_SHARE = 3e-3
 _MARGIN_PX, _EDGE_PX = 3.0, 3.0
+# Half sets are compared within a Gaussian of so many voxels, of about one resolution each.
+_LOCAL_VOXELS = 1.3
 
 
 def sphere_mask(grid: SliceGrid, radius: float) -> Tensor:
@@ -53,3 +55,30 @@ def molecule_mask(first: Tensor, second: Tensor, grid: SliceGrid) -> Tensor:
     voxel = grid.box_size / grid.side
     distance = torch.from_numpy(ndimage.distance_transform_edt(~inside)).float() * voxel
     return ((_MARGIN_PX - distance) / _EDGE_PX + 1).clamp(0, 1).to(first.device)
+
+
+def local_weights(first: Tensor, second: Tensor, grid: SliceGrid) -> Tensor:
+    """Weighs each volume voxel by voxel with the share of signal there (Wiener's filter).
+
+    A motion moves a part of the molecule; elsewhere its volume is noise. A half set's estimate has
+    locally the signal E[a b] and the noise E[(a - b)²] / 2. Both change alike where an estimate is
+    weighted, so that weighting again and again does not take more and more away.
+
+    Args:
+        first: K volumes of a half set, shape (G, K).
+        second: Their likes of the other one, shape (G, K).
+        grid: Where volumes lie.
+
+    Returns:
+        0 to 1 at the voxels of `SliceGrid.densities`, shape (K, S, S, S).
+    """
+    a, b = grid.densities(first).cpu(), grid.densities(second).cpu()
+    signal = _smoothed(a * b).clamp_min(0)
+    noise = _smoothed((a - b).square() / 2)
+    return (signal / (signal + noise).clamp_min(torch.finfo(a.dtype).tiny)).to(first.device)
+
+
+def _smoothed(densities: Tensor) -> Tensor:
+    """Averages volumes (K, S, S, S) within a Gaussian."""
+    around = (0.0, *[_LOCAL_VOXELS] * 3)
+    return torch.from_numpy(ndimage.gaussian_filter(densities.numpy(), around, mode="wrap"))

@@ -12,7 +12,7 @@ from cryo_disentangle.statistics.half_sets import (
     half_set_correlation,
     prior_precision,
 )
-from cryo_disentangle.statistics.masks import molecule_mask, sphere_mask
+from cryo_disentangle.statistics.masks import local_weights, molecule_mask, sphere_mask
 from cryo_disentangle.statistics.posterior import Likelihood
 
 GRID = SliceGrid(16, 6)
@@ -68,6 +68,23 @@ def test_the_mask_holds_what_halves_share() -> None:
     assert 0.01 < float(mask.mean()) < 0.3
     assert float(sphere_mask(grid, 0.9)[middle, middle, middle]) == 1
     assert float(sphere_mask(grid, 0.9)[0].max()) == 0
+
+
+def test_volumes_weigh_where_halves_agree() -> None:
+    grid = SliceGrid(32, 12)
+    moving = torch.zeros(2, *(grid.side,) * 3)
+    middle = grid.side // 2
+    moving[0, middle - 6 : middle, middle - 3 : middle + 3, middle - 3 : middle + 3] = 1
+    noisy = [moving + 0.3 * _random(seed, *moving.shape) for seed in (3, 4)]
+    first, second = (grid.nodes(density) for density in noisy)
+    weights = local_weights(first, second, grid)
+    assert weights.shape == moving.shape
+    assert float(weights[0][moving[0] > 0].mean()) > 0.8
+    assert float(weights[0, : middle - 9].mean()) < 0.3
+    assert float(weights[1].mean()) < 0.3
+    twice = local_weights(grid.nodes(noisy[0] * weights), grid.nodes(noisy[1] * weights), grid)
+    there = weights[0] > 0.9
+    torch.testing.assert_close(twice[0][there], weights[0][there], rtol=0.05, atol=0.05)
 
 
 def _likelihood(precision: torch.Tensor, signal: torch.Tensor, seed: int) -> Likelihood:
