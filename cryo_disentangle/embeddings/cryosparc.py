@@ -107,7 +107,13 @@ def _tool(folder: Path, names: tuple[str, ...]) -> str:
     if not _VALUE.fullmatch(names[0]):
         return "cryoSPARC 3D classification"
     file = folder / "job.json"
-    kind = json.loads(file.read_text(encoding="utf-8")).get("type") if file.is_file() else None
+    if not file.is_file():
+        return "cryoSPARC"
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: not the description of a job: {error}") from error
+    kind = described.get("type") if isinstance(described, dict) else None
     return _TOOLS.get(str(kind), "cryoSPARC")
 
 

@@ -173,8 +173,9 @@ def _projections_file(folder: Path) -> Path:
 
 def _projections(path: Path) -> tuple[Array, Array]:
     """Image names and principal components, a line for each particle."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     try:
+        text = path.read_text(encoding="utf-8")
+        lines = [line.split() for line in text.splitlines() if line.strip()]
         return np.array([line[0] for line in lines]), np.array(
             [line[1:] for line in lines], dtype=np.float64
         )

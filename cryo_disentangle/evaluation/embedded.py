@@ -35,6 +35,10 @@ _FEWEST = 12
 _NEEDS_NETWORK = (
     "needs the images and the network that inferred z, which are not read of runs of other programs"
 )
+_NEEDS_IMAGES = (
+    "needs the images: the run's maps are linear in z, so `--inference statistics` asks images for "
+    "their coefficients and judges these"
+)
 _IMAGED = ("rotation test", "pose interventions", "redrawn noise", "decoding")
 
 
@@ -98,7 +102,8 @@ def evaluate_embedding(
             Picture(name, figure) for name, figure in draw_each(drawings, measured, progress)
         ]
     # What a file lacks, in the words of the file, in place of a metric's.
-    measured.missing |= joined.missing | dict.fromkeys(_IMAGED, _NEEDS_NETWORK)
+    needs = _NEEDS_NETWORK if embedding.volumes is None else _NEEDS_IMAGES
+    measured.missing |= joined.missing | dict.fromkeys(_IMAGED, needs)
     run, facts = EmbeddedRun(path, embedding.tool), _facts(joined, path)
     lasso = lasso_of(embedding, joined.table)
     groups = joined.groups if found is None else {**joined.groups, "state": found.labels}

@@ -153,6 +153,8 @@ def rows_by_key(
         ValueError: If a key stands in two rows, or a particle in none.
     """
     refuse_repeats(theirs, what, table)
+    if not len(theirs):
+        raise ValueError(f"{table}: no rows, so that none of {len(ours)} {particles} is in it")
     order = np.argsort(theirs, kind="stable")
     ordered = theirs[order]
     places = np.searchsorted(ordered, ours).clip(max=len(ordered) - 1)

@@ -67,9 +67,10 @@ def rows_in_table(embedding: Embedding, table: _NamedRows) -> npt.NDArray[np.int
     rows = embedding.rows.astype(np.int64)
     outside = np.flatnonzero((rows < 0) | (rows >= len(table)))
     if outside.size:
+        first = ", ".join(str(row + 1) for row in rows[outside[:3]])
         raise ValueError(
             f"{embedding.source}: {outside.size} of {len(rows)} particles lie beyond the "
-            f"{len(table)} rows of {table.path}, the first in row {rows[outside[0]] + 1}"
+            f"{len(table)} rows of {table.path}, the first in rows {first}"
         )
     if len(np.unique(rows)) != len(rows):
         raise ValueError(f"{embedding.source}: two latents belong to the same row of {table.path}")

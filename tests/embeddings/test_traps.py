@@ -369,6 +369,26 @@ def test_projections_of_flex_analyse_alone_or_beside_the_refinement(tmp_path: Pa
         open_embedding(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"", b"\x82\xff", b"word word\n"])
+def test_projections_that_are_none(content: bytes, tmp_path: Path) -> None:
+    written.multi_body(tmp_path, TRUTH)
+    path = tmp_path / "analyse_projections_along_eigenvectors_all_particles.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=path.name):
+        open_embedding(tmp_path, "components")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+def test_a_damaged_description_of_a_job_is_named(content: str, tmp_path: Path) -> None:
+    written.cryosparc(tmp_path, TRUTH)
+    (tmp_path / "job.json").write_text(content)
+    if content == "[]":
+        assert open_embedding(tmp_path).tool == "cryoSPARC"
+        return
+    with pytest.raises(ValueError, match=r"job\.json: not the description of a job"):
+        open_embedding(tmp_path)
+
+
 XMIPP = """# XMIPP_STAR_1 *
 #
 data_noname

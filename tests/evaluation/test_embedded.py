@@ -61,6 +61,9 @@ def test_every_program_is_judged_and_what_is_not_done_is_named(name: str, tmp_pa
     found = json.loads((tmp_path / "out/metrics.json").read_text())
     assert found["run"]["kind"] == f"latents of {WRITERS[name][0]}"
     assert set(found["not_measured"]) >= IMAGED
+    linear = name in {"recovar", "recovar_old", "cryosparc"}
+    of_maps = "--inference statistics" in found["not_measured"]["rotation test"]
+    assert of_maps == (linear and name != "recovar_old")
     assert ("pose_leak" in found["scores"]) == (name in POSED)
     assert ("pose_leak" in found["not_measured"]) == (name not in POSED)
     assert found["scores"]["shape"]["peaks_p_value"]["value"] > 0.01

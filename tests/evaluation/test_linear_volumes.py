@@ -64,6 +64,9 @@ def test_images_are_asked_for_coefficients_of_the_runs_own_maps(
     assert found["scores"]["decoding"]["decoding_p_value"]["value"] < 0.01
     assert "pose_leak" in found["scores"]
     assert any("intervention" in name for name in found["scores"])
+    # Statistics turn with the image.
+    turned = found["scores"]["rotation"]["rotation_normalized"]["value"]
+    assert turned == pytest.approx(0, abs=1e-3)
     page = (tmp_path / "report.html").read_text()
     assert "cryo-disentangle select" in page
 
