@@ -36,15 +36,29 @@ def _corners(factors: Tensor) -> Tensor:
     return torch.where(choices, extreme, middle)
 
 
-def _pictures(simulation: SimulatedImages, corners: Tensor) -> tuple[Tensor, Tensor]:
+def _shown(simulation: SimulatedImages, known: Particles) -> tuple[Tensor, Tensor]:
+    """Factors and the molecule's coordinates of the rows of the sheet.
+
+    Where factors do not determine the coordinates, those of the particle next to each corner.
+    """
+    corners = _corners(known.factors)
+    if simulation.determined:
+        return corners, simulation.hinges(corners.double()).float()
+    spread = known.factors.std(0)
+    nearest = torch.cdist(corners / spread, known.factors / spread).argmin(1)
+    return known.factors[nearest], known.hinges[nearest]
+
+
+def _pictures(
+    simulation: SimulatedImages, corners: Tensor, hinges: Tensor
+) -> tuple[Tensor, Tensor]:
     """Renders each corner from the same few views, clean and noisy."""
     draws = simulation.stack_draws(0, len(corners) * _VIEWS)
     particles = simulation.describe(draws)
     views = torch.arange(_VIEWS).repeat(len(corners))
-    hinges = simulation.hinges(corners.double()).float().repeat_interleave(_VIEWS, dim=0)
     same = Particles(
         factors=corners.repeat_interleave(_VIEWS, dim=0),
-        hinges=hinges,
+        hinges=hinges.repeat_interleave(_VIEWS, dim=0),
         rotation=particles.rotation[views],
         translation=particles.translation[views],
         ctf=None if particles.ctf is None else particles.ctf[views],
@@ -69,9 +83,9 @@ def draw_contact_sheet(simulation: SimulatedImages, path: Path) -> None:
         simulation: What to draw.
         path: PNG file to write.
     """
-    factors = simulation.describe(simulation.stack_draws(0, 1024)).factors
-    corners = _corners(factors)
-    clean, noisy = _pictures(simulation, corners)
+    known = simulation.describe(simulation.stack_draws(0, 1024))
+    corners, hinges = _shown(simulation, known)
+    clean, noisy = _pictures(simulation, corners, hinges)
     halves = {"clean": clean} if simulation.noise_std == 0 else {"clean": clean, "noisy": noisy}
     rows = len(corners)
     figure = Figure(figsize=(1.1 * _VIEWS * len(halves) + 1.4, 1.1 * rows + 0.7))

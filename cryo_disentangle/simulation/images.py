@@ -63,17 +63,32 @@ class SimulatedImages:
             )
         if self.box_size < 2 or self.box_size % 2:
             raise ValueError(f"box_size must be even and positive, found {self.box_size}")
-        dims = {self.process.dim, self.molecule.dim}
+        self._check_dims()
+        # Reads every file that is named, too, so that a missing one is told before any work.
+        sample = self.describe(self.calibration_draws(0, _CHECKED_PARTICLES))
+        self.molecule.check(sample.hinges, self.box_size, self.pixel_size)
+
+    def _check_dims(self) -> None:
+        """Refuses a process, a mixing and a molecule that do not fit together."""
+        coordinates = self.process.sample(self.calibration_draws(0, 1)).coordinates
+        given = self.process.dim if coordinates is None else coordinates.shape[1]
+        if coordinates is not None and self.mixing is not None:
+            raise ValueError(
+                f"{type(self.process).__name__} gives the molecule's coordinates, which no mixing "
+                f"of factors makes: mixing null expected, found {type(self.mixing).__name__}"
+            )
+        dims = {given, self.molecule.dim}
         dims |= {self.mixing.dim} if self.mixing is not None else set()
         if len(dims) > 1:
             mixing = "" if self.mixing is None else f", mixing {self.mixing.dim}"
             raise ValueError(
-                f"numbers of factors differ: process {self.process.dim}, "
-                f"molecule {self.molecule.dim}{mixing}"
+                f"numbers of factors differ: process {given}, molecule {self.molecule.dim}{mixing}"
             )
-        # Reads every file that is named, too, so that a missing one is told before any work.
-        sample = self.describe(self.calibration_draws(0, _CHECKED_PARTICLES))
-        self.molecule.check(sample.hinges, self.box_size, self.pixel_size)
+
+    @cached_property
+    def determined(self) -> bool:
+        """Whether the factors determine the molecule's coordinates."""
+        return self.process.sample(self.calibration_draws(0, 1)).coordinates is None
 
     def hinges(self, factors: Tensor) -> Tensor:
         """Mixes true factors into the molecule's coordinates.
@@ -83,7 +98,15 @@ class SimulatedImages:
 
         Returns:
             Shape (B, K).
+
+        Raises:
+            ValueError: If the factors do not determine them.
         """
+        if not self.determined:
+            raise ValueError(
+                f"factors of {type(self.process).__name__} do not determine the coordinates of the "
+                "molecule"
+            )
         return factors if self.mixing is None else self.mixing.mix(factors)
 
     @property
@@ -137,6 +160,8 @@ class SimulatedImages:
             What is true of them.
         """
         conformations = self.process.sample(draws)
+        hinges = conformations.coordinates
+        hinges = self.hinges(conformations.factors) if hinges is None else hinges
         scope = self.microscope
         if scope.shifts is None:
             translation = torch.zeros(len(draws.index), 2)
@@ -145,7 +170,7 @@ class SimulatedImages:
         time, temperature = conformations.time, conformations.temperature
         return Particles(
             factors=conformations.factors.float(),
-            hinges=self.hinges(conformations.factors).float(),
+            hinges=hinges.float(),
             rotation=self._rotations(draws, conformations.factors).float(),
             translation=translation.float(),
             ctf=None

@@ -14,7 +14,8 @@ class Particles(NamedTuple):
 
     Attributes:
         factors: True factors of variation, before mixing, shape (B, K), float32.
-        hinges: Coordinates of the molecule, after mixing, shape (B, K), float32.
+        hinges: Coordinates of the molecule, after mixing, shape (B, K), or (B, C) where factors do
+            not determine them, float32.
         rotation: As in `Pose`, shape (B, 3, 3), float32.
         translation: As in `Pose`, (x, y) in pixels, shape (B, 2), float32.
         ctf: Columns as in `ParticleBatch`, shape (B, 9), float32, or None.

@@ -33,12 +33,15 @@ class Conformations(NamedTuple):
         time: Time stamp of each particle, shape (B,), float64, or None.
         trajectory: Number of the particle's trajectory, shape (B,), int64, or None.
         temperature: In kelvin, shape (B,), float64, or None.
+        coordinates: Coordinates of the molecule where the factors do not determine them, shape
+            (B, C), float64, or None.
     """
 
     factors: Tensor
     time: Tensor | None = None
     trajectory: Tensor | None = None
     temperature: Tensor | None = None
+    coordinates: Tensor | None = None
 
 
 class ConformationProcess(Protocol):
