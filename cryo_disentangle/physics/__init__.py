@@ -1,0 +1,1 @@
+"""Molecular dynamics of a molecule with two basins: true states, times and temperatures."""
