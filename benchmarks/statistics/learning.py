@@ -13,6 +13,7 @@ from errors import in_both_frames
 from held_out import HeldOut
 from oracles import best_rotation, pose_and_noise, scores
 from settings import Setting
+from slowness import slow_axes
 from torch import Tensor
 
 from cryo_disentangle.axes import PrincipalAxes, TemperatureAxes, TimeAxes
@@ -110,6 +111,9 @@ def learned(
             print(reason)
             axes = None
         found = judged(model, axes, unseen) | {"seconds_learning": seconds}
+        if labels.pairs:
+            slow = slow_axes(own.mean, own.scale_tril @ own.scale_tril.mT)
+            found["mcc_slow"] = scores(means(model, unseen.own).double() @ slow, unseen.factors)[0]
         for name, value in found.items():
             rows.setdefault(name, []).append(value)
     medians = {name: summary.median(values) for name, values in rows.items()}

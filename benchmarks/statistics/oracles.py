@@ -17,6 +17,7 @@ from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.statistics.posterior import Likelihood
 
 _STEP = 0.02
+_COMPONENTS, _FRAMES, _FRAMES_STREAM, _AT_ONCE = 30, 10_000, 17, 50
 
 
 def scores(found: Tensor, factors: Tensor) -> tuple[float, float]:
@@ -47,6 +48,40 @@ def true_molecule(simulation: Simulation, draws: Draws) -> tuple[float, float]:
     )
     found = posterior_means_linearised(slopes, noise, float(variance), factors)
     return scores(found, factors)
+
+
+@torch.no_grad()
+def true_frames(simulation: Simulation, draws: Draws) -> tuple[float, float]:
+    """Posterior means where factors do not determine the molecule: over frames of the process.
+
+    All other frames are weighed by their likelihood, images linear about the truth in the 30
+    principal components of largest variance.
+    """
+    particles = simulation.describe(draws)
+    drawn = Draws.consecutive((simulation.seed, _FRAMES_STREAM), 0, _FRAMES)
+    others = simulation.describe(drawn)
+    frames, first = others.hinges[:, :_COMPONENTS], particles.hinges
+    clean = simulation.clean(particles)
+    noise = (simulation.add_noise(clean.clone(), draws) - clean).flatten(1)
+    found = []
+    for rows in torch.arange(len(first)).split(_AT_ONCE):
+        some = type(particles)(*(v if v is None else v[rows] for v in particles))
+        slopes = torch.stack(
+            [
+                (simulation.clean(some._replace(hinges=some.hinges + unit)) - clean[rows]).flatten(
+                    1
+                )
+                for unit in torch.eye(first.shape[1])[:_COMPONENTS]
+            ],
+            dim=2,
+        )
+        change = frames - first[rows, None, :_COMPONENTS]
+        fisher = slopes.mT @ slopes / noise.var()
+        pulled = (slopes.mT @ noise[rows, :, None]) / noise.var()
+        log = (change @ pulled)[..., 0] - 0.5 * ((change @ fisher) * change).sum(2)
+        log[change.square().sum(2) < 1e-6] = -torch.inf
+        found.append(log.softmax(1) @ others.factors)
+    return scores(torch.cat(found), particles.factors)
 
 
 def within_subspace(training: Likelihood, factors: Tensor, unseen: HeldOut) -> dict[str, float]:

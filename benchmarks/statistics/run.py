@@ -19,7 +19,7 @@ import torch
 from errors import contrast_of, draw_errors, pose_scores, wrong_pose
 from held_out import COUNT, STREAM, see_held_out
 from learning import Labels, learned
-from oracles import scores, true_molecule, within_subspace
+from oracles import scores, true_frames, true_molecule, within_subspace
 from settings import SETTINGS, Setting
 from tables import append, shown
 from torch import Tensor
@@ -113,7 +113,8 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
     known = np.load(stack / "truth.npz")
     factors = torch.from_numpy(known["factors"]).float()
     draws = Draws.consecutive((simulation.seed, STREAM), 0, COUNT // 2)
-    true_mcc, true_r2 = true_molecule(simulation, draws)
+    oracle = true_molecule if simulation.determined else true_frames
+    true_mcc, true_r2 = oracle(simulation, draws)
     calibration = report["calibration"]
     return {
         "setting": name,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cryo_disentangle.physics.frames import DynamicsFrames, DynamicsPairs, DynamicsResidues
 from cryo_disentangle.simulation import (
     AdenylateKinase,
     ConcentratedViews,
@@ -28,6 +29,10 @@ from cryo_disentangle.simulation.views import Views
 from cryo_disentangle.statistics.nuisance import Nuisance
 
 SETS = Path(__file__).parents[2] / "../shared/data/poses/empiar_poses_ctf.npz"
+
+
+_EMPIAR_VIEWS = ViewsFromFile(SETS, "quat_xyzw_10076")
+_EMPIAR_CTF = ContrastTransferFromFile(SETS, "ctf_10076")
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,29 @@ def adenylate_kinase(
     )
 
 
+def dynamics(
+    process: ConformationProcess,
+    snr: float = 0.1,
+    *,
+    box_size: int = 64,
+    box_angstrom: float = 108.8,
+    count: int = 50_000,
+) -> Setting:
+    """Frames of molecular dynamics, views and CTFs of EMPIAR-10076; factors are hinge angles."""
+    microscope = Microscope(_EMPIAR_VIEWS, None, _EMPIAR_CTF, WhiteNoise(snr))
+    return Setting(
+        lambda seed: Simulation(
+            DynamicsResidues(),
+            process,
+            microscope,
+            n_images=count,
+            box_size=box_size,
+            pixel_size=box_angstrom / box_size,
+            seed=seed,
+        )
+    )
+
+
 def arms(
     snr: float,
     views: Views,
@@ -141,11 +169,15 @@ def _temperatures(kelvin: list[float], spread: list[list[float]]) -> Temperature
     return TemperatureNormal(kelvin, spread, 0.5)
 
 
+def _small_dynamics(process: ConformationProcess) -> Setting:
+    """Fewer particles and pixels; SNR 0.4 at 32 pixels is what binning leaves of 0.1 at 64."""
+    return dynamics(process, 0.4, box_size=32, box_angstrom=112.0, count=12_000)
+
+
 _ERRORS = Nuisance(shift=1.0, rotation=3.0)
 _COARSE = Nuisance(shift=3.0, rotation=8.0)
 _ALL = Nuisance(shift=1.0, rotation=3.0, contrast=0.2)
 _PAIRS = adenylate_kinase()
-_EMPIAR_VIEWS = ViewsFromFile(SETS, "quat_xyzw_10076")
 
 SETTINGS: dict[str, Setting] = {
     "pairs": _PAIRS,
@@ -171,6 +203,14 @@ SETTINGS: dict[str, Setting] = {
         process=_temperatures([100.0, 300.0], [[0.35, 0.1], [0.35, 0.5]])
     ),
     "harmonic": adenylate_kinase(process=_temperatures([100.0, 300.0], [[0.2, 0.2], [0.35, 0.35]])),
+    "dynamics_pairs_6ps": dynamics(DynamicsPairs(6.0)),
+    "dynamics_pairs_120ps": dynamics(DynamicsPairs(120.0)),
+    "dynamics_pairs_1200ps": dynamics(DynamicsPairs(1200.0)),
+    "dynamics_temperatures": dynamics(DynamicsFrames()),
+    "dynamics_pairs_6ps_small": _small_dynamics(DynamicsPairs(6.0)),
+    "dynamics_pairs_120ps_small": _small_dynamics(DynamicsPairs(120.0)),
+    "dynamics_pairs_1200ps_small": _small_dynamics(DynamicsPairs(1200.0)),
+    "dynamics_temperatures_small": _small_dynamics(DynamicsFrames()),
     "arms_snr_1": replace(arms(1.0, _EMPIAR_VIEWS), rank=16),
     "arms_snr_0.1": arms(0.1, _EMPIAR_VIEWS),
     "five_arms": arms(0.1, UniformViews(), count=5, largest_rank=20),

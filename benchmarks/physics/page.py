@@ -1,0 +1,157 @@
+"""Writes the tables of docs/assumptions.md anew from the CSV files.
+
+python benchmarks/physics/page.py
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from drawing import numbers
+
+_HERE = Path(__file__).parent
+_PAGE = _HERE.parents[1] / "docs/assumptions.md"
+_PROOF = _HERE.parent / "statistics/results.csv"
+_TITLES: Mapping[str, Mapping[str, str]] = {
+    "steps": {
+        "lag_ps": "lag, ps",
+        "kurtosis_NMP": "kurtosis NMP",
+        "kurtosis_LID": "LID",
+        "step_correlation": "correlation of steps",
+        "square_correlation": "of squares",
+        "mcc_by_steps": "MCC, axes by steps",
+        "determined": "determined",
+        "mcc_by_slowness": "MCC, by slowness",
+        "autocorrelation_1": "autocorrelation, slow",
+        "autocorrelation_2": "fast",
+    },
+    "temperatures": {
+        "kelvin": "K",
+        "spread_NMP": "spread NMP, °",
+        "spread_LID": "LID",
+        "closed_NMP": "closed NMP",
+        "closed_LID": "LID",
+        "memory_ps_NMP": "memory NMP, ps",
+        "memory_ps_LID": "LID",
+        "crossings_NMP": "crossings NMP",
+        "crossings_LID": "LID",
+        "log_ratio": "log of variances' ratio",
+        "log_ratio_error": "±",
+        "correlation": "correlation",
+        "information_nats": "information, nats",
+    },
+    "heat": {
+        "kelvin": "K",
+        "rank": "rank",
+        "required": "required",
+        "separation": "change of log ratio",
+        "standard_error": "± ",
+        "growth_1": "variances grow",
+        "growth_2": "and",
+        "mcc": "MCC, axes by temperature",
+        "determined": "determined",
+    },
+    "components": {
+        "kind": "components",
+        "component": "",
+        "variance_share": "variance",
+        "memory_ps": "memory, ps",
+        "step_kurtosis": "kurtosis of steps",
+        "r2_NMP": "R² with NMP",
+        "r2_LID": "LID",
+    },
+    "domains": {
+        "domain": "domain",
+        "moved_angstrom": "moves, Å",
+        "not_rigid_angstrom": "not as a rigid body, Å",
+        "rigid_share": "rigid share",
+        "first_axis_share": "of the rotation about one axis",
+        "first_axis_spread_deg": "spread, °",
+    },
+    "populations": {
+        "kelvin": "K",
+        "hinge": "closed",
+        "counted": "counted",
+        "counted_error": "±",
+        "foretold": "foretold by the other runs",
+        "foretold_error": "± ",
+        "z": "z",
+    },
+}
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    """Rows of a table; none where it is missing."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def cell(text: str) -> str:
+    """Three digits, and words for truth values."""
+    words = {"True": "yes", "False": "no", "": "-"}
+    if text in words:
+        return words[text]
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return text if value.is_integer() else f"{value:.3g}"
+
+
+def counts(rows: list[dict[str, str]]) -> str:
+    """Changes there and back, all temperatures together."""
+    lines = []
+    for pair in dict.fromkeys((row["from"], row["to"]) for row in rows):
+        mine = [row for row in rows if (row["from"], row["to"]) == pair]
+        there, back = (int(numbers(mine, name).sum()) for name in ("there", "back"))
+        lines.append([*pair, str(there), str(back)])
+    return table(["from", "to", "there", "back"], lines)
+
+
+def proof(rows: list[dict[str, str]]) -> str:
+    """Stacks learned by the statistics engine."""
+    names = ("true_mcc", "oracle_mcc", "mcc", "mcc_worst", "mcc_rotated", "mcc_slow", "r2")
+    lines = []
+    for row in rows:
+        if row["setting"].startswith("dynamics"):
+            share = float(row["mcc"]) / float(row["true_mcc"])
+            found = [cell(row.get(name, "")) for name in names]
+            found += [f"{share:.3f}", f"{float(row['determined']):.0f} of 5", row["commit"]]
+            lines.append([f"`{row['setting']}`", row["seed"], row["rank"], *found])
+    head = ["setting", "seed", "K", "oracle", "within the subspace", "MCC", "worst"]
+    head += ["best rotation", "by slowness", "R²", "share", "determined", "commit"]
+    return table(head, lines)
+
+
+def main() -> None:
+    results = _HERE / "results"
+    made = {
+        name: table(
+            list(titles.values()),
+            [[cell(row[key]) for key in titles] for row in read(results / f"{name}.csv")],
+        )
+        for name, titles in _TITLES.items()
+    }
+    made |= {"counts": counts(read(results / "counts.csv")), "proof": proof(read(_PROOF))}
+    text = _PAGE.read_text(encoding="utf-8")
+    for name, content in made.items():
+        block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not block.search(text):
+            raise SystemExit(f"docs/assumptions.md has no place for the table {name}")
+        text = block.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)
+    _PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
