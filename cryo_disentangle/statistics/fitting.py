@@ -104,7 +104,7 @@ class HalfSetFit:
         self.error = torch.zeros(len(self.half), nuisance.count)
 
     def find_molecule(self) -> None:
-        """Narrows the mask to where the halves' volumes are, and each volume to where it moves."""
+        """Narrows the mask to where the halves' volumes are, and weighs where these move."""
         sphere = sphere_mask(self.grid, self.mask_radius)
         self._mask = sphere * molecule_mask(self.nodes[0], self.nodes[1], self.grid)
         self._weigh()
@@ -203,7 +203,7 @@ class HalfSetFit:
         return error
 
     def _masked(self, nodes: Tensor) -> Tensor:
-        """Holds the mean inside the mask, and each volume to where it moves."""
+        """Holds volumes inside the mask, and those that vary to where the molecule moves."""
         densities = self.grid.densities(nodes) * self._mask
         if self._weights is not None:
             densities[1:] *= self._weights

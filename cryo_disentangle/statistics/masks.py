@@ -58,11 +58,13 @@ def molecule_mask(first: Tensor, second: Tensor, grid: SliceGrid) -> Tensor:
 
 
 def local_weights(first: Tensor, second: Tensor, grid: SliceGrid) -> Tensor:
-    """Weighs each volume voxel by voxel with the share of signal there (Wiener's filter).
+    """Weighs volumes voxel by voxel with the share of signal there (Wiener's filter).
 
-    A motion moves a part of the molecule; elsewhere its volume is noise. A half set's estimate has
+    A motion moves a part of the molecule; elsewhere volumes are noise. A half set's estimate has
     locally the signal E[a b] and the noise E[(a - b)²] / 2. Both change alike where an estimate is
-    weighted, so that weighting again and again does not take more and more away.
+    weighted, so that weighting again and again does not take more and more away. All volumes have
+    one weight: a weak one by itself would be weighted to nothing where strong ones say that
+    something moves.
 
     Args:
         first: K volumes of a half set, shape (G, K).
@@ -70,15 +72,14 @@ def local_weights(first: Tensor, second: Tensor, grid: SliceGrid) -> Tensor:
         grid: Where volumes lie.
 
     Returns:
-        0 to 1 at the voxels of `SliceGrid.densities`, shape (K, S, S, S).
+        0 to 1 at the voxels of `SliceGrid.densities`, shape (S, S, S).
     """
     a, b = grid.densities(first).cpu(), grid.densities(second).cpu()
-    signal = _smoothed(a * b).clamp_min(0)
-    noise = _smoothed((a - b).square() / 2)
+    signal = _smoothed((a * b).sum(0)).clamp_min(0)
+    noise = _smoothed((a - b).square().sum(0) / 2)
     return (signal / (signal + noise).clamp_min(torch.finfo(a.dtype).tiny)).to(first.device)
 
 
 def _smoothed(densities: Tensor) -> Tensor:
-    """Averages volumes (K, S, S, S) within a Gaussian."""
-    around = (0.0, *[_LOCAL_VOXELS] * 3)
-    return torch.from_numpy(ndimage.gaussian_filter(densities.numpy(), around, mode="wrap"))
+    """Averages voxels (S, S, S) within a Gaussian."""
+    return torch.from_numpy(ndimage.gaussian_filter(densities.numpy(), _LOCAL_VOXELS, mode="wrap"))

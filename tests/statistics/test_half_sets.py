@@ -75,16 +75,15 @@ def test_volumes_weigh_where_halves_agree() -> None:
     moving = torch.zeros(2, *(grid.side,) * 3)
     middle = grid.side // 2
     moving[0, middle - 6 : middle, middle - 3 : middle + 3, middle - 3 : middle + 3] = 1
-    noisy = [moving + 0.3 * _random(seed, *moving.shape) for seed in (3, 4)]
+    noisy = [moving + 0.2 * _random(seed, *moving.shape) for seed in (3, 4)]
     first, second = (grid.nodes(density) for density in noisy)
     weights = local_weights(first, second, grid)
-    assert weights.shape == moving.shape
-    assert float(weights[0][moving[0] > 0].mean()) > 0.8
-    assert float(weights[0, : middle - 9].mean()) < 0.3
-    assert float(weights[1].mean()) < 0.3
+    assert weights.shape == moving[0].shape
+    assert float(weights[moving[0] > 0].mean()) > 0.8
+    assert float(weights[: middle - 9].mean()) < 0.3
     twice = local_weights(grid.nodes(noisy[0] * weights), grid.nodes(noisy[1] * weights), grid)
-    there = weights[0] > 0.9
-    torch.testing.assert_close(twice[0][there], weights[0][there], rtol=0.05, atol=0.05)
+    there = weights > 0.9
+    torch.testing.assert_close(twice[there], weights[there], rtol=0.05, atol=0.05)
 
 
 def _likelihood(precision: torch.Tensor, signal: torch.Tensor, seed: int) -> Likelihood:
