@@ -5,6 +5,7 @@ python benchmarks/physics/page.py
 
 from __future__ import annotations
 
+import argparse
 import csv
 import re
 from collections.abc import Mapping, Sequence
@@ -135,6 +136,9 @@ def proof(rows: list[dict[str, str]]) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--page", type=Path, default=_PAGE, help="page whose tables are written")
+    page = parser.parse_args().page
     results = _HERE / "results"
     made = {
         name: table(
@@ -144,13 +148,13 @@ def main() -> None:
         for name, titles in _TITLES.items()
     }
     made |= {"counts": counts(read(results / "counts.csv")), "proof": proof(read(_PROOF))}
-    text = _PAGE.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     for name, content in made.items():
         block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not block.search(text):
             raise SystemExit(f"docs/assumptions.md has no place for the table {name}")
         text = block.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)
-    _PAGE.write_text(text, encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

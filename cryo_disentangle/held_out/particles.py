@@ -196,6 +196,11 @@ def make_true_generator(source: SimulatedSource, preprocessing: Preprocessing) -
     def render(factors: Tensor, pose: Pose, batch: ParticleBatch) -> Tensor:
         hinges, rotation = factors.cpu().float(), pose.rotation.cpu().float()
         hinges = hinges if mixing is None else mixing.mix(hinges)
+        if hinges.shape[1] != molecule.dim:
+            raise ValueError(
+                f"no true images of factors alone: {hinges.shape[1]} true factors do not determine "
+                f"the {molecule.dim} coordinates of {type(molecule).__name__}"
+            )
         translation = rotation.new_zeros(len(rotation), 2)
         if pose.translation is not None:
             translation = pose.translation.cpu().float()

@@ -8,10 +8,18 @@ import pytest
 import torch
 
 from cryo_disentangle.cli import main
+from cryo_disentangle.held_out.oracle import posterior_of_stack
+from cryo_disentangle.held_out.sources import SimulatedFolder
 from cryo_disentangle.physics.collective import hinge_angles
 from cryo_disentangle.physics.frames import DynamicsFrames, DynamicsPairs, DynamicsResidues
 from cryo_disentangle.physics.trajectories import hinges_of, open_trajectories
-from cryo_disentangle.simulation import LinearMixing, Microscope, Simulation, UniformViews
+from cryo_disentangle.simulation import (
+    LinearMixing,
+    Microscope,
+    Simulation,
+    UniformViews,
+    WhiteNoise,
+)
 from cryo_disentangle.simulation.draws import Draws
 
 DRAWS = Draws.consecutive((3,), 0, 3000)
@@ -71,6 +79,14 @@ def test_a_simulation_refuses_what_the_factors_do_not_determine() -> None:
         simulation.hinges(torch.zeros(2, 2))
     with pytest.raises(ValueError, match="mixing null expected, found LinearMixing"):
         replace(simulation, mixing=LinearMixing(2, 45.0, 0.5))
+
+
+def test_there_is_no_oracle_of_factors_that_determine_nothing(tmp_path: Path) -> None:
+    scope = Microscope(UniformViews(), noise=WhiteNoise(1.0))
+    parts = (DynamicsResidues(), DynamicsFrames(), scope)
+    Simulation(*parts, n_images=4, box_size=64, pixel_size=1.7).write(tmp_path / "stack")
+    with pytest.raises(ValueError, match="2 true factors do not determine the 60 coordinates"):
+        posterior_of_stack(SimulatedFolder(tmp_path / "stack"), np.arange(4))
 
 
 def test_stacks_are_simulated_from_a_configuration(tmp_path: Path) -> None:
