@@ -134,7 +134,7 @@ def _odd_images(images: Array) -> Iterator[str]:
     usable = _usable(images)
     if not usable.all():
         bad = int((~usable).sum())
-        yield f"{bad} of {len(images)} images looked at are constant or not finite"
+        yield f"{bad} of {len(images)} inspected images are constant or not finite"
     if usable.sum() < 3:
         return
     spread = np.log(images[usable].std((1, 2)))
@@ -142,7 +142,7 @@ def _odd_images(images: Array) -> Iterator[str]:
     usual = 1.4826 * np.median(np.abs(spread - middle))
     far = int((np.abs(spread - middle) > _OUTLYING * max(usual, 1e-3)).sum())
     if far:
-        yield f"{far} of {len(images)} images looked at have an unusual standard deviation"
+        yield f"{far} of {len(images)} inspected images have an unusual standard deviation"
 
 
 def _contrast(images: Array, told: bool | None, *, has_ctf: bool) -> tuple[str, list[str]]:

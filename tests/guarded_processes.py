@@ -7,8 +7,6 @@ import logging
 import math
 import os
 import signal
-import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +83,8 @@ def train(folder: Path, *callbacks: Callback, spoilt: bool = False) -> dict[str,
 
 def main(folder: Path) -> None:
     """Leaves this process's findings."""
+    logging.disable()
+    torch.set_num_threads(1)
     guard = NonFiniteGuard(skip=True, every_n_steps=4)
     found = {
         "stopped": train(folder / "stopped", NonFiniteGuard(every_n_steps=4), spoilt=True),
@@ -92,10 +92,3 @@ def main(folder: Path) -> None:
         "signalled": train(folder / "signalled", SignalToOne(), SignalCheckpoint(every_n_steps=3)),
     }
     (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    logging.disable()
-    torch.set_num_threads(1)
-    main(Path(sys.argv[1]))

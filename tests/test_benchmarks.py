@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import tiny
+from tests.forked import environment
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,7 +24,7 @@ def run(script: str, *words: str) -> str:
     """Runs a script of the benchmarks' folder; returns what it prints."""
     command = [sys.executable, str(_ROOT / "benchmarks" / script), *words]
     done = subprocess.run(
-        command, env=tiny.environment(), cwd=_ROOT, capture_output=True, text=True, timeout=1500
+        command, env=environment(), cwd=_ROOT, capture_output=True, text=True, timeout=1500
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
@@ -107,6 +107,7 @@ _FIGURES = {
 }
 
 
+@pytest.mark.usefixtures("whole_pictures")
 @pytest.mark.parametrize("name", _FIGURES)
 def test_figures_are_drawn_of_what_is_there(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from tests.interop.runs import golden_run
 ROOT = Path(__file__).parents[1]
 
 pytestmark = [
+    pytest.mark.usefixtures("whole_pictures"),
     pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*GPU available but not used:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),

@@ -77,8 +77,8 @@ def test_odd_images_views_and_shifts(files: dict[str, Any], tmp_path: Path) -> N
     stack.rotation[:] = stack.rotation[0]
     stack.translation[0] = 9
     assert inspect_stack(stack).odd == [
-        "1 of 300 images looked at are constant or not finite",
-        "1 of 300 images looked at have an unusual standard deviation",
+        "1 of 300 inspected images are constant or not finite",
+        "1 of 300 inspected images have an unusual standard deviation",
         "views are uneven, as if from 4 % of directions: maps may be smeared",
         "all particles have the same pose",
         "1 particles are shifted by more than a quarter of the box",

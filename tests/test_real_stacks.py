@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cryo_disentangle.cli import main
 from cryo_disentangle.files import read_volume
 from cryo_disentangle.particles.pickles import read_latents
+from tests.forked import forked
 from tests.helpers import shared
 
 DATA = "data/cryodrgn_tests"
@@ -28,20 +27,15 @@ STACKS = {
 TILTS = {"particles": "sta_testing_bin8.star", "poses": "sta_pose.pkl", "ctf": "sta_ctf.pkl"}
 
 
-def finished(*words: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "cryo_disentangle", *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def ended(*words: str) -> tuple[int, str]:
+    """The exit status of a command, and what it said."""
+    with forked(main, words) as process:
+        return process.wait(), "".join(process.said())
 
 
 def command(*words: str) -> None:
-    ended = finished(*words)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    status, said = ended(*words)
+    assert status == 0, said
 
 
 def options(run: Path, files: dict[str, str]) -> list[str]:
@@ -96,6 +90,6 @@ def test_a_real_stack_becomes_latents_and_volumes(name: str, tmp_path: Path) -> 
 
 
 def test_tilts_of_ribosomes_are_no_single_particles(tmp_path: Path) -> None:
-    ended = finished("fit", *options(tmp_path, TILTS))
-    assert ended.returncode == 1
-    assert "each _rlnGroupName is a series of images of one particle" in ended.stderr
+    status, said = ended("fit", *options(tmp_path, TILTS))
+    assert status == 1
+    assert "each _rlnGroupName is a series of images of one particle" in said

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from cryo_disentangle.cli import main
 from tests import tiny
+from tests.forked import forked
 
 _PARTICLES, _EPOCHS = 2000, 3
 _STEPS = _PARTICLES * 8 // 10 // 10  # an epoch: a fifth is held out, batches of 10
@@ -35,25 +36,15 @@ def end_in_mid_epoch(
 ) -> int:
     """Sends a signal to a run in the middle of its second epoch; returns its exit status."""
     folder = Path(words[-1]) / "checkpoints"
-    process = subprocess.Popen(
-        tiny.command(*words),
-        env=tiny.environment() | dict(environment or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     end = time.monotonic() + 200
-    try:
+    with forked(main, [str(word) for word in words], more=environment) as process:
         # Not at the epoch's first checkpoint, step 165, for last.ckpt is written after it.
         while not any(folder.glob("epoch=1-step=[123][!6]?.ckpt")):
-            assert process.poll() is None, "the run ended before it could be stopped"
+            assert process.running(), "the run ended before it could be stopped"
             assert time.monotonic() < end, "no checkpoint appeared"
             time.sleep(0.01)
-        process.send_signal(number)
+        process.send(number)
         return process.wait(150)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def assert_equal(ours: object, theirs: object, name: str) -> None:

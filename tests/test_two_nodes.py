@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests import tiny
+from tests import guarded_processes, tiny
+from tests.forked import environment as clean
+from tests.forked import together
 from tests.guarded_processes import BATCHES, SIGNALLED, SPOILT
 from tests.small_model import COUNT
 
@@ -33,7 +35,7 @@ def start(command: Sequence[str | Path], **environment: str) -> subprocess.Popen
     return subprocess.Popen(
         [str(word) for word in command],
         cwd=_ROOT,
-        env=tiny.environment() | {"GLOO_SOCKET_IFNAME": "lo"} | environment,
+        env=clean() | {"GLOO_SOCKET_IFNAME": "lo"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -78,10 +80,7 @@ def test_a_run_with_a_penalty_that_learns(tmp_path: Path) -> None:
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each process says."""
     folder = tmp_path_factory.mktemp("guarded")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
-    command += ["--rdzv-backend=static", f"--master-port={free_port()}"]
-    program = ["-m", "tests.guarded_processes", str(folder)]
-    wait_for([start([*command, f"--node-rank={rank}", *program]) for rank in (0, 1)])
+    together(guarded_processes.main, folder, nodes=2)
     last = folder / "signalled/checkpoints/last.ckpt"
     step = torch.load(last, weights_only=True)["global_step"]
     said = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -19,6 +17,7 @@ from cryo_disentangle.cli import main
 from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.particles.pickles import write_ctf, write_poses
+from tests.forked import forked, together
 
 BOX_SIZE, PIXEL_SIZE = 16, 3.5
 
@@ -93,17 +92,6 @@ def write_config(folder: Path, data: dict[str, Any], **trainer: object) -> Path:
     return path
 
 
-def command(*words: str | Path) -> list[str]:
-    """The command line in a process of its own."""
-    return [sys.executable, "-m", "cryo_disentangle", *map(str, words)]
-
-
-def environment() -> dict[str, str]:
-    """One thread, so that sums are formed in one order, and no queue of a cluster."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    return kept | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
-
-
 def call(*words: str | Path) -> None:
     """Runs a command that must succeed in this process, which imports what it needs but once."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
@@ -119,23 +107,18 @@ def call(*words: str | Path) -> None:
         main([str(word) for word in words])
 
 
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end."""
-    return subprocess.run(
-        command(*words),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1500,
-    )
-
-
 def succeed(*words: str | Path) -> str:
-    """Runs a command that must succeed; returns what it printed."""
-    done = run(*words)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout
+    """Runs a command that must succeed in a process of its own; returns what it printed."""
+    with forked(main, [str(word) for word in words]) as process:
+        status = process.wait()
+        said, errors = process.said()
+    assert status == 0, said[-2000:] + errors[-4000:]
+    return said
+
+
+def succeed_together(*words: str | Path) -> str:
+    """Runs a command in two processes, as torchrun does; returns what the first printed."""
+    return together(main, [str(word) for word in words])[0]
 
 
 def read_metrics(folder: Path, name: str) -> list[float]:

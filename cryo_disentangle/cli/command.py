@@ -38,21 +38,23 @@ _COMMANDS = {
     "inspect": _Command(
         "cryo_disentangle.inspection",
         "inspect_command",
-        "say what a particle stack holds, and what is odd",
+        "describe a particle stack, and what is unusual in it",
         "inspect_parser",
     ),
     "fit": _Command(_LIGHTNING, "fit", "train a model on particles"),
-    "validate": _Command(_LIGHTNING, "validate", "compute a trained model's held-out loss"),
+    "validate": _Command(
+        _LIGHTNING, "validate", "compute a trained model's loss on held-out particles"
+    ),
     "test": _Command(_LIGHTNING, "test", "the same, after training"),
     "predict": _Command(_LIGHTNING, "predict", "write latents and volumes of a trained model"),
     "evaluate": _Command(
         _EVALUATION,
         "evaluate_command",
-        "find whether a finished run's latents encode pose",
+        "test what the latents of a finished run encode",
         "evaluate_parser",
     ),
     "report": _Command(
-        _EVALUATION, "report_command", "draw a page of a finished run", "report_parser"
+        _EVALUATION, "report_command", "write a page on a finished run", "report_parser"
     ),
     "export": _Command(
         _EVALUATION,
@@ -69,7 +71,7 @@ _COMMANDS = {
     "axes": _Command(
         "cryo_disentangle.evaluation.axes_command",
         "axes_command",
-        "name latent axes, find their landscape, map their ends",
+        "name latent axes; free energies along them, maps at their ends",
         "axes_parser",
     ),
     "compare": _Command(
@@ -81,15 +83,15 @@ _COMMANDS = {
     "statistics": _Command(
         "cryo_disentangle.evaluation.statistics_command",
         "statistics_command",
-        "read particles of known poses once: subspace and sufficient statistics",
+        "read particles of known poses once: a subspace, and statistics in it",
     ),
     "assemble": _Command(
         "cryo_disentangle.evaluation.assembling",
         "assemble_command",
-        "make a model of images of one trained on statistics",
+        "turn a model trained on statistics into a model of images",
     ),
     "simulate": _Command(
-        "cryo_disentangle.simulation.command", "main", "make particles whose factors are known"
+        "cryo_disentangle.simulation.command", "main", "simulate particles with known factors"
     ),
     "configs": _Command(
         "cryo_disentangle.options.shipped",
@@ -100,7 +102,7 @@ _COMMANDS = {
     "completion": _Command(
         "cryo_disentangle.cli.completion",
         "completion_command",
-        "print what lets a shell complete commands and options",
+        "print shell code that completes commands and options",
         "completion_parser",
     ),
     "benchmark": _Command(
@@ -179,7 +181,7 @@ def _help() -> str:
         [
             "usage: cryo-disentangle COMMAND ...",
             "",
-            "Heterogeneous cryo-EM reconstruction whose latents can be trusted.",
+            "Trains and tests the latent spaces of heterogeneous cryo-EM reconstruction.",
             "",
             "commands:",
             *lines,

@@ -1,4 +1,4 @@
-"""The page of a comparison: verdicts, pictures, and particles to touch."""
+"""The page of a comparison: verdicts, pictures, and an interactive scatter."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def draw_comparison(
     data = touchable_particles(runs, pairs, lasso) if can_be_touched() else None
     text = draw_page(
         "compare.html",
-        title=f"Would another run say the same? {', '.join(runs)}",
+        title=f"Does another run agree? {', '.join(runs)}",
         facts={name: _fact(run) for name, run in runs.items()},
         findings=[(" and ".join(pair.names), pair.agreement.words) for pair in pairs],
         summary=_summary(pairs) if len(runs) > 2 else None,
@@ -83,9 +83,9 @@ def draw_comparison(
         touchable=None if data is None else draw_touchable(data),
         first=next(iter(runs)),
         footer=f"cryo-disentangle {version('cryo-disentangle')}, {datetime.now():%Y-%m-%d %H:%M}. "
-        "Intervals hold 95 % and come from halves of the particles (half-sample bootstrap). By "
-        "chance: of scores, with particles permuted; of angles, what axes turned at random fall "
-        "below once in twenty.",
+        "Intervals are 95 % (half-sample bootstrap over particles). By chance: of scores, with "
+        "permuted particles; of angles, the value below which random rotations of the axes fall "
+        "once in twenty.",
     )
     return text, pictures
 
@@ -148,7 +148,7 @@ def _section(pair: ComparedPair, png: bytes) -> _Section:
         PagePicture(
             "Each axis against the one it is matched to",
             "A reproduced axis lies along a narrow line; a cloud along a line of another slope in "
-            "several panels is a turned space.",
+            "several panels is a rotated space.",
             png,
         ),
     )

@@ -143,7 +143,7 @@ def export_command(words: Sequence[str]) -> None:
         console=console,
     )
     console.print(
-        f"Written; go on with: cryodrgn analyze {options.out} {run.epoch}",
+        f"Written. Next: cryodrgn analyze {options.out} {run.epoch}",
         markup=False,
         soft_wrap=True,
     )
@@ -166,8 +166,8 @@ def _plan(run: FinishedRun, options: Namespace, console: Console) -> None:
     # Progress is told after each batch.
     options.batch_size = min(options.batch_size, _RENDERED_BATCH)
     console.print(
-        f"By rendering z is found of {plan.particles} particles, comparing {plan.radius} Fourier "
-        f"pixels, in about {max(plan.minutes, 0.1):.1f} minutes (--minutes {minutes:g}, --sample, "
+        f"Rendering finds z of {plan.particles} particles, up to {plan.radius} Fourier pixels, "
+        f"in about {max(plan.minutes, 0.1):.1f} minutes (--minutes {minutes:g}, --sample, "
         "--radius).",
         markup=False,
         highlight=False,

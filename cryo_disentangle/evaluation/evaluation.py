@@ -286,8 +286,8 @@ def _facts(run: FinishedRun, count: int, sample: Sample) -> dict[str, str]:
     epochs = {} if run.epoch is None else {"epochs": str(run.epoch)}
     facts = {"run": str(run.folder), "kind": run.kind, **epochs, **run.facts}
     chosen = len(sample.places)
-    unseen = " that training has not seen" if sample.kind == "held-out" else ""
-    facts["particles"] = f"{count:,}, of these {chosen:,}{unseen} rotated and imaged again"
+    unseen = " held-out" if sample.kind == "held-out" else ""
+    facts["particles"] = f"{count:,}; tests by rotation and intervention on {chosen:,}{unseen}"
     for name, unit in (("box_size", "pixels"), ("pixel_size", "Å per pixel")):
         value = getattr(run.data, name, None)
         if value is not None:

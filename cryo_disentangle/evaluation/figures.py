@@ -63,8 +63,8 @@ class Picture(NamedTuple):
 CAPTIONS = {
     "leaks": (
         "What z should not encode",
-        "Share of z that the viewing direction predicts, or how the particle was "
-        "imaged. In a good latent space all bars are near 0.",
+        "Share of z that is predicted by the viewing direction, the defocus or the shift. In "
+        "a good latent space all bars are near 0.",
     ),
     "poses": (
         "z, coloured by the direction of view",
@@ -82,21 +82,23 @@ CAPTIONS = {
     ),
     "scores": (
         "All scores against the true factors",
-        "1 is best. An orange mark is what latents of random other particles score: a bar that "
-        "ends there says nothing.",
+        "1 is best. Orange marks are the scores of shuffled latents: a bar that ends there is at "
+        "the level of chance.",
     ),
     "coordinates": (
         "Information in each coordinate",
-        "A coordinate whose bar is near 0 says nothing about the particles: it has collapsed.",
+        "A coordinate whose bar is near 0 carries no information on the particles: it has "
+        "collapsed.",
     ),
     "states": (
         "States: clusters of z (k-means)",
-        "Numbers stand where the particle is whose volume is shown; the largest state is 0. Labels "
-        "and counts are in the folder states. Clusters of an evenly filled space are no states.",
+        "Numbers mark the particle whose volume is shown; the largest state is 0. Labels and "
+        "counts are in the folder states. k-means also divides a continuum: clusters need not "
+        "be states.",
     ),
     "umap": (
         "The same states in a UMAP",
-        "A UMAP keeps neighbours; distances and densities in it say little.",
+        "UMAP preserves neighbours; its distances and densities mean little.",
     ),
     "state_volumes": (
         "Volumes of the states",
@@ -104,8 +106,8 @@ CAPTIONS = {
     ),
     "state_views": (
         "Viewing directions and defocus of the states",
-        "1 where a state is seen as often from a direction as all particles are. A state that is "
-        "seen from few directions is a view rather than a conformation.",
+        "1 where a state has the share of a direction that all particles have. A state with "
+        "few viewing directions is a view rather than a conformation.",
     ),
     "components": (
         "Principal and independent components of z",
@@ -119,13 +121,13 @@ CAPTIONS = {
     ),
     "volumes": (
         "The molecule along the first principal axes of z",
-        "Each row goes from one end of the particles to the other. Below each row is "
-        "the difference from its middle. If the molecule rotates as a whole, z holds pose.",
+        "Each row goes from one end of an axis to the other. Below each row is the "
+        "difference from its middle. If the molecule rotates as a whole, z encodes pose.",
     ),
     "history": (
-        "The loss while it was trained",
-        "Where it still falls at the end, train longer; where it rises for held-out particles, the "
-        "model learns noise.",
+        "The loss during training",
+        "If it still falls at the end, train longer. If it rises for held-out particles, the "
+        "model fits noise.",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""How to go on after a verdict."""
+"""Next steps after a verdict."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def next_steps(
     if in_doubt and not rendered:
         steps.append(
             (
-                "Check whether the decoder's z is better than the encoder's: find z by rendering, "
-                "without any training.",
+                "Check whether z found by rendering through the decoder is better than the "
+                "encoder's; nothing is trained.",
                 f"cryo-disentangle evaluate {folder} --inference rendering --out rendered",
             )
         )
@@ -36,7 +36,7 @@ def next_steps(
         if cryodrgn:
             steps.append(
                 (
-                    "Go on training with pose interventions, which take the view out of z.",
+                    "Continue training with pose interventions, which remove the view from z.",
                     "cryo-disentangle fit --config cryodrgn_finetune.yaml "
                     f"--model.checkpoint {folder}",
                 )
@@ -54,11 +54,11 @@ def next_steps(
             ("Train with a smaller kl_weight (cryoDRGN: --beta), or look for more particles.", "")
         )
     if verdict.verdict == "conformation":
-        steps.append(("Look at volumes along z, and for states in the histograms above.", ""))
+        steps.append(("Look at volumes along z, and look for states in the histograms above.", ""))
     if exports:
         steps.append(
             (
-                "Hand the run to cryoDRGN's tools.",
+                "Continue with cryoDRGN's tools.",
                 f"cryo-disentangle export {folder} --format cryodrgn --out cryodrgn_run",
             )
         )
@@ -77,12 +77,12 @@ def embedding_steps(verdict: Verdict, run: str) -> list[tuple[str, str]]:
     """
     steps = [
         (
-            "Take particles back: a cluster, a range of an axis, or what is drawn on this page.",
+            "Select particles: a cluster, a range of an axis, or a lasso drawn on this page.",
             f"cryo-disentangle select {run} --particles particles.star --kmeans 5 --clusters 0 "
             "--out chosen.star",
         ),
         (
-            "See which axes another run reproduces.",
+            "Test which axes another run reproduces.",
             f"cryo-disentangle compare {run} OTHER_RUN --out comparison",
         ),
     ]
@@ -90,8 +90,8 @@ def embedding_steps(verdict: Verdict, run: str) -> list[tuple[str, str]]:
         steps.insert(
             0,
             (
-                "See whether axes remain once particles are compared within views: statistics of "
-                "the same particles are read with their poses known.",
+                "Check whether axes remain when poses are taken into account: learn from "
+                "statistics of the same particles.",
                 "cryo-disentangle statistics --help",
             ),
         )

@@ -17,7 +17,7 @@ Groups: TypeAlias = Mapping[str, Mapping[str, Score]]
 
 _GROUPS = {
     "view": "direction of view",
-    "in_plane": "angle in the plane",
+    "in_plane": "in-plane angle",
     "optics_group": "optics group",
     "micrograph": "micrograph",
 }
@@ -57,8 +57,8 @@ def alarms(scores: Groups) -> list[str]:
     view = shape.get("clusters_view_share", Score(0.0)).value
     if several and view > _IS_VIEW:
         found.append(
-            f"z has several peaks, and directions of view decide {100 * view:.0f} % of who is in "
-            "which: these are views rather than states."
+            f"z has several peaks, and the viewing direction explains {100 * view:.0f} % of which "
+            "particle is in which: these are views rather than states."
         )
     elif several:
         found.append("z has several peaks, which are not views.")
@@ -66,7 +66,7 @@ def alarms(scores: Groups) -> list[str]:
     if share > _FEW:
         found.append(
             f"{100 * share:.1f} % of particles are outliers, further from others than any of as "
-            "many normal latents: look at them before reading axes (`select --outliers`)."
+            "many normally distributed latents: inspect them first (`select --outliers`)."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""The numbers that tell most, with their names in words."""
+"""The main scores, with their names in words."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class Row(NamedTuple):
 _GROUPS = {
     "pose_leak": "What z should not encode",
     "rotation": "Rotated images (Edelberg and Lederman)",
-    "interventions": "Permuted poses, the model's own molecule",
-    "true_interventions": "Permuted poses, the true molecule",
-    "redrawn_noise": "Another draw of the noise, the model's own molecule",
-    "true_redrawn_noise": "Another draw of the noise, the true molecule",
+    "interventions": "Pose intervention, rendered by the model's decoder",
+    "true_interventions": "Pose intervention, rendered from the true molecule",
+    "redrawn_noise": "Redrawn noise, rendered by the model's decoder",
+    "true_redrawn_noise": "Redrawn noise, rendered from the true molecule",
     "decoding": "Does z encode its particle?",
     "truth": "Does z encode the true factors?",
     "entanglement": "Do the true conformations depend on the view?",
     "spread_leak": "Does the spread of z follow view, defocus or shift?",
     "group_leak": "Does z differ between groups of particles?",
-    "shape": "What z looks like",
+    "shape": "Distribution of z",
     "conformations": "Use of the latent space",
     "disentanglement": "Against the true factors",
     "identifiability": "Do labels determine the coordinates?",
@@ -71,12 +71,12 @@ _LEAKS = {
 _PERMUTED = {
     f"{key}{end}": (f"{words}, {how}", "0")
     for key, words in (
-        ("volume_consistency", "z is found again from rendered images"),
-        ("conformation_encoder_consistency", "the encoder finds the conformation"),
-        ("conformation_pose_invariance", "z stays when the direction of view changes"),
-        ("volume_pose_invariance", "the pose is found again from rendered images"),
-        ("pose_encoder_consistency", "the encoder finds the pose"),
-        ("pose_conformation_invariance", "the pose stays when the conformation changes"),
+        ("volume_consistency", "error of z inferred from rendered images"),
+        ("conformation_encoder_consistency", "error of the inferred conformation"),
+        ("conformation_pose_invariance", "change of z with the pose"),
+        ("volume_pose_invariance", "error of the pose inferred from rendered images"),
+        ("pose_encoder_consistency", "error of the inferred pose"),
+        ("pose_conformation_invariance", "change of the pose with z"),
     )
     for end, how in (("", "raw"), ("_normalized", "normalised (chance: 1)"))
 }
@@ -84,7 +84,7 @@ _SPREADS = {
     f"{key}_spread_{name}": (f"{what}, {words}", best)
     for key, words in (("view", "views"), ("defocus", "defoci"), ("shift", "shifts"))
     for name, what, best in (
-        ("ratio", "widest over narrowest spread", "1"),
+        ("ratio", "largest over smallest spread", "1"),
         ("p_value", "p-value of equal spreads", ""),
     )
 }
@@ -92,7 +92,7 @@ _BETWEEN = {
     f"{key}_{name}": (f"{what} {words}", best)
     for key, words in (
         ("view", "views"),
-        ("in_plane", "angles in the plane"),
+        ("in_plane", "in-plane angles"),
         ("optics_group", "optics groups"),
         ("micrograph", "micrographs"),
     )
@@ -101,15 +101,15 @@ _BETWEEN = {
         ("p_value", "p-value of equal means of", ""),
     )
 }
-_NOISE = {"noise_normalized": ("share of z that is noise of images", "0")}
+_NOISE = {"noise_normalized": ("share of z due to noise in images", "0")}
 _WORDS = {
     "decoding": {
-        "decoding_gain": ("error that another particle's z adds, over the error", "above 0"),
-        "decoding_p_value": ("p-value of none", ""),
+        "decoding_gain": ("relative error added by another particle's z", "above 0"),
+        "decoding_p_value": ("p-value of no added error", ""),
     },
     "truth": {
-        "r2_nonlinear": ("R² of the factor that z tells best, nonlinear", "1"),
-        "p_value": ("p-value of none", ""),
+        "r2_nonlinear": ("R² of the best predicted factor, nonlinear", "1"),
+        "p_value": ("p-value of no prediction", ""),
     },
     "entanglement": {
         "factors_from_view": ("R² of a true factor from the direction of view, the most", ""),
@@ -120,17 +120,17 @@ _WORDS = {
     "spread_leak": _SPREADS,
     "group_leak": _BETWEEN,
     "shape": {
-        "participation_ratio": ("dimensions that z fills (participation ratio)", ""),
-        "peaks_p_value": ("p-value of one peak (dip test)", ""),
-        "clusters_view_share": ("share of two clusters that views decide", "0"),
+        "participation_ratio": ("effective dimension (participation ratio)", ""),
+        "peaks_p_value": ("p-value of a single peak (dip test)", ""),
+        "clusters_view_share": ("share of two clusters explained by view", "0"),
         "outlier_share": ("share of outliers", "0"),
     },
     "pose_leak": _LEAKS,
     "rotation": {
         "rotation_raw": ("movement of z, raw", "0"),
-        "rotation_normalized": ("movement of z, normalised (to another particle: 1)", "0"),
-        "rotation_noise_floor": ("movement that the posterior's width explains, normalised", ""),
-        "rotation_auc": ("AUC of a classifier of rotated images by z", "0.5"),
+        "rotation_normalized": ("movement of z, normalised (another particle: 1)", "0"),
+        "rotation_noise_floor": ("movement within the posterior's width, normalised", ""),
+        "rotation_auc": ("AUC of recognising rotated images by z", "0.5"),
     },
     # Of the model's own molecule the encoder's rows would be the same as the volume's.
     "interventions": {k: v for k, v in _PERMUTED.items() if "encoder_consistency" not in k},
@@ -159,22 +159,22 @@ _WORDS = {
     },
     "identifiability": {
         "temperature_rank": ("directions in which the temperature changes z", ""),
-        "temperature_required_rank": ("directions that are needed", ""),
+        "temperature_required_rank": ("directions needed", ""),
         "temperature_condition_number": ("condition number of these", ""),
-        "temperature_smallest_separation": ("how differently two axes react, least", ""),
-        "temperature_largest_angle": ("degrees within which an axis is known, largest", "0"),
-        "temperature_largest_half_angle": ("degrees between half sets' axes, largest", "0"),
-        "time_smallest_kurtosis": ("kurtosis of steps (normal 3), least", ""),
-        "time_largest_exponent": ("exponent of steps (Laplace 1, normal 2), largest", ""),
-        "time_largest_dependence": ("dependence of two axes' steps, largest", "0"),
-        "time_largest_angle": ("degrees within which an axis is known, largest", "0"),
-        "time_largest_half_angle": ("degrees between half sets' axes, largest", "0"),
+        "temperature_smallest_separation": ("smallest difference of two axes", ""),
+        "temperature_largest_angle": ("largest uncertainty of an axis (°)", "0"),
+        "temperature_largest_half_angle": ("largest angle between half sets' axes (°)", "0"),
+        "time_smallest_kurtosis": ("smallest kurtosis of steps (normal 3)", ""),
+        "time_largest_exponent": ("largest exponent of steps (Laplace 1, normal 2)", ""),
+        "time_largest_dependence": ("largest dependence of two axes' steps", "0"),
+        "time_largest_angle": ("largest uncertainty of an axis (°)", "0"),
+        "time_largest_half_angle": ("largest angle between half sets' axes (°)", "0"),
     },
 }
 
 
 def headlines(scores: Mapping[str, Mapping[str, Score]]) -> list[Row]:
-    """Chooses the scores that tell most.
+    """Chooses the main scores.
 
     Args:
         scores: By group and name.

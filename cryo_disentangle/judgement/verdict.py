@@ -29,8 +29,8 @@ Kind: TypeAlias = Literal[
 _HEADLINES: dict[Kind, str] = {
     "conformation": "z encodes conformation, and hardly the viewing direction.",
     "partly viewing direction": "z encodes the viewing direction in part.",
-    "viewing direction": "z encodes the viewing direction: the same molecule seen from elsewhere "
-    "gets another z.",
+    "viewing direction": "z encodes the viewing direction: the same molecule seen from another "
+    "direction has another z.",
     "nothing": "z does not encode the particle.",
     "unknown": "It is not known whether z encodes anything.",
 }
@@ -102,10 +102,8 @@ def judge(scores: Groups, sample: str | None = None) -> Verdict:
     return Verdict(kind, headline, [reason for reason in reasons if reason])
 
 
-_HELD_OUT = "The numbers are of particles that training has not seen."
-_TRAINING = (
-    "The numbers are of particles that the model was trained on: of new ones they may be worse."
-)
+_HELD_OUT = "Scores are those of held-out particles, which were not used in training."
+_TRAINING = "Scores are those of training particles; on new particles they may be worse."
 
 
 def _decide(
@@ -161,8 +159,8 @@ def _encodes(scores: Groups, *, seen: bool) -> _Finding:
         return _Finding(holds, f"Decoding explains an image {words} {compared}")
     return _Finding(
         None,
-        "Whether z encodes its particle is not tested: neither true factors "
-        "nor images and a decoder are known.",
+        "Whether z encodes its particle could not be tested: it takes true factors, "
+        "or images and a decoder.",
     )
 
 
@@ -195,8 +193,8 @@ def _leak(scores: Groups) -> tuple[float, str] | None:
             "images, permuted poses and populations keep their meaning."
         )
     return score.value, (
-        f"From the direction of view alone {_percent(score)} of the differences in z can be "
-        "predicted (0 % is best)."
+        f"The viewing direction alone predicts {_percent(score)} of the variance of z "
+        "(0 % is best)."
     )
 
 
@@ -222,7 +220,7 @@ def _spread(scores: Groups) -> _Finding:
     )
     return _Finding(
         True,
-        f"At some views z spreads {ratio:.1f} times as wide as at others (p = {p_value:.2g}), "
+        f"At some views the spread of z is {ratio:.1f} times that at others (p = {p_value:.2g}), "
         f"{why}.",
     )
 
@@ -233,7 +231,7 @@ def _noise(scores: Groups) -> str:
     if score is None:
         return ""
     return (
-        f"Another noise draw at the same view moves z by {100 * score:.0f} % of the squared "
+        f"Redrawing the noise at the same view moves z by {100 * score:.0f} % of the squared "
         "distance between two particles: this share of z is noise, and is subtracted above."
     )
 
@@ -260,13 +258,13 @@ def _trading(scores: Groups) -> tuple[float, str] | None:
     score = group.get("conformation_pose_invariance_normalized")
     if score is None:
         return None
-    whose = "the model's own molecule" if true is None else "the true molecule"
+    whose = "the model's volume" if true is None else "the true molecule"
     redrawn = _redrawn(scores, "redrawn_noise" if true is None else "true_redrawn_noise")
     width, spread = (group[name].value for name in ("posterior_std", "conformation_std"))
     noise = _expected((width / spread) ** 2) if redrawn is None else redrawn
     return _beyond(score.value, noise), (
-        f"When {whose} is imaged from two directions, the two z differ by {_percent(score)} of the "
-        f"squared distance between two particles; {_source(noise, redrawn)}."
+        f"When {whose} is rendered from two directions, the two z differ by {_percent(score)} of "
+        f"the squared distance between two particles; {_source(noise, redrawn)}."
     )
 
 
@@ -279,8 +277,8 @@ def _redrawn(scores: Groups, group: str) -> float | None:
 def _source(noise: float, redrawn: float | None) -> str:
     """How much of a movement noise explains, and who says so."""
     if redrawn is None:
-        return f"up to {100 * noise:.0f} % may be uncertainty, by the posterior's word"
-    return f"{100 * noise:.0f} % are the noise of images"
+        return f"up to {100 * noise:.0f} % may be uncertainty, according to the posterior"
+    return f"{100 * noise:.0f} % are due to noise in images"
 
 
 def _expected(ratio: float) -> float:

@@ -29,21 +29,26 @@ def evaluate_parser() -> CommandParser:
     """Returns the options of ``evaluate``."""
     parser = _of_finished_run(
         "evaluate",
-        "Judges the latent space of a finished run of any program: does z encode conformation, the "
-        "viewing direction, anything? Writes metrics.json, pictures and report.html.",
+        "Tests what the latent space of a finished run of any program encodes: conformation, the "
+        "viewing direction, or nothing. Writes metrics.json, pictures and report.html.",
     )
     add = parser.add_argument
     add("--z", metavar="KEY", help=_KEY)
     add("--truth", type=Path, help="truth.npz of a simulated stack")
     add("--out", type=Path, help="folder to write to; by default RUN/evaluation")
-    add("--sample", type=int, default=4000, help="particles that are rotated and permute poses")
+    add("--sample", type=int, default=4000, help="particles for tests by rotation and intervention")
     add(
         "--minutes",
         type=float,
-        help="how long rendering may take: it compares fewer Fourier pixels, then looks at fewer "
-        "particles; else 4",
+        help="time limit of rendering, by default 4: it compares fewer Fourier pixels, then fewer "
+        "particles",
     )
-    add("--resamples", type=int, default=40, help="halves that intervals are made of; 0 for none")
+    add(
+        "--resamples",
+        type=int,
+        default=40,
+        help="random halves for intervals; 0 for none",
+    )
     add("--states", type=int, default=6, help="k-means clusters with volumes and views; 0 for none")
     add("--kelvin", type=float, metavar="K", help="temperature of all particles: free energies")
     return parser
@@ -53,9 +58,8 @@ def report_parser() -> CommandParser:
     """Returns the options of ``report``."""
     parser = _of_finished_run(
         "report",
-        "Draws one HTML page of a finished run from what `evaluate` has found; evaluates first, as "
-        "`evaluate` does by default, where it has not looked at this epoch, or not with the "
-        "inference that is asked for.",
+        "Writes one HTML page of a finished run from the results of `evaluate`. If this epoch has "
+        "not been evaluated with this inference, it is evaluated first, with default options.",
     )
     parser.add_argument("--out", type=Path, help="folder to write to; by default RUN/evaluation")
     parser.add_argument("--z", metavar="KEY", help=_KEY)
@@ -67,9 +71,11 @@ def export_parser() -> CommandParser:
     """Returns the options of ``export``."""
     parser = _of_finished_run(
         "export",
-        "Writes a finished run as another program would have: cryodrgn train_vae's folder.",
+        "Writes a finished run as a folder of cryodrgn train_vae.",
     )
-    parser.add_argument("--format", choices=["cryodrgn"], default="cryodrgn", help="of the folder")
+    parser.add_argument(
+        "--format", choices=["cryodrgn"], default="cryodrgn", help="format of the folder"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     return parser
 
@@ -79,7 +85,7 @@ def _of_finished_run(name: str, description: str) -> CommandParser:
     parser = CommandParser(name, description)
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="finished run, or its latents")
-    add("--epoch", type=int, help="weights after so many epochs; else the newest")
+    add("--epoch", type=int, help="weights after EPOCH epochs; by default the newest")
     for option, what in (
         ("particles", "particle file"),
         ("poses", "poses.pkl"),
@@ -87,14 +93,20 @@ def _of_finished_run(name: str, description: str) -> CommandParser:
         ("datadir", "folder of the stacks"),
     ):
         add(f"--{option}", type=Path, help=f"{what}, in place of the run's configuration")
+    ways = {
+        "run": "as the run infers it",
+        "rendering": "by rendering through its decoder",
+        "statistics": "by statistics of images in the decoder's volumes, in minutes",
+    }
+    if name == "export":
+        del ways["statistics"]
+    found = "; ".join(f"{way}: {what}" for way, what in ways.items())
+    add("--inference", choices=list(ways), default="run", help=f"how z is found. {found}")
     add(
-        "--inference",
-        choices=["run", "rendering", "statistics"][: 2 if name == "export" else 3],
-        default="run",
-        help="z as the run infers it, found by rendering through its decoder, or, of all particles "
-        "in minutes, by the statistics of images in the decoder's volumes (not for export)",
+        "--radius",
+        type=int,
+        help="Fourier radius of rendering, in pixels; by default half the box",
     )
-    add("--radius", type=int, help="Fourier pixels that rendering compares; else half the box")
     add("--batch-size", type=int, default=64, help="particles a batch")
     add("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto")
     return parser
@@ -105,28 +117,53 @@ def select_parser() -> CommandParser:
     parser = CommandParser(
         "select",
         "Writes a set of particles, chosen in a latent space, from the particle file that the run "
-        "was given: its rows and columns byte for byte, in its order.",
+        "was given. Rows and columns are copied byte for byte, in the file's order.",
     )
     add = parser.add_argument
     add("latents", type=Path, metavar="RUN", help="finished run of any program, or its latents")
     add("--particles", type=Path, required=True, help="particle file, .star or .cs")
     add("--z", metavar="KEY", help="which of several latents the run has")
     add("--out", type=Path, required=True, help="file to write: as the particle file, or indices")
-    add("--kmeans", type=int, metavar="K", help="divide into K clusters, take --clusters")
-    add("--mixture", type=int, metavar="K", help="the same by a mixture of normal distributions")
-    add("--clusters", type=int, nargs="+", metavar="N", help="clusters taken, 0 is the largest")
+    add(
+        "--kmeans",
+        type=int,
+        metavar="K",
+        help="k-means with K clusters; --clusters are taken",
+    )
+    add("--mixture", type=int, metavar="K", help="the same with a mixture of normal distributions")
+    add("--clusters", type=int, nargs="+", metavar="N", help="clusters to take; 0 is the largest")
     add("--axis", type=int, metavar="N", help="coordinate of z, from 1, between --min and --max")
     add("--min", type=float, default=-math.inf, help="smallest value along --axis")
     add("--max", type=float, default=math.inf, help="largest value along --axis")
-    add("--near", nargs="+", metavar="X,Y", help="nearest to a point, or to a path of points")
+    add(
+        "--near",
+        nargs="+",
+        metavar="X,Y",
+        help="nearest to a point, or to a path of points",
+    )
     add("--count", type=int, help="number of particles taken by --near")
-    add("--outliers", type=float, metavar="S", help="more than S times as far from others as most")
-    add("--lasso", type=Path, metavar="FILE", help="drawn on a page of evaluate")
-    add("--rows", type=Path, metavar="FILE", help="of another file: .star, .cs, .pkl, .npy, .txt")
-    add("--complement", action="store_true", help="the other particles that have latents instead")
-    add("--keep-in", type=Path, metavar="FILE", help="only what is also in this file")
-    add("--add", type=Path, metavar="FILE", help="what is in this file besides")
-    add("--seed", type=int, default=0, help="of clustering")
+    add(
+        "--outliers",
+        type=float,
+        metavar="S",
+        help="farther from others than S times the median",
+    )
+    add("--lasso", type=Path, metavar="FILE", help="lasso saved from a page of evaluate")
+    add(
+        "--rows",
+        type=Path,
+        metavar="FILE",
+        help="of another file: .star, .cs, .pkl, .npy, .txt",
+    )
+    add("--complement", action="store_true", help="take all other particles that have latents")
+    add(
+        "--keep-in",
+        type=Path,
+        metavar="FILE",
+        help="only particles that are also in this file",
+    )
+    add("--add", type=Path, metavar="FILE", help="add the particles of this file")
+    add("--seed", type=int, default=0, help="seed of clustering")
     return parser
 
 
@@ -134,8 +171,8 @@ def inspect_parser() -> CommandParser:
     """Returns the options of ``inspect``."""
     parser = CommandParser(
         "inspect",
-        "Says what a particle stack holds before anything is trained: number, box, sign of the "
-        "contrast, defocus, directions of view, shifts and what is odd; and draws it.",
+        "Prints and draws what a particle stack contains: number, box, sign of the contrast, "
+        "defocus, viewing directions, shifts, and anything unusual.",
     )
     add = parser.add_argument
     add("particles", type=Path, metavar="PARTICLES", help=".star, .cs, .mrcs, .mrc or .txt")
@@ -144,7 +181,12 @@ def inspect_parser() -> CommandParser:
     add("--labels", type=Path, help=".npz with time, trajectory, temperature or factors")
     add("--indices", type=Path, help="selection of images: .pkl, .npy or .txt")
     add("--datadir", type=Path, help="folder of the stacks")
-    add("--out", type=Path, metavar="PNG", help="picture; else NAME_inspection.png in this folder")
+    add(
+        "--out",
+        type=Path,
+        metavar="PNG",
+        help="picture; by default NAME_inspection.png here",
+    )
     return parser
 
 
@@ -158,9 +200,9 @@ def compare_parser() -> CommandParser:
     add = parser.add_argument
     add("runs", type=Path, nargs="+", metavar="RUN", help="finished runs of any program")
     add("--z", nargs="+", metavar="KEY", help="which of several latents, one for all or for each")
-    add("--particles", type=Path, help="particle file that joins runs of different programs")
+    add("--particles", type=Path, help="particle file that matches runs of different programs")
     add("--out", type=Path, default=Path("comparison"), help="folder to write to")
-    add("--seed", type=int, default=0, help="of resamples")
+    add("--seed", type=int, default=0, help="seed of resampling")
     return parser
 
 
@@ -169,17 +211,17 @@ def axes_parser() -> CommandParser:
     parser = CommandParser(
         "axes",
         "Finds the axes of a latent space along which a molecule moves, by the times or "
-        "temperatures of its particles, says whether they are determined, and finds the free "
-        "energy along them; with images, makes the maps at both ends of each axis.",
+        "temperatures of its particles, tests whether they are determined, and estimates the free "
+        "energy along them; with images, reconstructs maps at both ends of each axis.",
     )
     add = parser.add_argument
     add("latents", type=Path, metavar="RUN", help="finished run of any program, or its latents")
     add("--z", metavar="KEY", help="which of several latents the run has")
     add("--labels", type=Path, metavar="FILE", help=".npz with time and trajectory, or temperature")
-    add("--by", choices=_AXES_BY, help="what finds the axes; by default what the labels are of")
-    add("--errors", action="store_true", help="covariances are of errors, not of posteriors")
+    add("--by", choices=_AXES_BY, help="what determines the axes; by default the labels given")
+    add("--errors", action="store_true", help="covariances are those of errors, not of posteriors")
     add("--kelvin", type=float, metavar="K", help="temperature of all particles")
-    add("--particles", type=Path, help="particle file: makes maps at both ends of each axis")
+    add("--particles", type=Path, help="particle file, for maps at both ends of each axis")
     for option, what in (
         ("poses", "poses.pkl, .star or .cs, in place of the run's or the particle file's"),
         ("ctf", "ctf.pkl, .star or .cs, in place of the particle file's"),
@@ -191,7 +233,13 @@ def axes_parser() -> CommandParser:
         choices=["yes", "no"],
         help="multiply images by -1; by default as the file says, or yes",
     )
-    add("--ends", type=float, default=0.2, metavar="SHARE", help="of the particles at each end")
+    add(
+        "--ends",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="of the particles at each end",
+    )
     add("--axis", type=int, nargs="+", metavar="N", help="axes to make maps of; by default all")
     add("--out", type=Path, default=Path("axes"), help="folder to write to")
     return parser
@@ -201,9 +249,9 @@ def completion_parser() -> CommandParser:
     """Returns the options of ``completion``, of which there are none."""
     return CommandParser(
         "completion",
-        "Prints what bash, and zsh after `autoload bashcompinit && bashcompinit`, complete "
-        'commands, options and shipped configurations by: eval "$(cryo-disentangle completion)" '
-        "in ~/.bashrc or ~/.zshrc.",
+        "Prints the shell code that completes commands, options and shipped configurations: put "
+        'eval "$(cryo-disentangle completion)" into ~/.bashrc, or into ~/.zshrc after '
+        "`autoload bashcompinit && bashcompinit`.",
     )
 
 
@@ -214,8 +262,8 @@ def configs_parser() -> CommandParser:
         "Lists the configuration files and cluster scripts that come with the package; commands "
         "take them by name.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="these alone; else all")
-    parser.add_argument("--copy", type=Path, metavar="FOLDER", help="copy them here to change them")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="files to list; by default all")
+    parser.add_argument("--copy", type=Path, metavar="FOLDER", help="copy them into this folder")
     return parser
 
 
@@ -224,11 +272,16 @@ def benchmark_parser() -> CommandParser:
     parser = CommandParser(
         "benchmark",
         "Trains methods on simulated particles, scores them against the truth, and ranks them. "
-        "What is finished is not run again, so the same command goes on after a break.",
+        "Finished cells are not run again, so the same command resumes an interrupted benchmark.",
     )
     add = parser.add_argument
     for what in ("datasets", "methods"):
-        add(f"--{what}", nargs="+", metavar="NAME", help=f"run these {what} alone, and tell of all")
+        add(
+            f"--{what}",
+            nargs="+",
+            metavar="NAME",
+            help=f"run only these {what}; tables have all",
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     add("--config", type=Path, required=True, help="YAML file of the benchmark")
     add("--out", type=Path, default=Path("runs/benchmark"), help="folder to run in")
@@ -239,8 +292,8 @@ def benchmark_parser() -> CommandParser:
         metavar="KEY=VALUE",
         help="change a key of the file, such as seeds=[0] or defaults.trainer.max_steps=100",
     )
-    add("--processes", type=int, default=cores, help="cells at once")
-    add("--threads", type=int, default=1, help="threads, or cores, of a cell")
+    add("--processes", type=int, default=cores, help="cells to run at once")
+    add("--threads", type=int, default=1, help="threads, or cores, per cell")
     add(
         "--slurm",
         nargs="*",
@@ -248,6 +301,10 @@ def benchmark_parser() -> CommandParser:
         help="run as a SLURM array, with submitit's parameters, such as timeout_min=60 "
         "slurm_partition=gpu slurm_array_parallelism=20",
     )
-    add("--rerun", action="store_true", help="run finished cells again whose settings have changed")
-    add("--data-only", action="store_true", help="simulate the particles and stop")
+    add(
+        "--rerun",
+        action="store_true",
+        help="run finished cells again if their settings have changed",
+    )
+    add("--data-only", action="store_true", help="only simulate the particles")
     return parser

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentError, ArgumentParser
+from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentError, ArgumentParser
 from typing import NoReturn
 
 __all__ = ["CommandParser"]
+
+
+class _Formatter(ArgumentDefaultsHelpFormatter):
+    """Shows defaults that say something."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        empty = action.default is None or action.default is False or action.default == []
+        return action.help if empty else super()._get_help_string(action)
 
 
 class CommandParser(ArgumentParser):
@@ -20,7 +28,7 @@ class CommandParser(ArgumentParser):
         super().__init__(
             f"cryo-disentangle {command}",
             description=description,
-            formatter_class=ArgumentDefaultsHelpFormatter,
+            formatter_class=_Formatter,
             # An abbreviation would mean something else once another option begins alike.
             allow_abbrev=False,
         )

@@ -97,7 +97,7 @@ def test_report_of_a_run_with_truth_and_reference(
         "latent coordinates in use",
         "R² of z from the pose (linear)",
         "R² of z from the pose (nonlinear)",
-        "share of z that is noise of images",
+        "share of z due to noise in images",
         "R² of true factors from z (linear)",
         "verdict",
         "FSC with the reference, mean up to Nyquist / 2",

@@ -13,6 +13,7 @@ import pytest
 from cryo_disentangle.cli import main
 from cryo_disentangle.cli.errors import leave
 from tests import tiny
+from tests.forked import environment
 
 _TWO_ARMS = Path(__file__).parents[2] / "configs/simulate/two_arm.yaml"
 
@@ -20,11 +21,14 @@ _TWO_ARMS = Path(__file__).parents[2] / "configs/simulate/two_arm.yaml"
 def test_help_names_all_commands_and_loads_nothing_else() -> None:
     program = """
 import sys
-from cryo_disentangle.cli import main
+from cryo_disentangle.cli.command import command_names, main
+from cryo_disentangle.options import commands
 
 main(["--help"])
 main(["--version"])
-for name in ("evaluate", "report", "export", "select", "axes", "compare", "benchmark"):
+main(["configs"])
+for name in sorted(set(dir(commands)) & {f"{command}_parser" for command in command_names()}):
+    name = name.removesuffix("_parser")
     try:
         main([name, "--help"])
     except SystemExit as stop:
@@ -33,7 +37,10 @@ sys.exit(bool({"torch", "lightning", "numpy"} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "usage: cryo-disentangle select" in done.stdout
+    for name in ("select", "evaluate", "inspect", "configs", "completion"):
+        assert f"usage: cryo-disentangle {name}" in done.stdout
+    assert "two_arm.yaml" in done.stdout
+    assert "None" not in done.stdout
     for name in ("fit", "validate", "test", "predict", "evaluate", "report", "export"):
         assert f"\n  {name} " in done.stdout
 
@@ -125,7 +132,7 @@ def test_ctrl_c_ends_a_training_and_a_simulation_in_a_sentence(tmp_path: Path) -
         program = "from cryo_disentangle.cli import main; main()"
         done = subprocess.run(
             [sys.executable, "-P", "-c", program, *map(str, words)],
-            env=tiny.environment(),
+            env=environment(),
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -150,6 +150,7 @@ def test_runs_without_particles_in_common_are_refused() -> None:
         common_particles(first, embedding(np.arange(30), rows=np.arange(30) // 2))
 
 
+@pytest.mark.usefixtures("whole_pictures")
 def test_runs_of_two_programs_are_compared_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny
+from tests.forked import environment
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -17,7 +17,7 @@ def run(name: str, *options: str) -> list[str]:
     """Runs an example and returns the rows of the table that it prints."""
     words = [sys.executable, str(EXAMPLES / name), *options]
     done = subprocess.run(
-        words, env=tiny.environment(), capture_output=True, text=True, check=False, timeout=1500
+        words, env=environment(), capture_output=True, text=True, check=False, timeout=1500
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return [line for line in done.stdout.splitlines() if line.startswith("|")]

@@ -49,13 +49,13 @@ def test_the_worst_share_beyond_noise_decides(
 ) -> None:
     found = judge(scores(leak, turned, noise) | DECODED)
     assert found.verdict == verdict
-    assert any(f"{100 * noise:.0f} % are the noise of images" in text for text in found.reasons)
+    assert any(f"{100 * noise:.0f} % are due to noise in images" in text for text in found.reasons)
 
 
 def test_without_a_decoder_the_posterior_has_to_be_believed() -> None:
     found = judge(scores(0.0, 0.6, floor=1.0) | DECODED)
     assert found.verdict == "conformation"
-    assert any("by the posterior's word" in reason for reason in found.reasons)
+    assert any("according to the posterior" in reason for reason in found.reasons)
 
 
 def test_without_a_test_of_its_particle_nothing_is_known() -> None:

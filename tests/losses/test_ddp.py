@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
 
+from tests.forked import together
 from tests.losses.two_processes import Step, part, work
 
 
@@ -16,7 +16,7 @@ from tests.losses.two_processes import Step, part, work
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the two processes left."""
     folder = tmp_path_factory.mktemp("two")
-    spawn(work, args=(str(folder),), nprocs=2)
+    together(work, str(folder))
     return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -66,8 +67,9 @@ def part(rows: slice) -> ParticleBatch:
     return cast(ParticleBatch, {key: cast(Tensor, value)[rows] for key, value in batch.items()})
 
 
-def work(rank: int, folder: str) -> None:
+def work(folder: str) -> None:
     """Takes half of the batch and leaves what it found in the folder."""
+    rank = int(os.environ["RANK"])
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2

@@ -179,6 +179,7 @@ def write_latents(folder: Path, factors: np.ndarray) -> Path:
     return folder / "z.npz"
 
 
+@pytest.mark.usefixtures("whole_pictures")
 def test_command(
     stack: Path, factors: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

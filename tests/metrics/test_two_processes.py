@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.forked import together
 from tests.metrics import two_processes
 
 
 def test_scores_are_those_of_one_process(tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "tests.metrics.two_processes", str(tmp_path)]
-    running = [
-        subprocess.Popen([*command, str(rank)], cwd=root, stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=1500)
-        assert process.returncode == 0, errors.decode()
+    together(two_processes.main, tmp_path)
     expected = two_processes.scores(torch.arange(two_processes.COUNT))
     for rank in range(2):
         for found in json.loads((tmp_path / f"{rank}.json").read_text()).values():

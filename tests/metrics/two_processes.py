@@ -6,7 +6,7 @@ Arguments: folder to share, rank.
 from __future__ import annotations
 
 import json
-import sys
+import os
 from pathlib import Path
 
 import torch
@@ -60,16 +60,13 @@ def deals() -> dict[str, Tensor]:
     return {"runs": rows < FIRST, "strides": strides, "all": rows >= 0}
 
 
-def main(folder: Path, rank: int) -> None:
+def main(folder: Path) -> None:
     """Scores this process's rows together with the other's."""
     torch.set_num_threads(1)
+    rank = int(os.environ["RANK"])
     store = f"file://{folder / 'store'}"
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     rows = torch.arange(COUNT)
     found = {name: scores(rows[mine if rank == 0 else ~mine]) for name, mine in deals().items()}
     (folder / f"{rank}.json").write_text(json.dumps(found))
     distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -181,13 +181,13 @@ def test_the_shipped_configuration_is_trained(
 def test_two_processes_train(folder: Path, tmp_path: Path) -> None:
     config = _configuration(folder, tmp_path)
     two = ("--trainer.devices=2", "--trainer.strategy=ddp")
-    tiny.succeed("fit", "--config", config, *two)
+    tiny.succeed_together("fit", "--config", config, *two)
     assert np.isfinite(tiny.read_metrics(tmp_path / "run", "train/loss")).all()
     checkpoint = tmp_path / "run/checkpoints/last.ckpt"
     words = ("--config", config, "--ckpt_path", checkpoint)
     found = {}
-    for name, more in (("one", ()), ("two", two)):
+    for name, run, more in (("one", tiny.call, ()), ("two", tiny.succeed_together, two)):
         out = tmp_path / name
-        tiny.succeed("validate", *words, f"--trainer.default_root_dir={out}", *more)
+        run("validate", *words, f"--trainer.default_root_dir={out}", *more)
         found[name] = tiny.read_metrics(out, "val/kl")
     assert found["two"] == pytest.approx(found["one"], rel=1e-5)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.particles import HartleyPreprocessing, ParticleData, RealPreprocessing
 from cryo_disentangle.particles.pickles import write_indices
 from cryo_disentangle.types import ParticleBatch
+from tests.forked import forked, together
 from tests.particles.conftest import BOX_SIZE, N_IMAGES, Files, flat
 
 pytestmark = [
@@ -274,47 +273,35 @@ def test_nothing_is_opened_before_it_is_needed(tmp_path: Path) -> None:
         ParticleData(tmp_path / "none.mrcs", batch_size=0)
 
 
-_DISTRIBUTED = """
-import sys, json
-from pathlib import Path
-import lightning as L
-import torch
-from tests.particles.test_datamodule import Recorder, _trainer
-from cryo_disentangle.particles import ParticleData
-
 class Report(Recorder):
-    def on_fit_end(self):
-        Path(sys.argv[2], f"fit{self.global_rank}.json").write_text(
-            json.dumps([self.seen, self.validated]))
-    def predict_step(self, batch):
-        self.validated.append(batch["index"].tolist())
-    def on_predict_end(self):
-        Path(sys.argv[2], f"predict{self.global_rank}.json").write_text(json.dumps(self.validated))
+    """Writes what it has seen into its trainer's folder."""
 
-if __name__ == "__main__":
-    options = dict(devices=2, strategy="ddp", max_epochs=2, num_sanity_val_steps=0)
-    data = ParticleData(sys.argv[1], batch_size=2, validation_fraction=5 / 12)
-    trainer = _trainer(Path(sys.argv[2]), **options)
-    trainer.fit(Report(), datamodule=data)
-    _trainer(Path(sys.argv[2]), **options).predict(Report(), datamodule=data)
+    def on_fit_end(self) -> None:
+        self._write("fit", [self.seen, self.validated])
+
+    def predict_step(self, batch: ParticleBatch) -> Tensor:
+        self.validated.append(batch["index"].tolist())
+        return batch["index"]
+
+    def on_predict_end(self) -> None:
+        self._write("predict", self.validated)
+
+    def _write(self, name: str, content: object) -> None:
+        file = Path(self.trainer.default_root_dir, f"{name}{self.global_rank}.json")
+        file.write_text(json.dumps(content))
+
+
+def distributed(stack: Path, folder: Path) -> None:
+    """Trains and predicts as one of two processes."""
+    options: Any = {"devices": 2, "strategy": "ddp", "max_epochs": 2, "num_sanity_val_steps": 0}
+    data = ParticleData(stack, batch_size=2, validation_fraction=5 / 12)
+    _trainer(folder, **options).fit(Report(), datamodule=data)
+    _trainer(folder, **options).predict(Report(), datamodule=data)
     torch.distributed.destroy_process_group()
-"""
 
 
 def test_two_processes_share_the_particles(files: Files, tmp_path: Path) -> None:
-    script = tmp_path / "run.py"
-    script.write_text(_DISTRIBUTED)
-    root = Path(__file__).resolve().parents[2]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script), str(files.stack), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=1500,
-    )
-    assert done.returncode == 0, done.stderr
+    together(distributed, files.stack, tmp_path)
     data = _data(files, validation_fraction=5 / 12)
     fits = [json.loads((tmp_path / f"fit{rank}.json").read_text()) for rank in range(2)]
     # 3 particles each in batches of 2: one batch, since none may hold a lone particle.
@@ -334,35 +321,25 @@ def test_two_processes_share_the_particles(files: Files, tmp_path: Path) -> None
     assert sorted(flat(predicted)) == list(range(12))
 
 
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tests.particles.test_datamodule import Recorder, _checkpoint, _trainer
-from cryo_disentangle.particles import ParticleData
-
 class Killed(Recorder):
-    def training_step(self, batch):
+    """Ends in the middle of an epoch."""
+
+    def training_step(self, batch: ParticleBatch) -> Tensor:
         if self.global_step == 7:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().training_step(batch)
 
-data = ParticleData(sys.argv[1], batch_size=2, validation_fraction=0.25)
-folder = Path(sys.argv[2])
-_trainer(folder, _checkpoint(folder, 3)).fit(Killed(), datamodule=data)
-"""
+
+def killed(stack: Path, folder: Path) -> None:
+    """Trains until it is killed."""
+    data = ParticleData(stack, batch_size=2, validation_fraction=0.25)
+    _trainer(folder, _checkpoint(folder, 3)).fit(Killed(), datamodule=data)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_a_killed_process_is_resumed_exactly(files: Files, tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(files.stack), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    with forked(killed, files.stack, tmp_path) as process:
+        assert process.wait() == -signal.SIGKILL, process.said()
     whole, resumed = Recorder(), Recorder()
     _trainer(tmp_path).fit(whole, datamodule=_data(files))
     again = _checkpoint(tmp_path, 3)

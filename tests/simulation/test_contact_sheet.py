@@ -25,6 +25,7 @@ def test_there_is_a_row_for_each_corner_or_each_extreme(arms: int, rows: int) ->
     assert len(corners.unique(dim=0)) == rows
 
 
+@pytest.mark.usefixtures("whole_pictures")
 @pytest.mark.parametrize("noise", [None, WhiteNoise(1.0)])
 def test_a_picture_is_written(noise: WhiteNoise | None, tmp_path: Path) -> None:
     simulation = Simulation(
