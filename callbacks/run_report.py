@@ -64,7 +64,7 @@ _NUMBERS = {
     "latent coordinates in use": ("conformations", "coordinates_in_use"),
     "R² of z from the pose (linear)": ("pose_leak", "pose_leak_linear_r2"),
     "R² of z from the pose (nonlinear)": ("pose_leak", "pose_leak_nonlinear_r2"),
-    "share of z that is noise of images": ("redrawn_noise", "noise_normalized"),
+    "share of z due to noise in images": ("redrawn_noise", "noise_normalized"),
     "R² of true factors from z (linear)": ("truth", "r2_linear"),
 }
 

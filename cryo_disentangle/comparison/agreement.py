@@ -74,7 +74,12 @@ class AxisAgreement(NamedTuple):
         """The angle and its interval, in words."""
         if self.partner is None:
             return "no partner"
-        return f"{self.angle_deg:.2g}° ({self.low_deg:.2g} to {self.high_deg:.2g})"
+        # Of the same latents nothing but rounding is left.
+        angle, low, high = (
+            f"{round(value, 1) if value < 1 else value:.2g}"
+            for value in (self.angle_deg, self.low_deg, self.high_deg)
+        )
+        return f"{angle}° ({low} to {high})"
 
     @property
     def chance(self) -> str:

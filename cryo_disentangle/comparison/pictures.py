@@ -9,10 +9,11 @@ from matplotlib.patches import Rectangle
 
 from cryo_disentangle.comparison.agreement import AxisAgreement
 from cryo_disentangle.comparison.pairs import ComparedPair
+from cryo_disentangle.drawing.style import WIDTH
 
 __all__ = ["draw_pair"]
 
-_PANEL, _COLUMNS = 3.4, 3
+_COLUMNS = 2
 # Axes that are drawn each against its partner.
 _MOST_AXES = 11
 # A table of more numbers cannot be read.
@@ -31,7 +32,7 @@ def draw_pair(pair: ComparedPair) -> Figure:
     """
     axes = pair.agreement.axes[:_MOST_AXES]
     rows = -(-(1 + len(axes)) // _COLUMNS)
-    size = (_PANEL * _COLUMNS, (_PANEL + 0.2) * rows)
+    size = (WIDTH, WIDTH / _COLUMNS * rows)
     figure = Figure(size, layout="constrained")
     panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     _draw_matrix(figure, panels[0], pair)
@@ -52,7 +53,7 @@ def _draw_matrix(figure: Figure, panel: Axes, pair: ComparedPair) -> None:
     panel.set_yticks(range(len(first)), first)
     panel.set_xlabel(pair.names[1])
     panel.set_ylabel(pair.names[0])
-    panel.set_title("|correlation|, matches framed", fontsize="medium")
+    panel.set_title("|correlation|, matches framed", fontsize=10)
     for row, axis in enumerate(pair.agreement.axes):
         if axis.partner is not None:
             place = (second.index(axis.partner) - 0.47, row - 0.47)
@@ -70,8 +71,8 @@ def _frame(place: tuple[float, float]) -> Rectangle:
 
 def _draw_axis(panel: Axes, pair: ComparedPair, number: int, axis: AxisAgreement) -> None:
     """Particles along an axis and along its partner."""
-    chance = f", by chance {axis.chance}" if axis.chance else ""
-    panel.set_title(f"{axis.axis}: {axis.verdict}\n{axis.angle}{chance}", fontsize="medium")
+    chance = f"\nby chance {axis.chance}" if axis.chance else ""
+    panel.set_title(f"{axis.axis}: {axis.verdict}\n{axis.angle}{chance}", fontsize=10)
     panel.set_xlabel(f"{axis.axis} of {pair.names[0]}")
     if axis.partner is None:
         panel.text(0.5, 0.5, "no axis is left", ha="center", transform=panel.transAxes)

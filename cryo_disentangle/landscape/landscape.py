@@ -118,7 +118,7 @@ class Landscape(NamedTuple):
     def words(self) -> str:
         """What was found, in sentences."""
         first = self.profiles[0]
-        taken = "the particles' uncertainty taken off"
+        taken = "the particles' uncertainty removed"
         if not first.deconvolved:
             taken = (
                 "the latents have no widths, so their errors blur it and are not in the intervals"

@@ -19,7 +19,8 @@ Array = npt.NDArray[Any]
 # Okabe and Ito 2008: told apart with any colour vision.
 _BLUE, _GREY = "#0072B2", "#999999"
 _HIGHEST_KT = 6.0
-_ACROSS = 3
+# A page as wide as a phone still shows text of 9 points.
+_ACROSS, _WIDTH = 2, 6.2
 
 
 def draw_landscape(found: Landscape, latents: Array) -> Figure:
@@ -35,7 +36,7 @@ def draw_landscape(found: Landscape, latents: Array) -> Figure:
     count = len(found.profiles)
     across = min(count, _ACROSS)
     down = -(-count // across)
-    figure = Figure(figsize=(0.5 + 4.2 * across, 0.5 + 3.5 * down), layout="constrained")
+    figure = Figure(figsize=(_WIDTH * across / _ACROSS, 0.4 + 2.6 * down), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(down, across, squeeze=False).ravel()
     for axes, profile in zip(grid, found.profiles, strict=False):
@@ -45,7 +46,7 @@ def draw_landscape(found: Landscape, latents: Array) -> Figure:
             _plane(figure, axes, profile, found.unit)
     for axes in grid[count:]:
         axes.remove()
-    taken = "uncertainty taken off" if found.profiles[0].deconvolved else "errors not taken off"
+    taken = "uncertainty removed" if found.profiles[0].deconvolved else "errors not removed"
     figure.suptitle(f"Free energy in {found.unit} ({taken}; 95 % bands)", fontsize=10)
     return figure
 
@@ -70,10 +71,10 @@ def _curve(axes: Axes, profile: Profile, values: Array, unit: str) -> None:
             textcoords="offset points",
             ha="center",
             va="top",
-            fontsize=8,
+            fontsize=9,
         )
     axes.set(ylim=(-1.3, _HIGHEST_KT), xlabel=profile.name, ylabel=unit)
-    axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2)
+    axes.legend(fontsize=9, frameon=False, loc="upper center")
     axes.grid(alpha=0.3)
 
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from cryo_disentangle.drawing.style import WIDTH
 from cryo_disentangle.maps.difference import MapDifference
 
 __all__ = ["draw_ends"]
@@ -42,7 +43,7 @@ def draw_ends(
         The figure: projections along z, slices through the largest difference, views and
         correlations.
     """
-    figure = Figure(figsize=(9.6, 9.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 6.6), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(3, 3)
     volumes = (found.low, found.high)
@@ -52,7 +53,7 @@ def draw_ends(
     slices = [v[depth] for v in volumes]
     _images(grid[1], slices, [f"slice at z = {height:.0f} Å, {word}" for word in _LOW_HIGH])
     projected = (found.high - found.low).sum(axis=0)
-    _signed(figure, grid[0, 2], projected, float(np.abs(projected).max()), "high less low")
+    _signed(figure, grid[0, 2], projected, float(np.abs(projected).max()), "high - low")
     _signed(
         figure, grid[1, 2], found.significance[depth], max(found.peak, found.limit), "difference, σ"
     )
@@ -62,7 +63,7 @@ def draw_ends(
     _correlations(grid[2, 2], correlations, found.low.shape[0] * pixel_size)
     verdict = "differ" if found.significant else "do not differ beyond noise"
     figure.suptitle(
-        f"{name}: its ends {verdict} (peak {found.peak:.1f} σ, noise reaches {found.limit:.1f} σ)",
+        f"{name}: its ends {verdict}\n(peak {found.peak:.1f} σ, noise reaches {found.limit:.1f} σ)",
         fontsize=11,
     )
     return figure
@@ -101,8 +102,8 @@ def _views(axes: Axes, rotation: Array, title: str, colour: str) -> None:
     size = float(np.clip(600 / len(direction), 0.3, 6))
     axes.plot(longitude, direction[:, 2], ".", color=colour, markersize=size, alpha=0.5)
     axes.set(xlim=(-180, 180), ylim=(-1, 1), xticks=[-180, 0, 180], yticks=[-1, 0, 1])
-    axes.set_xlabel("longitude (°)", fontsize=8)
-    axes.set_ylabel("cos(tilt)", fontsize=8)
+    axes.set_xlabel("longitude (°)", fontsize=9)
+    axes.set_ylabel("cos(tilt)", fontsize=9)
     axes.set_title(f"{title} ({len(direction):,})", fontsize=9)
 
 
@@ -114,7 +115,7 @@ def _correlations(axes: Axes, correlations: Sequence[Array], side_angstrom: floa
     axes.axhline(0.143, color="black", lw=0.8, ls=":")
     axes.axhline(0, color="black", lw=0.5)
     axes.set(ylim=(-0.15, 1.05), title="half maps")
-    axes.set_xlabel("spatial frequency (1/Å)", fontsize=8)
-    axes.set_ylabel("FSC", fontsize=8)
+    axes.set_xlabel("spatial frequency (1/Å)", fontsize=9)
+    axes.set_ylabel("FSC", fontsize=9)
     axes.title.set_fontsize(9)
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=9, frameon=False)

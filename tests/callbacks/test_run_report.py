@@ -74,6 +74,7 @@ def assert_is_a_picture(path: Path) -> None:
     assert len(raw) > 2000
 
 
+@pytest.mark.usefixtures("whole_pictures")
 def test_report_of_a_run_with_truth_and_reference(
     tmp_path: Path, data: ParticleData, capsys: pytest.CaptureFixture[str]
 ) -> None:

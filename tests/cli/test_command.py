@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -13,7 +14,7 @@ import pytest
 from cryo_disentangle.cli import main
 from cryo_disentangle.cli.errors import leave
 from tests import tiny
-from tests.forked import environment
+from tests.forked import forked
 
 _TWO_ARMS = Path(__file__).parents[2] / "configs/simulate/two_arm.yaml"
 
@@ -120,6 +121,12 @@ class Arms(TwoArms):
 """
 
 
+def _run_in(folder: Path, words: list[str]) -> None:
+    """Runs a command in a folder."""
+    os.chdir(folder)
+    main(words)
+
+
 def test_ctrl_c_ends_a_training_and_a_simulation_in_a_sentence(tmp_path: Path) -> None:
     """By classes of the current folder, which class_path finds."""
     (tmp_path / "stopping.py").write_text(_INTERRUPTED)
@@ -128,16 +135,9 @@ def test_ctrl_c_ends_a_training_and_a_simulation_in_a_sentence(tmp_path: Path) -
         ("fit", "--config", config, "--trainer.callbacks+=stopping.Stop"),
         ("simulate", "--config", _TWO_ARMS, "--molecule=stopping.Arms", "--out", "new"),
     ):
-        # Of the command's entry point, which does not put the current folder first.
-        program = "from cryo_disentangle.cli import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", program, *map(str, words)],
-            env=environment(),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 130, done.stderr[-2000:]
-        assert "Traceback" not in done.stderr
-        assert done.stderr.splitlines()[-1] == "cryo-disentangle: interrupted"
+        with forked(_run_in, tmp_path, [str(word) for word in words]) as process:
+            status, (_, said) = process.wait(), process.said()
+        assert status == 130, said[-2000:]
+        assert "Traceback" not in said
+        assert said.splitlines()[-1] == "cryo-disentangle: interrupted"
     assert not (tmp_path / "new").exists()

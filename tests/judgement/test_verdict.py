@@ -115,13 +115,13 @@ def test_a_spread_that_follows_the_view(divided: float, words: str) -> None:
     }
     found = judge(scores() | DECODED | {"spread_leak": spread})
     assert found.verdict == "partly viewing direction"
-    assert any("5.0 times as wide" in reason and words in reason for reason in found.reasons)
+    assert any("is 5.0 times that at others" in reason and words in reason for reason in found.reasons)
     even = {"spread_leak": spread | {"view_spread_p_value": Score(0.3)}}
     assert judge(scores() | DECODED | even).verdict == "conformation"
 
 
 @pytest.mark.parametrize(
-    ("sample", "said"), [("held-out", "has not seen"), ("training", "was trained on")]
+    ("sample", "said"), [("held-out", "held-out particles"), ("training", "training particles")]
 )
 def test_what_the_numbers_are_of_is_told(sample: str, said: str) -> None:
     assert said in judge(scores() | DECODED, sample).reasons[-1]
