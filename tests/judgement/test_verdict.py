@@ -115,7 +115,7 @@ def test_a_spread_that_follows_the_view(divided: float, words: str) -> None:
     }
     found = judge(scores() | DECODED | {"spread_leak": spread})
     assert found.verdict == "partly viewing direction"
-    assert any("is 5.0 times that at others" in reason and words in reason for reason in found.reasons)
+    assert any("is 5.0 times that" in reason and words in reason for reason in found.reasons)
     even = {"spread_leak": spread | {"view_spread_p_value": Score(0.3)}}
     assert judge(scores() | DECODED | even).verdict == "conformation"
 
