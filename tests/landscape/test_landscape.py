@@ -143,7 +143,7 @@ def test_a_landscape_says_its_temperature_and_keeps_its_arrays() -> None:
     z = np.stack([two_states(0, 400), one_state(1, 400)], axis=1)
     errors = LatentNoise(np.full((400, 2, 2), 0.05) * np.eye(2), None)
     found = find_landscape(z, errors, 300.0)
-    assert "Landscape of 400 particles at 300 K (the particles' uncertainty taken" in found.words
+    assert "Landscape of 400 particles at 300 K (the particles' uncertainty removed" in found.words
     assert "population" in found.words
     assert found.unit == "kT at 300 K"
     assert find_landscape(z[:, :1]).unit == "kT of the ensemble imaged"
