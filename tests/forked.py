@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import sys
@@ -129,6 +130,30 @@ def together(function: Callable[..., object], *words: object, nodes: int = 1) ->
             status = process.wait()
             assert status == 0, [each.said()[1][-4000:] for each in started]
         return [process.said()[0] for process in started]
+
+
+def script(path: Path, *words: str) -> str:
+    """Runs a script, as ``python PATH WORDS`` in the root of the clone; it must succeed.
+
+    Args:
+        path: Of the script.
+        words: Of its command line.
+
+    Returns:
+        What it wrote to stdout.
+    """
+    with forked(_run_script, path, words) as process:
+        status, (said, errors) = process.wait(), process.said()
+    assert status == 0, said[-2000:] + errors[-4000:]
+    return said
+
+
+def _run_script(path: Path, words: Sequence[str]) -> None:
+    """What an interpreter does with a script."""
+    os.chdir(ROOT)
+    sys.path.insert(0, str(path.parent))
+    sys.argv = [str(path), *words]
+    runpy.run_path(str(path), run_name="__main__")
 
 
 def _place(rank: int, nodes: int) -> dict[str, str]:

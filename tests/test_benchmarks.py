@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import re
-import runpy
-import subprocess
-import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.forked import environment
+from tests.forked import script
 
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(script: str, *words: str) -> str:
+def run(name: str, *words: str) -> str:
     """Runs a script of the benchmarks' folder; returns what it prints."""
-    command = [sys.executable, str(_ROOT / "benchmarks" / script), *words]
-    done = subprocess.run(
-        command, env=environment(), cwd=_ROOT, capture_output=True, text=True, timeout=1500
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
-
-
-def run_here(script: str, *words: str) -> str:
-    """The same in this process, which has imported what the script needs."""
-    path, said, known = _ROOT / "benchmarks" / script, io.StringIO(), set(sys.modules)
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        patch.setattr(sys, "argv", [str(path), *words])
-        patch.setattr(sys, "path", [str(path.parent), *sys.path])
-        patch.chdir(_ROOT)
-        with contextlib.redirect_stdout(said):
-            runpy.run_path(str(path), run_name="__main__")
-    # Scripts of different folders call their helpers alike.
-    for name in set(sys.modules) - known:
-        if str(_ROOT / "benchmarks") in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
-    return said.getvalue()
+    return script(_ROOT / "benchmarks" / name, *words)
 
 
 def test_gpu() -> None:
@@ -107,7 +79,6 @@ _FIGURES = {
 }
 
 
-@pytest.mark.usefixtures("whole_pictures")
 @pytest.mark.parametrize("name", _FIGURES)
 def test_figures_are_drawn_of_what_is_there(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
@@ -126,13 +97,13 @@ def test_figures_are_drawn_of_what_is_there(name: str, tmp_path: Path) -> None:
                 angle=rng.uniform(-3, 3, 200),
                 temperature=np.repeat([100.0, 200.0], 100),
             )
-    said = run_here(f"paper/{name}.py", f"--scratch={tmp_path}", f"--out={tmp_path}", "--seeds=2")
+    said = run(f"paper/{name}.py", f"--scratch={tmp_path}", f"--out={tmp_path}", "--seeds=2")
     assert said.splitlines()[-1] == str(tmp_path / f"{name}.png")
     assert (tmp_path / f"{name}.png").stat().st_size > 20_000
 
 
 def test_structure() -> None:
-    cells = [cell.strip() for cell in run_here("structure.py", "--row=now").split("|")[1:-1]]
+    cells = [cell.strip() for cell in run("structure.py", "--row=now").split("|")[1:-1]]
     assert cells[0] == "now"
     assert all(int(number) >= 0 for cell in cells[1:] for number in cell.split("/"))
     assert int(cells[-2]) == 0  # nobody reaches into callbacks

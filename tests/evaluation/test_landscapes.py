@@ -105,7 +105,7 @@ def test_the_page_of_any_programs_latents_has_a_landscape(tmp_path: Path) -> Non
     found = json.loads((out / "metrics.json").read_text())
     (entry,) = found["landscapes"]
     assert entry["name"] == "landscape_277K"
-    assert "Landscape of 600 particles at 277 K (the particles' uncertainty removed" in entry["words"]
+    assert "Landscape of 600 particles at 277 K (the particles' uncertainty" in entry["words"]
     with np.load(out / "landscape_277K.npz") as arrays:
         assert arrays["axis1_free_energy"].shape == arrays["axis1_free_energy_low"].shape
     page = report(out, words)

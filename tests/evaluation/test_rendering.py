@@ -54,7 +54,10 @@ def test_evaluate_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     facts = json.loads((tmp_path / "seen/metrics.json").read_text())["run"]
     assert facts["z"].startswith("found by rendering")
     assert facts["z"].endswith("comparing 6 Fourier pixels")
-    assert "Rendering finds z of 12 particles, up to 6 Fourier pixels, in about" in capsys.readouterr().out
+    assert (
+        "Rendering finds z of 12 particles, up to 6 Fourier pixels, in about"
+        in capsys.readouterr().out
+    )
     main(["export", str(folder), "--out", str(tmp_path / "plain")])
     main(["export", str(folder), "--out", str(tmp_path / "theirs"), *words[:4]])
     weights = CryoDRGNRun.open(folder)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.forked import environment
+from tests.forked import script
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(name: str, *options: str) -> list[str]:
     """Runs an example and returns the rows of the table that it prints."""
-    words = [sys.executable, str(EXAMPLES / name), *options]
-    done = subprocess.run(
-        words, env=environment(), capture_output=True, text=True, check=False, timeout=1500
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return [line for line in done.stdout.splitlines() if line.startswith("|")]
+    said = script(EXAMPLES / name, *options)
+    return [line for line in said.splitlines() if line.startswith("|")]
 
 
 @pytest.mark.parametrize("name", ["plain_loop.py", "users_vae.py"])
