@@ -76,7 +76,7 @@ def test_latents_that_were_fitted_to_images_encode_something(tmp_path: Path) -> 
     found = look(run(tmp_path, Decoder(patterns), mean=observed @ patterns.T))
     assert any("better with its own z" in reason for reason in found.judgement.reasons)
     assert found.judgement.verdict not in ("nothing", "unknown")
-    assert "was trained on" in " ".join(found.judgement.reasons) or found.sample == "held-out"
+    assert "training particles" in " ".join(found.judgement.reasons) or found.sample == "held-out"
 
 
 def test_random_latents_alone_are_not_known_to_encode_anything(tmp_path: Path) -> None:
