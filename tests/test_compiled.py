@@ -17,7 +17,7 @@ from cryo_disentangle.modules import image_model
 from tests.device_parts import PARTS, make_part_batch
 from tests.small_model import make_model
 
-_STEPS = 12
+_STEPS = 5
 # A prior, a penalty or a distance says little of what is compiled beside another of its kind.
 _PARTS = (
     *("implicit", "implicit hartley", "basis", "rigid domains"),
