@@ -1,5 +1,5 @@
 #!/bin/bash
-# A run on several nodes without a scheduler: start it on each node, with the same words.
+# A run on several nodes without a scheduler: start it on each node, with the same arguments.
 #   NODES=2 NODE_RANK=0 GPUS=4 MAIN=node0 cluster/torchrun.sh --config run.yaml   # on node0
 #   NODES=2 NODE_RANK=1 GPUS=4 MAIN=node0 cluster/torchrun.sh --config run.yaml   # on node1
 # One node: GPUS=4 cluster/torchrun.sh --config run.yaml. Documentation: I have a cluster.
