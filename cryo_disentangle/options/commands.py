@@ -43,12 +43,7 @@ def evaluate_parser() -> CommandParser:
         help="time limit of rendering, by default 4: it compares fewer Fourier pixels, then fewer "
         "particles",
     )
-    add(
-        "--resamples",
-        type=int,
-        default=40,
-        help="random halves for intervals; 0 for none",
-    )
+    add("--resamples", type=int, default=40, help="random halves for intervals; 0 for none")
     add("--states", type=int, default=6, help="k-means clusters with volumes and views; 0 for none")
     add("--kelvin", type=float, metavar="K", help="temperature of all particles: free energies")
     return parser
@@ -124,44 +119,19 @@ def select_parser() -> CommandParser:
     add("--particles", type=Path, required=True, help="particle file, .star or .cs")
     add("--z", metavar="KEY", help="which of several latents the run has")
     add("--out", type=Path, required=True, help="file to write: as the particle file, or indices")
-    add(
-        "--kmeans",
-        type=int,
-        metavar="K",
-        help="k-means with K clusters; --clusters are taken",
-    )
+    add("--kmeans", type=int, metavar="K", help="k-means with K clusters; --clusters are taken")
     add("--mixture", type=int, metavar="K", help="the same with a mixture of normal distributions")
     add("--clusters", type=int, nargs="+", metavar="N", help="clusters to take; 0 is the largest")
     add("--axis", type=int, metavar="N", help="coordinate of z, from 1, between --min and --max")
     add("--min", type=float, default=-math.inf, help="smallest value along --axis")
     add("--max", type=float, default=math.inf, help="largest value along --axis")
-    add(
-        "--near",
-        nargs="+",
-        metavar="X,Y",
-        help="nearest to a point, or to a path of points",
-    )
+    add("--near", nargs="+", metavar="X,Y", help="nearest to a point, or to a path of points")
     add("--count", type=int, help="number of particles taken by --near")
-    add(
-        "--outliers",
-        type=float,
-        metavar="S",
-        help="farther from others than S times the median",
-    )
+    add("--outliers", type=float, metavar="S", help="farther from others than S times the median")
     add("--lasso", type=Path, metavar="FILE", help="lasso saved from a page of evaluate")
-    add(
-        "--rows",
-        type=Path,
-        metavar="FILE",
-        help="of another file: .star, .cs, .pkl, .npy, .txt",
-    )
+    add("--rows", type=Path, metavar="FILE", help="of another file: .star, .cs, .pkl, .npy, .txt")
     add("--complement", action="store_true", help="take all other particles that have latents")
-    add(
-        "--keep-in",
-        type=Path,
-        metavar="FILE",
-        help="only particles that are also in this file",
-    )
+    add("--keep-in", type=Path, metavar="FILE", help="only particles that are also in this file")
     add("--add", type=Path, metavar="FILE", help="add the particles of this file")
     add("--seed", type=int, default=0, help="seed of clustering")
     return parser
@@ -181,12 +151,7 @@ def inspect_parser() -> CommandParser:
     add("--labels", type=Path, help=".npz with time, trajectory, temperature or factors")
     add("--indices", type=Path, help="selection of images: .pkl, .npy or .txt")
     add("--datadir", type=Path, help="folder of the stacks")
-    add(
-        "--out",
-        type=Path,
-        metavar="PNG",
-        help="picture; by default NAME_inspection.png here",
-    )
+    add("--out", type=Path, metavar="PNG", help="picture; by default NAME_inspection.png here")
     return parser
 
 
@@ -233,13 +198,7 @@ def axes_parser() -> CommandParser:
         choices=["yes", "no"],
         help="multiply images by -1; by default as the file says, or yes",
     )
-    add(
-        "--ends",
-        type=float,
-        default=0.2,
-        metavar="SHARE",
-        help="of the particles at each end",
-    )
+    add("--ends", type=float, default=0.2, metavar="SHARE", help="of the particles at each end")
     add("--axis", type=int, nargs="+", metavar="N", help="axes to make maps of; by default all")
     add("--out", type=Path, default=Path("axes"), help="folder to write to")
     return parser
