@@ -27,7 +27,7 @@ from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
 from cryo_disentangle.statistics.posterior import Likelihood
 from cryo_disentangle.types import Inference
 
-__all__ = ["Labels", "latent_scores", "learned"]
+__all__ = ["Labels", "latent_scores", "learned", "learned_once"]
 
 _TRAININGS, _STEPS, _BATCH, _PERMUTATIONS = 5, 2500, 4096, 39
 
@@ -75,6 +75,20 @@ def axes_of(found: Inference, labels: Labels) -> LinearAxes:
     if labels.temperature is not None:
         return TemperatureAxes().fit(mean, labels.temperature, covariance)
     return PrincipalAxes().fit(mean, covariance)
+
+
+def learned_once(statistics: ParticleStatistics, setting: Setting) -> Inference:
+    """Posteriors of all particles after one training."""
+    torch.manual_seed(0)
+    dim = setting.simulate(0).process.dim
+    model = make_model(statistics.rank, 1.0, dim, large_motions=setting.large_motions)
+    train(
+        StatisticsDataset(statistics, ParticleLabels()),
+        torch.arange(len(statistics)),
+        model,
+        _STEPS,
+    )
+    return inferred(model.eval(), statistics.information, statistics.precision)
 
 
 def learned(

@@ -12,18 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from errors import contrast_of, draw_errors, pose_scores, wrong_pose
 from held_out import COUNT, STREAM, see_held_out
-from learning import Labels, learned
+from learning import Labels, learned, learned_once
 from oracles import scores, true_frames, true_molecule, within_subspace
 from settings import SETTINGS, Setting
 from tables import append, shown
 from torch import Tensor
 
+from cryo_disentangle.evaluation.latent_coefficients import coefficients_of_latents
 from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.simulation import Simulation
@@ -81,6 +83,24 @@ def open_stack(folder: Path, setting: Setting, error: Tensor) -> tuple[ParticleR
     return ParticleRows(images, np.arange(len(stack)), len(stack)), true
 
 
+def refitted(
+    folder: StatisticsFolder,
+    rows: ParticleRows,
+    setting: Setting,
+    options: SubspaceSettings,
+    out: Path,
+) -> StatisticsFolder:
+    """Statistics in volumes that are fitted to latents learned on statistics."""
+    latents = out.with_suffix(".npz")
+    found = learned_once(folder.statistics, setting)
+    np.savez(
+        latents, z=found.mean, covariance=found.scale_tril @ found.scale_tril.mT, row=rows.index
+    )
+    stack = rows.images.stack.path
+    known = coefficients_of_latents(latents, rows, stack, degree=setting.degree)
+    return make_statistics(rows, out, replace(options, rank=None), Printed(), known)
+
+
 def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, object]:
     """A setting from simulation to scores."""
     setting = SETTINGS[name]
@@ -102,6 +122,9 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
         if out.exists()
         else make_statistics(rows, out, options, Printed())
     )
+    if setting.degree is not None:
+        out = out.with_name(f"{out.name}_latents")
+        folder = refitted(folder, rows, setting, options, out)
     report = json.loads((out / "report.json").read_text())
     merged = Subspace.open(out / "subspace.pt")
     own = Likelihood(

@@ -69,6 +69,8 @@ class Setting:
         refine: Whether poses are refined.
         largest_rank: Most volumes that are tried.
         rank: Number of volumes; None is by the held-out likelihood.
+        degree: Degree of the polynomials in the latents that volumes are fitted to, after learning
+            on a subspace once; None stays with that subspace.
         large_motions: Whether the networks are larger than those of configs/statistics.yaml.
     """
 
@@ -78,6 +80,7 @@ class Setting:
     refine: bool = False
     largest_rank: int = 8
     rank: int | None = None
+    degree: int | None = None
     large_motions: bool = False
 
 
@@ -190,6 +193,8 @@ SETTINGS: dict[str, Setting] = {
         box_angstrom=112.0,
     ),
     "pairs_snr_0.03": adenylate_kinase(0.03),
+    "pairs_latents": replace(_PAIRS, degree=3),
+    "pairs_snr_0.03_latents": replace(adenylate_kinase(0.03), degree=2),
     "pairs_128": adenylate_kinase(box_size=128),
     "pairs_10180": adenylate_kinase(views="10180"),
     "shear": adenylate_kinase(mixing=ShearMixing(2, 45.0, 1.0, 0.5, 0.5)),
@@ -213,6 +218,7 @@ SETTINGS: dict[str, Setting] = {
     "dynamics_temperatures_small": _small_dynamics(DynamicsFrames()),
     "arms_snr_1": replace(arms(1.0, _EMPIAR_VIEWS), rank=16),
     "arms_snr_0.1": arms(0.1, _EMPIAR_VIEWS),
+    "arms_snr_0.1_latents": replace(arms(0.1, _EMPIAR_VIEWS), degree=4),
     "five_arms": arms(0.1, UniformViews(), count=5, largest_rank=20),
     "five_arms_40": arms(0.1, UniformViews(), count=5, largest_rank=20, box_size=40),
     "pairs_preferred": adenylate_kinase(views=ConcentratedViews(5.0)),

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from cryo_disentangle.evaluation.by_statistics import volumes_of_run
+from cryo_disentangle.evaluation.latent_coefficients import coefficients_of_latents
 from cryo_disentangle.evaluation.run_kinds import open_run
 from cryo_disentangle.options.sentences import reason
 from cryo_disentangle.options.yaml_files import check_configurations, check_files
@@ -20,6 +21,7 @@ from cryo_disentangle.particles.ctf import CtfOverrides
 from cryo_disentangle.precision import chosen_device
 from cryo_disentangle.statistics.making import ParticleRows, make_statistics
 from cryo_disentangle.statistics.particle_files import ParticleFiles
+from cryo_disentangle.statistics.posterior import Coefficients
 from cryo_disentangle.statistics.processes import joined_processes, process
 from cryo_disentangle.statistics.settings import SubspaceSettings
 from cryo_disentangle.statistics.stages import shown_stages
@@ -56,8 +58,8 @@ def statistics_command(words: Sequence[str]) -> None:
     settings = SubspaceSettings(**{name: options[name] for name in names})
     with joined_processes(), shown_stages(hidden=process()[0] > 0) as told:
         rows = _particles(options)
-        volumes = _volumes(options, rows, device)
-        folder = make_statistics(rows, out, settings, told, volumes, device)
+        source = _source(options, rows, device)
+        folder = make_statistics(rows, out, settings, told, source, device)
     if folder is not None:
         kept = folder.statistics
         Console().print(
@@ -106,6 +108,18 @@ def _parser() -> jsonargparse.ArgumentParser:
         type=Path,
         help="Finished run, ours or cryoDRGN's, whose decoder's volumes are spanned.",
     )
+    parser.add_argument(
+        "--latents",
+        type=Path,
+        help="Finished run of any program, or file of latents, that volumes are fitted to as "
+        "polynomials of z.",
+    )
+    parser.add_argument("--z", help="Which of several latents.")
+    parser.add_argument(
+        "--degree",
+        type=int | None,
+        help="Highest degree of the polynomials; by default up to 4, with at most 20 volumes.",
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto.")
     parser.add_class_arguments(SubspaceSettings)
     return parser
@@ -117,14 +131,31 @@ def _particles(options: dict[str, Any]) -> ParticleRows:
     return ParticleFiles(**{name: options[name] for name in names}).open()
 
 
-def _volumes(options: dict[str, Any], rows: ParticleRows, device: torch.device) -> Tensor | None:
-    """The volumes of another program or of a run, if there are any."""
+def _source(
+    options: dict[str, Any], rows: ParticleRows, device: torch.device
+) -> Tensor | Coefficients | None:
+    """What the subspace comes from besides the images, if from anything."""
     mean, others, run = options["mean"], options["components"], options["run"]
-    if run is not None and (mean is not None or others):
-        raise ValueError("a subspace comes from --run or from --mean and --components, not both")
+    latents, maps = options["latents"], mean is not None or bool(others)
+    if (run is not None) + maps + (latents is not None) > 1:
+        raise ValueError(
+            "a subspace comes from --run, from --latents, or from --mean and --components: give "
+            "one of them"
+        )
+    if latents is None and (options["z"] is not None or options["degree"] is not None):
+        raise ValueError("--z and --degree go with --latents: give it, too")
+    if latents is not None:
+        return coefficients_of_latents(
+            latents,
+            rows,
+            options["particles"],
+            key=options["z"],
+            degree=options["degree"],
+            datadir=options["datadir"],
+        )
     if run is not None:
         return volumes_of_run(open_run(run), rows.images.stack, device=device)
-    if mean is None and not others:
+    if not maps:
         return None
     if mean is None or not others:
         raise ValueError(

@@ -18,7 +18,7 @@ from cryo_disentangle.selection.particle_table import open_particle_table
 from cryo_disentangle.statistics.views import open_images
 from cryo_disentangle.types import Pose
 
-__all__ = ["ImageFiles", "open_embedded_images"]
+__all__ = ["ImageFiles", "embedded_rows", "open_embedded_images"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def open_embedded_images(embedding: Embedding, files: ImageFiles) -> ParticleDat
         OSError: If a file is missing.
         ValueError: If particles cannot be joined, there are no poses, or a file is wrong.
     """
-    rows, poses = _rows(embedding, files), files.poses or _run_poses(embedding, files)
+    rows = embedded_rows(embedding, files.particles, files.datadir)
+    poses = files.poses or _run_poses(embedding, files)
     stack = ParticleStack.open(
         files.particles, poses=poses, ctf=files.ctf, indices=rows, datadir=files.datadir
     )
@@ -81,12 +82,27 @@ def open_embedded_images(embedding: Embedding, files: ImageFiles) -> ParticleDat
     return open_images(stack, invert=files.invert, norm=1.0)
 
 
-def _rows(embedding: Embedding, files: ImageFiles) -> npt.NDArray[np.int64]:
-    """Row of each of the latents in the particle file."""
-    if is_table(files.particles):
-        return rows_in_table(embedding, open_particle_table(files.particles))
-    count = len(ParticleStack.open(files.particles, datadir=files.datadir))
-    return rows_in_table(embedding, _StackRows(files.particles, count))
+def embedded_rows(
+    embedding: Embedding, particles: Path, datadir: Path | None
+) -> npt.NDArray[np.int64]:
+    """Finds the row of each of the latents in a particle file.
+
+    Args:
+        embedding: The latents.
+        particles: Particle file.
+        datadir: Folder of the stacks, or None.
+
+    Returns:
+        Shape (n,), each row once.
+
+    Raises:
+        OSError: If a file is missing.
+        ValueError: If particles cannot be joined.
+    """
+    if is_table(particles):
+        return rows_in_table(embedding, open_particle_table(particles))
+    count = len(ParticleStack.open(particles, datadir=datadir))
+    return rows_in_table(embedding, _StackRows(particles, count))
 
 
 def _run_poses(embedding: Embedding, files: ImageFiles) -> Pose | None:

@@ -20,8 +20,9 @@ from cryo_disentangle.statistics.fitting import HalfSetFit
 from cryo_disentangle.statistics.gathering import Gathering
 from cryo_disentangle.statistics.grid import SliceGrid
 from cryo_disentangle.statistics.mean import HalfMaps, back_project
-from cryo_disentangle.statistics.posterior import Likelihood
+from cryo_disentangle.statistics.posterior import Coefficients, Likelihood
 from cryo_disentangle.statistics.processes import process, sum_over_processes
+from cryo_disentangle.statistics.regression import LatentFit
 from cryo_disentangle.statistics.settings import Progress, SubspaceSettings
 from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import ParticleViews, view_batches
@@ -69,6 +70,7 @@ def estimate(
     settings: SubspaceSettings,
     progress: Progress,
     device: torch.device = _CPU,
+    known: Coefficients | None = None,
 ) -> Estimate:
     """Estimates the mean and K volumes.
 
@@ -78,6 +80,8 @@ def estimate(
         settings: How.
         progress: Who is told.
         device: Where the work is done.
+        known: Coefficients of latents from elsewhere that the volumes are fitted to, of all
+            particles; None estimates coefficients as well.
 
     Returns:
         The subspaces, in the host's memory.
@@ -88,7 +92,7 @@ def estimate(
     """
     maps = _half_maps(images, half, settings, progress, device)
     reach = maps.signal_radius() if settings.radius is None else settings.radius
-    fit, rows = _fit(images, half, reach, settings, progress, device)
+    fit, rows = _fit(images, half, reach, settings, progress, device, known)
     error = torch.zeros(len(half), settings.nuisance.count)
     error[rows] = fit.error.cpu()
     sum_over_processes([error])
@@ -200,6 +204,7 @@ def _fit(
     settings: SubspaceSettings,
     progress: Progress,
     device: torch.device,
+    known: Coefficients | None,
 ) -> tuple[HalfSetFit, Tensor]:
     """Marches from low to high frequencies; the rows of this process's particles."""
     grid = SliceGrid(images.stack.box_size, reach).to(device)
@@ -207,15 +212,12 @@ def _fit(
     progress.start("reading", len(rows))
     parts = [views for _, views in _watched(images, grid, rows, progress)]
     views = ParticleViews(*(torch.cat(part) for part in zip(*parts, strict=True)))
-    fit = HalfSetFit(
-        views,
-        half[rows],
-        images.stack.box_size,
-        reach,
-        settings.rank or settings.largest_rank,
-        settings.nuisance,
-        settings.mask_radius,
-    )
+    seen = (views, half[rows], images.stack.box_size, reach)
+    held = (settings.nuisance, settings.mask_radius)
+    if known is None:
+        fit = HalfSetFit(*seen, settings.rank or settings.largest_rank, *held)
+    else:
+        fit = LatentFit(known.take(rows).to(device), *seen, *held)
     _march(fit, reach, settings, progress)
     return fit, rows
 

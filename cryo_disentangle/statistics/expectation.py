@@ -16,7 +16,12 @@ from torch import Tensor
 from cryo_disentangle.decoders.spline import fold_nodes
 from cryo_disentangle.statistics.grid import SliceGrid
 from cryo_disentangle.statistics.nuisance import Nuisance
-from cryo_disentangle.statistics.posterior import Likelihood, residuals
+from cryo_disentangle.statistics.posterior import (
+    Coefficients,
+    Likelihood,
+    conditional_posterior,
+    residuals,
+)
 from cryo_disentangle.statistics.views import ParticleViews
 
 __all__ = ["Expectation", "expanded", "expectation", "maximized"]
@@ -78,7 +83,12 @@ class Expectation:
 
 
 def expectation(
-    grid: SliceGrid, paired: Tensor, views: ParticleViews, nuisance: Nuisance, error: Tensor
+    grid: SliceGrid,
+    paired: Tensor,
+    views: ParticleViews,
+    nuisance: Nuisance,
+    error: Tensor,
+    known: Coefficients | None = None,
 ) -> tuple[Expectation, Tensor]:
     """Takes the expectation step for a batch.
 
@@ -89,6 +99,8 @@ def expectation(
         nuisance: What is integrated out.
         error: Errors that poses were corrected by, in standard deviations, shape (B, Q): the prior
             is about the poses as given.
+        known: The particles' coefficients where they are known from elsewhere; None is their
+            posterior under a standard normal prior.
 
     Returns:
         Sums over the batch, and the expected errors of the poses as given, shape (B, Q).
@@ -98,7 +110,8 @@ def expectation(
     whole = seen.columns if columns is None else seen.beside(columns, error)
     residual, joint = whole[..., 0], whole[..., 1:]
     likelihood = Likelihood.of(whole)
-    mean, covariance, gain = likelihood.posterior()
+    found = likelihood.posterior() if known is None else conditional_posterior(likelihood, known)
+    mean, covariance, gain = found
     left = residual - (joint @ mean[..., None])[..., 0]
     spread = joint @ covariance
     moved = left[..., None] * mean[:, None, :rank] - spread[..., :rank]
@@ -132,7 +145,7 @@ def maximized(
         total: Number of particles that ``found`` stands for, where it is of a share of them.
 
     Returns:
-        Nodes whose coefficients are standard normal, see `expanded`.
+        Nodes for the coefficients as they are.
     """
     share = total / float(found.count)
     moments = found.moments / found.count
@@ -142,7 +155,7 @@ def maximized(
     change = torch.linalg.solve(system, gradient - held * nodes[inside])
     stepped = nodes.clone()
     stepped[inside] += change
-    return expanded(stepped, moments)
+    return stepped
 
 
 def expanded(nodes: Tensor, moments: Tensor) -> Tensor:

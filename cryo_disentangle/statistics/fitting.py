@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.decoders.spline import pair_nodes
-from cryo_disentangle.statistics.expectation import Expectation, expectation, maximized
+from cryo_disentangle.statistics.expectation import (
+    Expectation,
+    expanded,
+    expectation,
+    maximized,
+)
 from cryo_disentangle.statistics.grid import SliceGrid, shell_means
 from cryo_disentangle.statistics.half_sets import aligned, half_set_correlation, prior_precision
 from cryo_disentangle.statistics.masks import local_weights, molecule_mask, sphere_mask
@@ -150,7 +155,7 @@ class HalfSetFit:
                 total = float(totals[0])
                 prior = self._precision
                 stepped = maximized(self.nodes[half], found, prior, self.grid.inside, total)
-                self.nodes[half] = self._masked(stepped)
+                self.nodes[half] = self._masked(self._scaled(stepped, found))
                 weight = found.folded()[1] * (total / float(found.count))
                 power += shell_means(found.power / 2, self.grid.shell, len(power))
                 seen += float(found.count)
@@ -163,7 +168,7 @@ class HalfSetFit:
     def _compare(self, weight: Tensor) -> None:
         """Aligns the halves, and takes the prior from how well they agree."""
         if self.nodes[0].shape[1] > 1:
-            self.nodes = list(aligned(self.nodes[0], self.nodes[1]))
+            self._align()
             if self._weights is not None:
                 self._weigh()
         self.correlation = half_set_correlation(self.nodes[0], self.nodes[1], self.grid)
@@ -182,12 +187,27 @@ class HalfSetFit:
             views = self.views.take(some).within(self._within).whitened(noise)
             error = self.pose_error(some)
             views = self.nuisance.corrected(views, error, self.grid)
-            added, expected = expectation(self.grid, paired, views, self.nuisance, error)
+            added, expected = self._seen(some, paired, views, error)
             found.add(added)
             if refine:
                 self.error[some] = expected
         sum_over_processes(found.sums())
         return found
+
+    def _seen(
+        self, rows: Tensor, paired: Tensor, views: ParticleViews, error: Tensor
+    ) -> tuple[Expectation, Tensor]:
+        """The expectation step of a batch."""
+        del rows
+        return expectation(self.grid, paired, views, self.nuisance, error)
+
+    def _scaled(self, nodes: Tensor, found: Expectation) -> Tensor:
+        """Makes the coefficients of a half's volumes standard normal."""
+        return expanded(nodes, found.moments / found.count)
+
+    def _align(self) -> None:
+        """Turns the halves' bases until they agree, the strongest volume first."""
+        self.nodes = list(aligned(self.nodes[0], self.nodes[1]))
 
     def pose_error(self, rows: Tensor) -> Tensor:
         """Errors that the poses of particles are corrected by; contrast stays as it is.

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from cryo_disentangle.statistics.grid import SliceGrid, shell_means
 
-__all__ = ["aligned", "half_set_correlation", "prior_precision"]
+__all__ = ["aligned", "half_set_correlation", "prior_precision", "shared_axes"]
 
 _LEAST, _MOST = 1e-3, 0.999
 
@@ -28,9 +28,21 @@ def aligned(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     a, b = first[:, 1:], second[:, 1:]
     left, _, right = torch.linalg.svd(b.T @ a)
     b = b @ (left @ right)
-    _, axes = torch.linalg.eigh(a.T @ b + b.T @ a)
-    axes = axes.flip(1)
+    axes = shared_axes(a, b)
     return torch.cat([first[:, :1], a @ axes], 1), torch.cat([second[:, :1], b @ axes], 1)
+
+
+def shared_axes(first: Tensor, second: Tensor) -> Tensor:
+    """Finds the axes of what two half sets share, the strongest first.
+
+    Args:
+        first: K volumes, shape (G, K).
+        second: The same volumes of the other half set, shape (G, K).
+
+    Returns:
+        An orthogonal matrix of shape (K, K), an axis a column.
+    """
+    return torch.linalg.eigh(first.T @ second + second.T @ first)[1].flip(1)
 
 
 def half_set_correlation(first: Tensor, second: Tensor, grid: SliceGrid) -> Tensor:

@@ -31,6 +31,7 @@ from cryo_disentangle.statistics.mean import HalfMaps
 from cryo_disentangle.statistics.origin import StatisticsOrigin, digest_particles
 from cryo_disentangle.statistics.pictures import draw_correlations, draw_gains, save_picture
 from cryo_disentangle.statistics.poses import PoseErrors, corrected_poses, write_refined_poses
+from cryo_disentangle.statistics.posterior import Coefficients
 from cryo_disentangle.statistics.processes import process, wait_for_all
 from cryo_disentangle.statistics.searching import search_poses
 from cryo_disentangle.statistics.settings import Progress, SubspaceSettings
@@ -100,7 +101,7 @@ def make_statistics(
     out: Path,
     settings: SubspaceSettings,
     progress: Progress,
-    volumes: Tensor | None = None,
+    source: Tensor | Coefficients | None = None,
     device: torch.device = _CPU,
 ) -> StatisticsFolder | None:
     """Estimates a subspace and writes particles' statistics in it.
@@ -113,8 +114,9 @@ def make_statistics(
         out: Folder to be written.
         settings: How.
         progress: Who is told.
-        volumes: A mean and others from elsewhere, up to a factor, in the place of those that would
-            be estimated, shape (K + 1, D, D, D), axes z, y, x.
+        source: What the subspace comes from, where not from the images alone: a mean and volumes
+            from elsewhere, up to a factor, shape (K + 1, D, D, D), axes z, y, x; or the
+            particles' coefficients, which volumes are fitted to.
         device: Where the work is done.
 
     Returns:
@@ -129,7 +131,7 @@ def make_statistics(
     progress.say(f"half sets {origin}: {int((half == 0).sum())} and {int(half.sum())} particles")
     started = time.perf_counter()
     images, probability = _posed(particles.images, half, settings, kept, progress)
-    found = _estimated(images, half, settings, kept, progress, volumes, device)
+    found = _estimated(images, half, settings, kept, progress, source, device)
     seconds = {"subspace": time.perf_counter() - started}
     started = time.perf_counter()
     writer, poses = _prepared(particles, images.stack, half, settings, found, out)
@@ -186,15 +188,15 @@ def _key(
     images: ParticleDataset,
     half: Tensor,
     settings: SubspaceSettings,
-    volumes: Tensor | None = None,
+    source: Tensor | Coefficients | None = None,
 ) -> str:
     """Names what an interrupted call has made by what it was made of."""
     digest = hashlib.sha256(
         f"{digest_particles(images.stack)} {settings} {images.preprocessing}".encode()
     )
     digest.update(half.numpy().tobytes())
-    if volumes is not None:
-        digest.update(volumes.numpy().tobytes())
+    for part in () if source is None else source if isinstance(source, Coefficients) else (source,):
+        digest.update(part.numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -244,20 +246,20 @@ def _estimated(
     settings: SubspaceSettings,
     kept: Path,
     progress: Progress,
-    volumes: Tensor | None,
+    source: Tensor | Coefficients | None,
     device: torch.device,
 ) -> Estimate:
     """The subspace, as an interrupted call left it or estimated now."""
-    key = _key(images, half, settings, volumes)
+    key = _key(images, half, settings, source)
     path = kept / _ESTIMATE
     if path.is_file():
         left = torch.load(path, map_location="cpu", weights_only=True)
         if left["key"] == key:
             return _unpacked(left)
-    if volumes is None:
-        found = estimate(images, half, settings, progress, device)
+    if isinstance(source, Tensor):
+        found = adopt(images, half, source, settings, progress, device)
     else:
-        found = adopt(images, half, volumes, settings, progress, device)
+        found = estimate(images, half, settings, progress, device, source)
     _keep({"key": key, **_packed(found)}, path)
     return found
 

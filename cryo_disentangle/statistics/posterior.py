@@ -24,6 +24,62 @@ __all__ = [
 _LIFT = 1e-5
 
 
+class Coefficients(NamedTuple):
+    """What is known of N particles' coefficients from elsewhere: of latents, say.
+
+    Attributes:
+        mean: Shape (N, K).
+        covariance: Shape (N, K, K).
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+    def take(self, rows: Tensor) -> Coefficients:
+        """Selects particles.
+
+        Args:
+            rows: Positions, shape (B,).
+
+        Returns:
+            Their coefficients.
+        """
+        return Coefficients(self.mean[rows], self.covariance[rows])
+
+    def to(self, device: torch.device) -> Coefficients:
+        """Copies them to a device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            The coefficients there.
+        """
+        return Coefficients(self.mean.to(device), self.covariance.to(device))
+
+    def turned(self, axes: Tensor, centre: Tensor | None = None) -> Coefficients:
+        """Changes coefficients linearly.
+
+        Args:
+            axes: What they are multiplied by, shape (K, K').
+            centre: What is taken off before, shape (K,); None is nothing.
+
+        Returns:
+            K' coefficients.
+        """
+        mean = self.mean if centre is None else self.mean - centre
+        return Coefficients(mean @ axes, axes.T @ self.covariance @ axes)
+
+    def standardised(self) -> Coefficients:
+        """Makes mean and covariance of all particles together zero and one."""
+        centre = self.mean.mean(0)
+        away = self.mean - centre
+        total = (away.T @ away + self.covariance.sum(0)) / len(away)
+        factor = torch.linalg.cholesky(total)
+        eye = torch.eye(len(factor)).to(factor)
+        return self.turned(torch.linalg.solve_triangular(factor, eye, upper=False).T, centre)
+
+
 class Residuals(NamedTuple):
     """Whitened images without the mean, beside what the subspace's volumes look like there.
 
@@ -179,3 +235,30 @@ def draw_information(coefficients: Tensor, precision: Tensor) -> Tensor:
     eye = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
     root = torch.linalg.cholesky_ex(precision + _LIFT * size[:, None, None] * eye).L
     return (precision @ coefficients[..., None] + root @ noise[..., None])[..., 0]
+
+
+def conditional_posterior(joint: Likelihood, known: Coefficients) -> Posterior:
+    """Posterior of nuisances n with standard normal priors, where c is known from elsewhere.
+
+    Args:
+        joint: Likelihood of (c, n), rank K + Q.
+        known: Mean and covariance of c, of the same particles.
+
+    Returns:
+        Of (c, n) together; its gain is the expected log likelihood of c with n at its mean.
+    """
+    rank = known.mean.shape[1]
+    count = joint.information.shape[1] - rank
+    kept, lost = slice(None, rank), slice(rank, None)
+    eye = torch.eye(count).to(joint.precision)
+    inverse = torch.linalg.inv(joint.precision[:, lost, lost] + eye)
+    slope = -inverse @ joint.precision[:, lost, kept]
+    free = (inverse @ joint.information[:, lost, None])[..., 0]
+    mean = torch.cat([known.mean, free + (slope @ known.mean[..., None])[..., 0]], 1)
+    cross = slope @ known.covariance
+    upper = torch.cat([known.covariance, cross.mT], 2)
+    lower = torch.cat([cross, inverse + cross @ slope.mT], 2)
+    covariance = torch.cat([upper, lower], 1)
+    second = mean[:, :, None] * mean[:, None] + covariance
+    gain = (joint.information * mean).sum(1) - 0.5 * (joint.precision * second).sum((1, 2))
+    return Posterior(mean, covariance, gain)

@@ -194,7 +194,7 @@ STATISTICS = (
     ),
     _statistics(
         "two subspaces",
-        "a subspace comes from --run or from --mean and --components, not both",
+        "a subspace comes from --run, from --latents, or from --mean and --components",
         "--run=run",
         "--mean=mean.mrc",
     ),
