@@ -96,6 +96,14 @@ def _parser() -> jsonargparse.ArgumentParser:
         "file says, or yes.",
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="Replace the folder.")
+    _add_sources(parser)
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto.")
+    parser.add_class_arguments(SubspaceSettings)
+    return parser
+
+
+def _add_sources(parser: jsonargparse.ArgumentParser) -> None:
+    """Options for a subspace that comes from more than the images."""
     parser.add_argument("--mean", type=Path, help="Map of a mean from elsewhere.")
     parser.add_argument(
         "--components",
@@ -120,9 +128,6 @@ def _parser() -> jsonargparse.ArgumentParser:
         type=int | None,
         help="Highest degree of the polynomials; by default up to 4, with at most 20 volumes.",
     )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... or auto.")
-    parser.add_class_arguments(SubspaceSettings)
-    return parser
 
 
 def _particles(options: dict[str, Any]) -> ParticleRows:
