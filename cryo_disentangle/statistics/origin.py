@@ -39,47 +39,6 @@ class StatisticsOrigin:
     box_size: int
     pixel_size: float
 
-    def require(self, other: StatisticsOrigin, source: str) -> None:
-        """Refuses another origin than this.
-
-        Args:
-            other: What is at hand.
-            source: Where this origin was read, for messages.
-
-        Raises:
-            ValueError: If subspace, noise, particles, selection, box or pixel size differ.
-        """
-        what = {
-            "subspace": "another subspace",
-            "box_size": "another box size",
-            "pixel_size": "another pixel size",
-            "n_particles": "a particle file of another length",
-            "digest": "other particles (stack, selection, poses or CTF)",
-            "noise": "another noise spectrum",
-        }
-        for name, words in what.items():
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if not _same(mine, theirs):
-                raise ValueError(
-                    f"{source}: the statistics are of {words}: {name} {_short(mine)} of "
-                    f"{self.particles}, expected {_short(theirs)} of {other.particles}; make them "
-                    "again, or give what they were made of"
-                )
-
-
-def _same(mine: object, theirs: object) -> bool:
-    """Whether two values agree, numbers to single precision."""
-    if isinstance(mine, str):
-        return mine == theirs
-    first, second = np.atleast_1d(mine), np.atleast_1d(theirs)  # type: ignore[call-overload]
-    return first.shape == second.shape and bool(np.allclose(first, second, rtol=1e-5, atol=0))
-
-
-def _short(value: object) -> str:
-    """A value for a message."""
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:16]}…"
-
 
 def digest_particles(stack: ParticleStack) -> str:
     """Names particles by their content: poses, CTF and some images.

@@ -145,23 +145,6 @@ def test_damaged_folders_are_refused(
         StatisticsFolder.open(tmp_path / "s")
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"subspace": "other"}, "are of another subspace: subspace ab12 .* expected other"),
-        ({"digest": "ef56"}, "other particles .stack, selection, poses or CTF"),
-        ({"box_size": 32}, "another box size: box_size 16 .* expected 32"),
-        ({"pixel_size": 2.0}, "another pixel size"),
-        ({"n_particles": 13}, "a particle file of another length"),
-        ({"noise": (1.0, 2.0)}, "another noise spectrum"),
-    ],
-)
-def test_statistics_of_something_else_are_refused(changes: dict[str, object], message: str) -> None:
-    origin(12).require(origin(12), "here")
-    with pytest.raises(ValueError, match=message):
-        origin(12).require(origin(12, **changes), "here")
-
-
 def test_particles_are_known_by_their_content(tmp_path: Path) -> None:
     files = write_stack(tmp_path / "a", 20)
     names = {"poses": files["poses"], "ctf": files["ctf"]}
