@@ -65,6 +65,7 @@ def test_all_groups_are_scored_with_intervals(written: Path) -> None:
         "truth",
         "conformations",
         "disentanglement",
+        "entanglement",
     }
     leak = found["scores"]["pose_leak"]["pose_leak_nonlinear_r2"]
     assert 0 <= leak["low"] <= leak["value"] <= leak["high"] <= 1
