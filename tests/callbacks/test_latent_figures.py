@@ -65,6 +65,7 @@ def write_truth(folder: Path, count: int = 60) -> Path:
     return folder / "truth.npz"
 
 
+@pytest.mark.usefixtures("whole_pictures")
 def test_all_pictures_of_a_simulated_stack(tmp_path: Path) -> None:
     board = Board()
     watched.fit(tmp_path, LatentFigures(2, write_truth(tmp_path)), max_epochs=3, logger=board)

@@ -29,6 +29,7 @@ def blob(module: torch.nn.Module, conformation: torch.Tensor) -> torch.Tensor:
     return torch.full((6, 6, 6), float(conformation[0]))
 
 
+@pytest.mark.usefixtures("whole_pictures")
 def test_volumes_of_our_model(tmp_path: Path) -> None:
     model = watched.fit(tmp_path, TraversalVolumes(every_n_epochs=2, steps=3), max_epochs=3)
     assert sorted(path.name for path in (tmp_path / "traversals").iterdir()) == [
