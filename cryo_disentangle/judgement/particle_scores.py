@@ -163,14 +163,12 @@ def measure_truth(found: Measurement, particles: InferredParticles) -> None:
     if factors is None:
         return
     with found.attempt("truth"):
-        best = _best_r2(particles.mean, factors)
         generator = torch.Generator().manual_seed(0)
-        as_good = sum(
-            float(_best_r2(particles.mean[order], factors)) >= float(best)
-            for order in (
-                torch.randperm(len(factors), generator=generator) for _ in range(_PERMUTATIONS)
-            )
-        )
+        orders = [torch.randperm(len(factors), generator=generator) for _ in range(_PERMUTATIONS)]
+        # Of the particles as they are, and permuted; one fit serves all.
+        every = [factors, *(factors[order] for order in orders)]
+        best, *permuted = _best_r2(particles.mean, torch.stack(every, 1))
+        as_good = sum(float(each) >= float(best) for each in permuted)
         found.keep(
             "truth",
             {
@@ -214,7 +212,8 @@ def evenly(total: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def _best_r2(latents: Tensor, factors: Tensor) -> Tensor:
-    """Held-out R² from z, not linear, of the factor that is best told."""
-    x, y = latents.double(), factors.double()
+    """Held-out R² from z, not linear, of the best told of the factors of each set, (N, S, F)."""
+    x, y = latents.double(), factors.double().flatten(1)
     split = deal_rows(len(x), seed=0, device=x.device)
-    return r_squared(y[split.test], nonlinear_predictions(x, y, split, seed=0)).max()
+    told = r_squared(y[split.test], nonlinear_predictions(x, y, split, seed=0))
+    return told.unflatten(0, factors.shape[1:]).amax(1)
