@@ -46,7 +46,7 @@ from algorithm1 import make_model
 from tables import append, read
 
 RESULTS = Path(__file__).parent / "results"
-_SCORED, _BATCH, _RATE, _STEPS = 2000, 256, 2e-3, 1000
+_SCORED, _BATCH, _RATE, _STEPS = 2000, 256, 2e-3, 600
 _SEVEN = {
     "beta_vae": ("BetaVAE score", 1),
     "factor_vae": ("FactorVAE score", 1),
