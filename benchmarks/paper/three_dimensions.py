@@ -240,7 +240,7 @@ def figure4(particles: Particles, seeds: int) -> None:
         _draw_oracle(panel, particles, name)
     draw_seeds(axes[1][3], rows, methods, "r2_linear", "R² of factors, linear")
     _draw_oracle(axes[1][3], particles, "r2_linear")
-    axes[0][0].legend(fontsize=7, loc="lower left")
+    axes[1][3].legend(fontsize=7, loc="center")
     save(figure, "figure4_3d", RESULTS)
 
 
@@ -278,7 +278,7 @@ def figure5a(sets: dict[str, Particles], seeds: int) -> None:
     for panel, (name, particles) in zip(axes[0], sets.items(), strict=False):
         draw_seeds(panel, rows, [f"{method}, {name}" for method in methods], "mcc", f"MCC, {name}")
         panel.set_xticks(range(len(methods)), [method.replace(" ", "\n") for method in methods])
-        panel.set_ylim(0.6, 1)
+        panel.set_ylim(0.45, 1)
         _draw_oracle(panel, particles, "mcc_pearson")
         panel.legend(fontsize=7, loc="lower left")
     for panel, (name, particles) in zip(axes[0][2:], sets.items(), strict=True):
@@ -312,7 +312,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder data of a benchmark")
     parser.add_argument("--figures", nargs="+", default=["3", "4", "5a"])
     parser.add_argument("--models", type=int, default=50, help="of figure 4")
-    parser.add_argument("--seeds", type=int, default=10, help="of figures 3 and 5a")
+    parser.add_argument("--seeds", type=int, default=5, help="of figures 3 and 5a")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     RESULTS.mkdir(exist_ok=True)
