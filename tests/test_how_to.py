@@ -73,7 +73,7 @@ def test_short_pages(page: str, tmp_path: Path) -> None:
 def test_particles_of_relion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick.write_relion(tmp_path)
     run_page("particles.md")
-    assert "z is" in capsys.readouterr().out
+    assert "Report: runs/mine/evaluation/report.html" in capsys.readouterr().out
     assert len(list(Path("runs/mine/prediction/volumes").glob("*.mrc"))) == 2
     assert len(Path("chosen.txt").read_text().splitlines()) == 12
 
