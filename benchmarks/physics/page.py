@@ -15,7 +15,6 @@ from drawing import numbers
 
 _HERE = Path(__file__).parent
 _PAGE = _HERE.parents[1] / "docs/assumptions.md"
-_PROOF = _HERE.parent / "statistics/results.csv"
 _TITLES: Mapping[str, Mapping[str, str]] = {
     "steps": {
         "lag_ps": "lag, ps",
@@ -147,7 +146,10 @@ def main() -> None:
         )
         for name, titles in _TITLES.items()
     }
-    made |= {"counts": counts(read(results / "counts.csv")), "proof": proof(read(_PROOF))}
+    made |= {
+        "counts": counts(read(results / "counts.csv")),
+        "proof": proof(read(results / "proof.csv")),
+    }
     text = page.read_text(encoding="utf-8")
     for name, content in made.items():
         block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
