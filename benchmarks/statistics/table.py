@@ -39,6 +39,7 @@ BARS = {
     "temperatures_2": Bar(0.97),
     "shear": Bar(0.95),
     "pairs_snr_0.03": Bar(0.95),
+    "pairs_snr_0.03_latents": Bar(0.95),
     "pairs_128": Bar(0.90),
     "pairs_10180": Bar(pose_share=0.03),
     "pairs_preferred": Bar(pose_share=0.03),
