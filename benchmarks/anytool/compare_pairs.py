@@ -2,7 +2,7 @@
 
     python benchmarks/statistics/run.py --setting pairs_small --scratch SCRATCH
     python benchmarks/anytool/compare_pairs.py SCRATCH/pairs_small_0_statistics \
-        SCRATCH/pairs_small_0/truth.npz [--pairs 20] [--first 20]
+        SCRATCH/pairs_small_0/truth.npz [--pairs 20] [--first 60]
 
 Particles are drawn by the law of sufficient statistics, without images: each has the precision of a
 particle of STATISTICS (its view and CTF) and, through a linear map that is fitted there, the
@@ -41,7 +41,7 @@ from cryo_disentangle.statistics import StatisticsFolder
 from cryo_disentangle.statistics.dataset import StatisticsDataset
 
 RESULTS = Path(__file__).parent / "results" / "compare_pairs.csv"
-DIM, BATCH, RATE, STEPS = 2, 256, 4e-3, 1000
+DIM, BATCH, RATE, STEPS = 2, 256, 4e-3, 2000
 # Particles that are compared: every third one.
 THIRD = 3
 # Mean of the factor that steps, in standard deviations.
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("truth", type=Path, help="truth.npz of the simulated stack")
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument(
-        "--first", type=int, default=20, help="first pair; 0 to 19 were seen in choosing settings"
+        "--first", type=int, default=60, help="first pair; 0 to 39 were seen in choosing settings"
     )
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
