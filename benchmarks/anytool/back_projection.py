@@ -77,10 +77,17 @@ def timed(command: list[str]) -> tuple[float, float]:
     return busy, time.perf_counter() - started
 
 
-def least(first: Tensor, second: Tensor) -> float:
-    """Smallest FSC of the shells up to half the Nyquist frequency, within the soft sphere."""
+def least(first: Tensor, second: Tensor, *, inner: bool = False) -> float:
+    """Smallest FSC of the shells up to half the Nyquist frequency.
+
+    Within a soft sphere of nine tenths of the box, or of six, which holds the molecule.
+    """
     side = first.shape[-1]
     mask = soft_sphere(side)
+    if inner:
+        axis = (torch.arange(side) - side // 2).square()
+        distance = (axis[:, None, None] + axis[:, None] + axis).float().sqrt()
+        mask = ((0.3 * side - distance) / (0.05 * side) + 1).clamp(0, 1)
     correlation = fourier_shell_correlation(first * mask, second * mask)
     return float(correlation[1 : side // 4 + 1].min())
 
@@ -104,6 +111,7 @@ def row(program: str, count: int, side: int, snr: float) -> dict[str, object]:
         "snr": snr,
         "seed": 1,
         "least_fsc_with_cryodrgn": f"{least(found, other):.4f}",
+        "inner_least_fsc_with_cryodrgn": f"{least(found, other, inner=True):.4f}",
         "least_fsc_with_truth": f"{least(found, true):.4f}",
         "cryodrgn_least_fsc_with_truth": f"{least(other, true):.4f}",
         "cpu_seconds": f"{ours_cpu:.1f}",

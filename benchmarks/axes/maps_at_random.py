@@ -31,7 +31,7 @@ from cryo_disentangle.simulation import (
 )
 
 RESULTS = Path(__file__).parent / "results/maps_at_random.csv"
-COUNT, SIDE, PIXEL_SIZE, DRAWS = 600, 16, 8.5, 400
+COUNT, SIDE, PIXEL_SIZE, DRAWS = 600, 16, 8.5, 200
 
 
 def alarms(snr: float) -> list[bool]:

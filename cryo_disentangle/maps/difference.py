@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.stats import t as student
 from torch import Tensor
 
-from cryo_disentangle.maps.half_maps import DensityMaps, soft_sphere
+from cryo_disentangle.maps.half_maps import DensityMaps, envelope, soft_sphere
 
 __all__ = ["MapDifference", "compare_maps"]
 
@@ -21,8 +21,8 @@ _THRESHOLD, _FEWEST_SHELLS = 0.143, 4
 # One false alarm in so many maps.
 _LEVEL = 0.01
 # Noise is averaged over a normal window whose standard deviation is half the resolution, and at
-# least a pixel. It holds (√(4π))³ = 44 independent numbers of each of two maps.
-_WINDOW, _LEAST_WINDOW_PX, _FREEDOM = 0.5, 1.0, 88
+# least a pixel.
+_WINDOW, _LEAST_WINDOW_PX = 0.5, 1.0
 
 
 class MapDifference(NamedTuple):
@@ -77,9 +77,12 @@ def compare_maps(low: DensityMaps, high: DensityMaps, resolution_px: float) -> M
         _filtered(part, weights).numpy() for part in (low.full, high.full, low.noise, high.noise)
     )
     window = max(_LEAST_WINDOW_PX, _WINDOW * resolution_px)
-    power = ndimage.gaussian_filter(noise_low**2 + noise_high**2, window, mode="wrap")
-    inside = soft_sphere(first.shape[-1]).numpy() > 0.5
-    scale = np.where(inside, 1 / np.sqrt(np.maximum(power, np.finfo(np.float32).tiny)), 0)
+    side = first.shape[-1]
+    # Noise rises towards the rim as splines fall, so that it is averaged without that.
+    fall = envelope(side).numpy()
+    power = ndimage.gaussian_filter((noise_low**2 + noise_high**2) * fall**2, window, mode="wrap")
+    inside = soft_sphere(side).numpy() > 0.5
+    scale = np.where(inside, fall / np.sqrt(np.maximum(power, np.finfo(np.float32).tiny)), 0)
     difference = second - first
     significance = (difference * scale).astype(np.float32)
     place = np.unravel_index(int(np.abs(significance).argmax()), significance.shape)
@@ -87,7 +90,8 @@ def compare_maps(low: DensityMaps, high: DensityMaps, resolution_px: float) -> M
         float(np.abs(noise * scale).max())
         for noise in (noise_high - noise_low, noise_high + noise_low)
     )
-    limit = max(chance, float(student.isf(_LEVEL / 2 / inside.sum(), _FREEDOM)))
+    freedom = _freedom(noise_low * fall, noise_high * fall, window)
+    limit = max(chance, float(student.isf(_LEVEL / 2 / inside.sum(), freedom)))
     return MapDifference(
         first,
         second,
@@ -97,6 +101,22 @@ def compare_maps(low: DensityMaps, high: DensityMaps, resolution_px: float) -> M
         (int(place[0]), int(place[1]), int(place[2])),
         limit,
     )
+
+
+def _freedom(first: FloatArray, second: FloatArray, window: float) -> float:
+    """Independent numbers of two maps of noise within the window: 88 of white noise and a pixel.
+
+    A window's mean square of normal noise has variance 2 Σ w ρ², with the window's correlation w and
+    that of the noise ρ.
+    """
+    side = first.shape[-1]
+    spectrum = sum(np.abs(np.fft.fftn(noise)) ** 2 for noise in (first, second))
+    correlation = np.fft.ifftn(spectrum).real
+    correlation /= max(float(correlation[0, 0, 0]), np.finfo(np.float64).tiny)
+    axis = (2 * np.pi * window * np.fft.fftfreq(side)) ** 2
+    blur = np.exp(-(axis[:, None, None] + axis[:, None] + axis))
+    variance = 2 * float((np.fft.fftn(correlation**2).real * blur).sum()) / side**3
+    return max(4 / max(variance, np.finfo(np.float64).tiny), 1.0)
 
 
 def _filter(first: Tensor, second: Tensor) -> Tensor:

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from cryo_disentangle.imaging.fsc import fourier_shell_correlation, resolution_at
 from cryo_disentangle.imaging.hartley import inverse_hartley3
+from cryo_disentangle.maps.solving import solve_nodes
 from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.statistics.grid import SliceGrid
-from cryo_disentangle.statistics.mean import back_project
+from cryo_disentangle.statistics.mean import sum_slices
 from cryo_disentangle.statistics.views import ParticleViews, view_batches
 
-__all__ = ["DensityMaps", "make_half_maps", "soft_sphere"]
+__all__ = ["DensityMaps", "envelope", "make_half_maps", "soft_sphere"]
 
 _THRESHOLD = 0.143
 # As many shells must agree for halves to show the same molecule.
@@ -85,10 +86,10 @@ def make_half_maps(
     counted = None
     if weight is not None:
         counted = torch.zeros(len(images)).index_copy(0, rows, weight.float())
-    found = back_project(batches(), half, grid, counted)
-    first, second = (_density(nodes, side) for nodes in found.nodes)
-    # Undoing the envelope has made noise the same everywhere: there is more of it at the rim.
-    mask = soft_sphere(side) * _envelope(side)
+    found = sum_slices(batches(), half, grid, counted)
+    first, second = (_density(sums * grid.inside[:, None], side) for sums in found)
+    # There is more noise at the rim, where splines say little.
+    mask = soft_sphere(side) * envelope(side)
     correlation = fourier_shell_correlation(first * mask, second * mask)
     resolution = resolution_at(correlation, images.stack.pixel_size, _THRESHOLD)
     coarsest = side * images.stack.pixel_size / _FEWEST_SHELLS
@@ -109,18 +110,21 @@ def soft_sphere(side: int) -> Tensor:
     return ((0.45 * side - distance) / max(1.0, 0.03 * side) + 1).clamp(0, 1)
 
 
-def _density(nodes: Tensor, side: int) -> Tensor:
-    """Density of nodes on a grid of radius D / 2, without the envelope that splines give it.
+def _density(sums: Tensor, side: int) -> Tensor:
+    """Density of what images add up to on a grid of radius D / 2, (G, 2)."""
+    images, weights = sums.unflatten(0, (side + 3,) * 3).unbind(-1)
+    nodes = solve_nodes(images, weights)
+    return inverse_hartley3(nodes[1 : side + 1, 1 : side + 1, 1 : side + 1]) * envelope(side)
 
-    An average over a node's neighbours convolves the transform with the spline, which multiplies
-    the density by the spline's own transform.
+
+def envelope(side: int) -> Tensor:
+    """Evaluates what a quadratic spline's transform multiplies densities by.
+
+    Args:
+        side: Side D of the box in pixels.
+
+    Returns:
+        1 in the middle, 0.26 at the middle of a face, shape (D, D, D).
     """
-    cube = nodes.unflatten(0, (side + 3,) * 3).squeeze(-1)
-    density = inverse_hartley3(cube[1 : side + 1, 1 : side + 1, 1 : side + 1])
-    return density / _envelope(side)
-
-
-def _envelope(side: int) -> Tensor:
-    """What a quadratic spline's transform multiplies densities by, shape (D, D, D)."""
     gain = torch.sinc((torch.arange(side) - side // 2) / side) ** 3
     return gain[:, None, None] * gain[:, None] * gain

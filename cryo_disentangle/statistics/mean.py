@@ -14,7 +14,7 @@ from cryo_disentangle.statistics.half_sets import half_set_correlation
 from cryo_disentangle.statistics.processes import sum_over_processes
 from cryo_disentangle.statistics.views import ParticleViews
 
-__all__ = ["HalfMaps", "back_project"]
+__all__ = ["HalfMaps", "back_project", "sum_slices"]
 
 # The field's threshold for half maps (Rosenthal and Henderson 2003).
 _THRESHOLD = 0.143
@@ -43,10 +43,7 @@ class HalfMaps(NamedTuple):
 
 
 def back_project(
-    batches: Iterable[tuple[Tensor, ParticleViews]],
-    half: Tensor,
-    grid: SliceGrid,
-    weight: Tensor | None = None,
+    batches: Iterable[tuple[Tensor, ParticleViews]], half: Tensor, grid: SliceGrid
 ) -> HalfMaps:
     """Adds images up on the grid, weighted with their CTF, and divides by what was added.
 
@@ -54,7 +51,6 @@ def back_project(
         batches: Rows, shape (B,), and views with the grid's points.
         half: Half set of each row, shape (N,).
         grid: Where slices lie.
-        weight: How much each row counts, shape (N,); None counts all alike.
 
     Returns:
         The mean of each half.
@@ -64,6 +60,34 @@ def back_project(
 
     References:
         Penczek 2010, Fundamentals of three-dimensional reconstruction, weighted back-projection.
+    """
+    first, second = (
+        (total[:, :1] / (total[:, 1:] + 1e-3 * total[grid.inside, 1].mean())) * grid.inside[:, None]
+        for total in sum_slices(batches, half, grid)
+    )
+    correlation = half_set_correlation(first, second, grid)[: grid.radius + 1, 0]
+    return HalfMaps((first, second), correlation)
+
+
+def sum_slices(
+    batches: Iterable[tuple[Tensor, ParticleViews]],
+    half: Tensor,
+    grid: SliceGrid,
+    weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Adds the images of each half set up on the grid, weighted with their CTF.
+
+    Args:
+        batches: Rows, shape (B,), and views with the grid's points.
+        half: Half set of each row, shape (N,).
+        grid: Where slices lie.
+        weight: How much each row counts, shape (N,); None counts all alike.
+
+    Returns:
+        Of each half the sums of CTF times image and of squared CTF at the G nodes, shape (G, 2).
+
+    Raises:
+        ValueError: If a half has no particles.
     """
     sums = [torch.zeros(grid.side**3, 4, device=grid.points.device) for _ in range(2)]
     counts = torch.zeros(2)
@@ -80,12 +104,7 @@ def back_project(
             f"half sets of {int(counts[0])} and {int(counts[1])} particles: both are needed, since "
             "priors and checks come from comparing them"
         )
-    first, second = (
-        (total[:, :1] / (total[:, 1:] + 1e-3 * total[grid.inside, 1].mean())) * grid.inside[:, None]
-        for total in map(fold_nodes, sums)
-    )
-    correlation = half_set_correlation(first, second, grid)[: grid.radius + 1, 0]
-    return HalfMaps((first, second), correlation)
+    return fold_nodes(sums[0]), fold_nodes(sums[1])
 
 
 def _added(views: ParticleViews, grid: SliceGrid, weight: Tensor | None = None) -> Tensor:
