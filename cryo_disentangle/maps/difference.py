@@ -106,8 +106,8 @@ def compare_maps(low: DensityMaps, high: DensityMaps, resolution_px: float) -> M
 def _freedom(first: FloatArray, second: FloatArray, window: float) -> float:
     """Independent numbers of two maps of noise within the window: 88 of white noise and a pixel.
 
-    A window's mean square of normal noise has variance 2 Σ w ρ², with the window's correlation w and
-    that of the noise ρ.
+    A window's mean square of normal noise has variance 2 Σ w ρ², with the correlations w of the
+    window and ρ of the noise.
     """
     side = first.shape[-1]
     spectrum = sum(np.abs(np.fft.fftn(noise)) ** 2 for noise in (first, second))

@@ -86,7 +86,7 @@ def test_ends_differ_where_the_molecule_moves(moved: AxisMaps, factors: np.ndarr
 
 
 def test_latents_of_nothing_make_no_difference(images: ParticleDataset) -> None:
-    # Of 400 seeds 9 raise an alarm (benchmarks/axes/maps_at_random.py): the molecule moves far, so
+    # Of 200 seeds 4 raise an alarm (benchmarks/axes/maps_at_random.py): the molecule moves far, so
     # that noise is no normal one.
     alarms = 0
     for seed in range(12):
@@ -95,7 +95,7 @@ def test_latents_of_nothing_make_no_difference(images: ParticleDataset) -> None:
         alarms += found.difference.significant
         said = "differ by" if found.difference.significant else "do not differ: by at most"
         assert said in found.words
-    assert alarms <= 2
+    assert alarms <= 1
 
 
 def test_significance_is_in_standard_deviations(images: ParticleDataset) -> None:
