@@ -169,6 +169,8 @@ def _work(
     files: Sequence[Path],
 ) -> None:
     """What the process does."""
+    # Shells start background jobs, and so all that is forked of them, deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(settings)
     for number, file in enumerate(files, start=1):
