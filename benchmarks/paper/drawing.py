@@ -21,6 +21,16 @@ from harness import parser
 FloatArray = npt.NDArray[np.floating]
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")  # Okabe and Ito 2008
 _POINTS = 2000
+# The seven metrics of Figure 4: what they are called, and whether more (1) or less (-1) is better.
+MEASURES = {
+    "beta_vae": ("BetaVAE score", 1),
+    "factor_vae": ("FactorVAE score", 1),
+    "mig": ("MIG", 1),
+    "mcc_pearson": ("MCC", 1),
+    "dci_disentanglement": ("DCI, disentanglement", 1),
+    "modularity": ("Modularity", 1),
+    "sap": ("SAP", 1),
+}
 
 
 def options(description: str | None, seeds: int) -> Any:  # noqa: ANN401 - a Namespace

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drawing import compare, draw_measures, draw_seeds, options, panels, save
+from drawing import MEASURES, compare, draw_measures, draw_seeds, options, panels, save
 from harness import HeldOut, Method, read, run, two_arms_in_plane
 from slowness import PRIORS, method
 
@@ -28,15 +28,6 @@ BINNED: dict[str, Any] = {"snr": 40.0, "box_size": 16}
 _WEIGHTS = (0.05, 2.0)
 _PRIORS = {"VAE": PRIORS["vanilla"], "SlowVAE": PRIORS["SlowVAE"]}
 SIMULATION = two_arms_in_plane(LaplacePairs(), snr=40.0, mixing=LinearMixing(2, 45.0), box_size=16)
-_MEASURES = {
-    "beta_vae": ("BetaVAE score", 1),
-    "factor_vae": ("FactorVAE score", 1),
-    "mig": ("MIG", 1),
-    "mcc_pearson": ("MCC", 1),
-    "dci_disentanglement": ("DCI, disentanglement", 1),
-    "modularity": ("Modularity", 1),
-    "sap": ("SAP", 1),
-}
 
 
 def trained(name: str, steps: int) -> Method:
@@ -54,7 +45,7 @@ def trained(name: str, steps: int) -> Method:
 
 def _seven(model: HeterogeneousReconstruction, held_out: HeldOut) -> dict[str, float]:
     found = disentanglement_metrics(held_out.infer(model, "own")[0], held_out.factors)
-    return {name: float(found[name]) for name in _MEASURES}
+    return {name: float(found[name]) for name in MEASURES}
 
 
 def main() -> None:
@@ -63,9 +54,9 @@ def main() -> None:
     methods = [trained(name, _STEPS) for name in _PRIORS]
     run("figure4", SIMULATION, methods, chosen, diagnose=_seven)
     rows = read(chosen.out / "figure4.csv")
-    print(compare(rows, "SlowVAE", "VAE", _MEASURES))
+    print(compare(rows, "SlowVAE", "VAE", MEASURES))
     figure, axes = panels(2, 4)
-    draw_measures([*axes[0], *axes[1]], rows, tuple(_PRIORS), _MEASURES)
+    draw_measures([*axes[0], *axes[1]], rows, tuple(_PRIORS), MEASURES)
     draw_seeds(
         axes[1][3], rows, tuple(_PRIORS), "reconstruction", "reconstruction (less is better)"
     )

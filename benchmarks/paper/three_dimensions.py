@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from drawing import compare, draw_scatter, draw_seeds, panels, save
+from drawing import MEASURES, compare, draw_scatter, draw_seeds, panels, save
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -47,15 +47,6 @@ from tables import append, read
 
 RESULTS = Path(__file__).parent / "results"
 _SCORED, _BATCH, _RATE, _STEPS = 2000, 256, 2e-3, 600
-_SEVEN = {
-    "beta_vae": ("BetaVAE score", 1),
-    "factor_vae": ("FactorVAE score", 1),
-    "mig": ("MIG", 1),
-    "mcc_pearson": ("MCC", 1),
-    "dci_disentanglement": ("DCI, disentanglement", 1),
-    "modularity": ("Modularity", 1),
-    "sap": ("SAP", 1),
-}
 _FIGURE3 = {
     "loss": ("bound, nats, held out", -1),
     "r2": ("R² of factors", 1),
@@ -221,7 +212,7 @@ def figure4(particles: Particles, seeds: int) -> None:
 
     def seven(z: Tensor) -> dict[str, float]:
         found = disentanglement_metrics(z, true)
-        return {name: float(found[name]) for name in (*_SEVEN, "r2_linear")}
+        return {name: float(found[name]) for name in (*MEASURES, "r2_linear")}
 
     def made(seed: int) -> dict[str, Any]:
         rows = particles.half_of_them(seed)
@@ -233,9 +224,9 @@ def figure4(particles: Particles, seeds: int) -> None:
         return {"VAE": seven(z), methods[1]: seven(torch.as_tensor(axes.transform(z)).float())}
 
     rows = _grow("figure4_3d", methods, seeds, made)
-    print(compare(rows, methods[1], "VAE", _SEVEN))
+    print(compare(rows, methods[1], "VAE", MEASURES))
     figure, axes = panels(2, 4)
-    for panel, (name, (called, _)) in zip([*axes[0], *axes[1]], _SEVEN.items(), strict=False):
+    for panel, (name, (called, _)) in zip([*axes[0], *axes[1]], MEASURES.items(), strict=False):
         draw_seeds(panel, rows, methods, name, called)
         _draw_oracle(panel, particles, name)
     draw_seeds(axes[1][3], rows, methods, "r2_linear", "R² of factors, linear")

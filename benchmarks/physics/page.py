@@ -6,12 +6,14 @@ python benchmarks/physics/page.py
 from __future__ import annotations
 
 import argparse
-import csv
-import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from drawing import numbers
+
+sys.path.append(str(Path(__file__).parents[1] / "statistics"))
+from tables import markdown, read, write_tables
 
 _HERE = Path(__file__).parent
 _PAGE = _HERE.parents[1] / "docs/assumptions.md"
@@ -83,20 +85,6 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def read(file: Path) -> list[dict[str, str]]:
-    """Rows of a table; none where it is missing."""
-    if not file.exists():
-        return []
-    with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 def cell(text: str) -> str:
     """Three digits, and words for truth values."""
     words = {"True": "yes", "False": "no", "": "-"}
@@ -116,7 +104,7 @@ def counts(rows: list[dict[str, str]]) -> str:
         mine = [row for row in rows if (row["from"], row["to"]) == pair]
         there, back = (int(numbers(mine, name).sum()) for name in ("there", "back"))
         lines.append([*pair, str(there), str(back)])
-    return table(["from", "to", "there", "back"], lines)
+    return markdown(["from", "to", "there", "back"], lines)
 
 
 def proof(rows: list[dict[str, str]]) -> str:
@@ -131,7 +119,7 @@ def proof(rows: list[dict[str, str]]) -> str:
             lines.append([f"`{row['setting']}`", row["seed"], row["rank"], *found])
     head = ["setting", "seed", "K", "oracle", "within the subspace", "MCC", "worst"]
     head += ["best rotation", "by slowness", "R²", "share", "determined", "commit"]
-    return table(head, lines)
+    return markdown(head, lines)
 
 
 def main() -> None:
@@ -140,7 +128,7 @@ def main() -> None:
     page = parser.parse_args().page
     results = _HERE / "results"
     made = {
-        name: table(
+        name: markdown(
             list(titles.values()),
             [[cell(row[key]) for key in titles] for row in read(results / f"{name}.csv")],
         )
@@ -150,13 +138,7 @@ def main() -> None:
         "counts": counts(read(results / "counts.csv")),
         "proof": proof(read(results / "proof.csv")),
     }
-    text = page.read_text(encoding="utf-8")
-    for name, content in made.items():
-        block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not block.search(text):
-            raise SystemExit(f"docs/assumptions.md has no place for the table {name}")
-        text = block.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)
-    page.write_text(text, encoding="utf-8")
+    write_tables(page, made)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@ python benchmarks/statistics/table.py
 
 from __future__ import annotations
 
-import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from settings import SETTINGS
-from tables import read
+from tables import markdown, read, write_tables
 
 _HERE = Path(__file__).parent
 Row = dict[str, str]
@@ -66,12 +65,6 @@ def median(rows: Iterable[Row], name: str) -> float | None:
 def shown(value: float | None, digits: int = 3) -> str:
     """A number, or a dash."""
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def by_setting(rows: list[Row]) -> dict[str, list[Row]]:
@@ -142,7 +135,7 @@ def settings(rows: list[Row]) -> str:
         )
     head = ["setting", "seeds", "K", "score", "true molecule", "within the subspace", "found"]
     head += ["share (worst)", "bar", "met", "R²", "MCC, best rotation", "pose share", "determined"]
-    return table(head, lines)
+    return markdown(head, lines)
 
 
 def calibration(rows: list[Row]) -> str:
@@ -164,7 +157,7 @@ def calibration(rows: list[Row]) -> str:
             ]
         )
     head = ["setting", "excess of training", "E[m mᵀ] + S", "met", "s, subspace", "s, statistics"]
-    return table([*head, "s, a training"], lines)
+    return markdown([*head, "s, a training"], lines)
 
 
 def errors(rows: list[Row]) -> str:
@@ -184,7 +177,7 @@ def errors(rows: list[Row]) -> str:
         lines.append(line)
     head = ["setting", "share of the error-free oracle", "shift error", "over predicted"]
     head += ["rotation error", "over predicted", "leak of shift", "of rotation", "of contrast"]
-    return table(head, lines)
+    return markdown(head, lines)
 
 
 def interventions(rows: list[Row]) -> str:
@@ -222,7 +215,7 @@ def interventions(rows: list[Row]) -> str:
         lines.append([*line, f"{ratio:.2f}"])
     head = ["particles", "oracle", "R² without", "R² with", "higher with", "gap closed", "Eq. 2"]
     head += ["volume consistency", "encoder consistency", "pose invariance", "time of a step"]
-    return table(head, lines)
+    return markdown(head, lines)
 
 
 def cryodrgn(rows: list[Row]) -> str:
@@ -231,7 +224,7 @@ def cryodrgn(rows: list[Row]) -> str:
     lines = [
         [row["setting"], row["seed"], *(row[name] for name in names), row["commit"]] for row in rows
     ]
-    return table(["setting", "seed", *names, "commit"], lines)
+    return markdown(["setting", "seed", *names, "commit"], lines)
 
 
 def images(rows: list[Row]) -> str:
@@ -240,7 +233,7 @@ def images(rows: list[Row]) -> str:
     lines = [
         [row["setting"], row["seed"], row["method"], *(row[name] for name in names)] for row in rows
     ]
-    return table(["setting", "seed", "method", *names], lines)
+    return markdown(["setting", "seed", "method", *names], lines)
 
 
 def volumes(rows: list[Row]) -> str:
@@ -250,13 +243,13 @@ def volumes(rows: list[Row]) -> str:
         for name in ("fsc", "resolution", "change"):
             values = [row[name] for row in rows if row["method"] == method]
             lines.append([method, name, *values])
-    return table(["method", "", *(f"conformation {number}" for number in range(1, 6))], lines)
+    return markdown(["method", "", *(f"conformation {number}" for number in range(1, 6))], lines)
 
 
 def stages(rows: list[Row]) -> str:
     """Seconds of each command."""
     lines = [[row[name] for name in ("stack", "command", "seconds", "cores")] for row in rows]
-    return table(["stack", "command", "seconds", "cores"], lines)
+    return markdown(["stack", "command", "seconds", "cores"], lines)
 
 
 def main() -> None:
@@ -271,14 +264,7 @@ def main() -> None:
         "volumes": volumes(read(_HERE / "volumes.csv")),
         "stages": stages(read(_HERE / "stages.csv")),
     }
-    page = _HERE / "README.md"
-    text = page.read_text(encoding="utf-8")
-    for name, content in made.items():
-        block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not block.search(text):
-            raise SystemExit(f"README.md has no place for the table {name}")
-        text = block.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)
-    page.write_text(text, encoding="utf-8")
+    write_tables(_HERE / "README.md", made)
 
 
 if __name__ == "__main__":

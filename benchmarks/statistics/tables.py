@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import platform
+import re
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from cryo_disentangle.files.paths import replacing
 
-__all__ = ["append", "read", "shown"]
+__all__ = ["append", "markdown", "read", "shown", "write_tables"]
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -39,3 +41,20 @@ def append(row: dict[str, object], path: Path) -> None:
 def shown(value: object) -> object:
     """A number to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def write_tables(page: Path, made: Mapping[str, str]) -> None:
+    """Puts tables at their places in a page, between ``table NAME`` and ``end``."""
+    text = page.read_text(encoding="utf-8")
+    for name, content in made.items():
+        block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not block.search(text):
+            raise SystemExit(f"{page.name} has no place for the table {name}")
+        text = block.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)
+    page.write_text(text, encoding="utf-8")

@@ -195,8 +195,9 @@ def _key(
         f"{digest_particles(images.stack)} {settings} {images.preprocessing}".encode()
     )
     digest.update(half.numpy().tobytes())
-    for part in () if source is None else source if isinstance(source, Coefficients) else (source,):
-        digest.update(part.numpy().tobytes())
+    for part in source if isinstance(source, Coefficients) else (source,):
+        if part is not None:
+            digest.update(part.numpy().tobytes())
     return digest.hexdigest()
 
 
