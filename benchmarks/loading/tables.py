@@ -177,7 +177,7 @@ def main() -> None:
     if args.open:
         open_table(args.open)
         return
-    titles = ["table", "rows", "stacks", "rows/s", "rows/s of the processor"]
+    titles = ["table", "rows", "stacks", "rows/s", "rows/s of CPU time"]
     titles += ["anonymous memory, bytes a row", "mapped files, bytes a row"]
     print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}", flush=True)
     for name in args.formats:

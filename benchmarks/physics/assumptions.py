@@ -128,7 +128,7 @@ def _log_ratio(angles: Array) -> Row:
 
 
 def of_populations(found: Trajectories, angles: Array) -> Iterable[Row]:
-    """Closed shares counted at a temperature, and foretold by the four others."""
+    """Closed shares counted at a temperature, and predicted by the four others."""
     frames = angles.shape[1]
     for run, kelvin in enumerate(found.kelvin.tolist()):
         others = np.arange(len(found.kelvin)) != run
@@ -136,16 +136,16 @@ def of_populations(found: Trajectories, angles: Array) -> Iterable[Row]:
         for k, name in enumerate(HINGES):
             closed = (angles[:, :, k] < sum(BORDERS[k]) / 2).astype(float)
             here = block_means(closed[[run]], np.full((1, frames), 1 / frames), BLOCKS)
-            foretold = block_means(closed[others], weights, BLOCKS)
-            difference = here.mean() - foretold.mean()
+            predicted = block_means(closed[others], weights, BLOCKS)
+            difference = here.mean() - predicted.mean()
             yield {
                 "kelvin": float(kelvin),
                 "hinge": name,
                 "counted": float(here.mean()),
                 "counted_error": float(here.std()),
-                "foretold": float(foretold.mean()),
-                "foretold_error": float(foretold.std()),
-                "z": float(difference / np.hypot(here.std(), foretold.std())),
+                "predicted": float(predicted.mean()),
+                "predicted_error": float(predicted.std()),
+                "z": float(difference / np.hypot(here.std(), predicted.std())),
             }
 
 

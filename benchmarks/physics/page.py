@@ -40,7 +40,7 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "memory_ps_LID": "LID",
         "crossings_NMP": "crossings NMP",
         "crossings_LID": "LID",
-        "log_ratio": "log of variances' ratio",
+        "log_ratio": "log ratio of variances",
         "log_ratio_error": "±",
         "correlation": "correlation",
         "information_nats": "information, nats",
@@ -51,8 +51,8 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "required": "required",
         "separation": "change of log ratio",
         "standard_error": "± ",
-        "growth_1": "variances grow",
-        "growth_2": "and",
+        "growth_1": "growth of variance 1",
+        "growth_2": "2",
         "mcc": "MCC, axes by temperature",
         "determined": "determined",
     },
@@ -67,10 +67,10 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
     },
     "domains": {
         "domain": "domain",
-        "moved_angstrom": "moves, Å",
-        "not_rigid_angstrom": "not as a rigid body, Å",
+        "moved_angstrom": "motion, Å",
+        "not_rigid_angstrom": "not rigid, Å",
         "rigid_share": "rigid share",
-        "first_axis_share": "of the rotation about one axis",
+        "first_axis_share": "share of rotation about one axis",
         "first_axis_spread_deg": "spread, °",
     },
     "populations": {
@@ -78,8 +78,8 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "hinge": "closed",
         "counted": "counted",
         "counted_error": "±",
-        "foretold": "foretold by the other runs",
-        "foretold_error": "± ",
+        "predicted": "predicted from the others",
+        "predicted_error": "± ",
         "z": "z",
     },
 }
@@ -98,13 +98,13 @@ def cell(text: str) -> str:
 
 
 def counts(rows: list[dict[str, str]]) -> str:
-    """Changes there and back, all temperatures together."""
+    """Transitions in both directions, all temperatures together."""
     lines = []
     for pair in dict.fromkeys((row["from"], row["to"]) for row in rows):
         mine = [row for row in rows if (row["from"], row["to"]) == pair]
         there, back = (int(numbers(mine, name).sum()) for name in ("there", "back"))
         lines.append([*pair, str(there), str(back)])
-    return markdown(["from", "to", "there", "back"], lines)
+    return markdown(["from", "to", "forward", "backward"], lines)
 
 
 def proof(rows: list[dict[str, str]]) -> str:

@@ -37,7 +37,7 @@ def test_crossings_count_once_the_other_core_is_reached() -> None:
 
 
 @pytest.mark.parametrize("left_out", range(5))
-def test_each_temperature_is_foretold_by_the_others(left_out: int) -> None:
+def test_each_temperature_is_predicted_by_the_others(left_out: int) -> None:
     found = open_trajectories()
     others = np.arange(5) != left_out
     weights = reweighting(found.potential[others], found.kelvin[others], found.kelvin[left_out])
@@ -47,9 +47,9 @@ def test_each_temperature_is_foretold_by_the_others(left_out: int) -> None:
     quantities += [angles[:, :, k] < sum(BORDERS[k]) / 2 for k in range(2)]
     for quantity in quantities:
         here = block_means(quantity[[left_out]], even, BLOCKS)
-        foretold = block_means(quantity[others], weights, BLOCKS)
-        error = np.hypot(here.std(), foretold.std())
-        assert abs(here.mean() - foretold.mean()) < 3 * error
+        predicted = block_means(quantity[others], weights, BLOCKS)
+        error = np.hypot(here.std(), predicted.std())
+        assert abs(here.mean() - predicted.mean()) < 3 * error
 
 
 def test_energies_fluctuate_as_the_heat_capacity_asks() -> None:
