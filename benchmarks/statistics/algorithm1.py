@@ -31,6 +31,7 @@ from cryo_disentangle.metrics.functional.oracle import (
 )
 from cryo_disentangle.modules.statistics_model import StatisticsModel
 from cryo_disentangle.particles.labels import ParticleLabels
+from cryo_disentangle.protocols import ConformationPrior
 from cryo_disentangle.statistics import StatisticsFolder
 from cryo_disentangle.statistics.dataset import StatisticsDataset
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
@@ -43,9 +44,14 @@ _LIFT = 1e-5
 
 
 def make_model(
-    rank: int, weight: float, dim: int = 2, *, large_motions: bool = False
+    rank: int,
+    weight: float,
+    dim: int = 2,
+    *,
+    large_motions: bool = False,
+    prior: ConformationPrior | None = None,
 ) -> StatisticsModel:
-    """The model of configs/statistics.yaml, or one with larger networks."""
+    """The model of configs/statistics.yaml, or one with larger networks or another prior."""
     penalties = {}
     if weight:
         penalties["poses"] = PoseIntervention(
@@ -62,6 +68,7 @@ def make_model(
         decoder,
         dim,
         lambda coefficients, dim: StatisticsEncoder(coefficients, dim, width=width, layers=layers),
+        prior=prior,
         penalties=penalties,
     )
 

@@ -77,11 +77,16 @@ def axes_of(found: Inference, labels: Labels) -> LinearAxes:
     return PrincipalAxes().fit(mean, covariance)
 
 
+def new_model(rank: int, dim: int, setting: Setting) -> StatisticsModel:
+    """The model that a setting is learned with."""
+    prior = None if setting.prior is None else setting.prior()
+    return make_model(rank, 1.0, dim, large_motions=setting.large_motions, prior=prior)
+
+
 def learned_once(statistics: ParticleStatistics, setting: Setting) -> Inference:
     """Posteriors of all particles after one training."""
     torch.manual_seed(0)
-    dim = setting.simulate(0).process.dim
-    model = make_model(statistics.rank, 1.0, dim, large_motions=setting.large_motions)
+    model = new_model(statistics.rank, setting.simulate(0).process.dim, setting)
     train(
         StatisticsDataset(statistics, ParticleLabels()),
         torch.arange(len(statistics)),
@@ -112,8 +117,7 @@ def learned(
     rows: dict[str, list[float]] = {}
     for seed in range(_TRAININGS):
         torch.manual_seed(seed)
-        width, large = unseen.factors.shape[1], setting.large_motions
-        model = make_model(statistics.rank, 1.0, width, large_motions=large)
+        model = new_model(statistics.rank, unseen.factors.shape[1], setting)
         started = time.perf_counter()
         train(data, everything, model, _STEPS)
         seconds = time.perf_counter() - started
