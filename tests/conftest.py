@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from matplotlib.figure import Figure
 
-_WHOLE_PICTURE = Figure.savefig
+from tests import pictures
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -39,18 +38,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _small_pictures() -> Iterator[None]:
-    """Saves pictures coarsely and without layout, which is half of the time of many commands."""
-
-    def save(figure: Figure, *words: Any, **options: Any) -> None:
-        figure.set_layout_engine("none")
-        _WHOLE_PICTURE(figure, *words, **options | {"dpi": 20})
-
+    """Saves pictures coarsely; `tests.forked` does so in other processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", save)
+        patch.setattr(Figure, "savefig", pictures.save_coarsely)
         yield
 
 
 @pytest.fixture
 def whole_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saves pictures as users get them, in a test that looks at them."""
-    monkeypatch.setattr(Figure, "savefig", _WHOLE_PICTURE)
+    monkeypatch.setattr(Figure, "savefig", pictures.save_whole)

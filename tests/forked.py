@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
+
+from tests.pictures import save_coarsely
 
 ROOT = Path(__file__).resolve().parents[1]
 _FORK = multiprocessing.get_context("forkserver")
@@ -59,11 +62,6 @@ class Forked:
     def running(self) -> bool:
         """Whether it has not ended."""
         return self._process.is_alive()
-
-    def send(self, number: signal.Signals) -> None:
-        """Sends a signal."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
 
     def wait(self, seconds: float = 1500) -> int:
         """Waits for the end; returns the status, or minus the signal that ended it."""
@@ -176,5 +174,6 @@ def _work(
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
     warnings.simplefilter("ignore")
+    Figure.savefig = save_coarsely  # type: ignore[assignment, method-assign]
     sys.argv = ["cryo-disentangle"]
     function(*words)

@@ -10,8 +10,7 @@ from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.export import write_particles_star
 from tests import tiny
 
-# Words that are added to a command of the documentation.
-WORDS = {
+_WORDS = {
     "simulate": ["--n_images", "600", "--box_size", "16", "--pixel_size", "8.5"],
     "fit": ["--config", "quick.yaml"],
     "evaluate": ["--resamples", "0", "--sample", "24", "--states", "0", "--device", "cpu"],
@@ -26,6 +25,12 @@ WORDS = {
         *("--set", "held_out=50", "--data-only"),
     ],
 }
+
+
+def words(command: list[str]) -> list[str]:
+    """What is added to a command of the documentation."""
+    rendering = ["--radius", "3"] if "rendering" in command else []
+    return [*_WORDS[command[0]], *rendering]
 
 
 def write_trainer(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from cryo_disentangle.particles.pickles import read_latents
 from tests import tiny
-from tests.forked import environment
+from tests.forked import forked
 
 # 47 training and 27 validation particles: neither batches nor processes divide them.
 _PARTICLES, _FRACTION = 74, 0.365
@@ -24,6 +24,12 @@ _TWO = (
 )
 
 
+def run_module(words: list[str]) -> None:
+    """What an interpreter does with ``-m cryo_disentangle``, which Lightning starts another by."""
+    sys.argv[1:] = words
+    runpy.run_module("cryo_disentangle", run_name="__main__", alter_sys=True)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two processes, the second of which Lightning starts."""
@@ -31,9 +37,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tiny.write_stack(folder / "data", count=_PARTICLES)
     config = tiny.write_config(folder, data | {"validation_fraction": _FRACTION, "batch_size": 5})
     report = "--trainer.callbacks=[{class_path: RunReport, init_args: {particles: 100}}]"
-    command = [sys.executable, "-m", "cryo_disentangle", "fit", "--config", str(config), report]
-    done = subprocess.run([*command, *_TWO], env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
+    with forked(run_module, ["fit", "--config", str(config), report, *_TWO]) as process:
+        status, (_, errors) = process.wait(), process.said()
+    assert status == 0, errors[-4000:]
     return folder
 
 

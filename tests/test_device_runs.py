@@ -80,8 +80,12 @@ def test_a_run_is_used_on_the_device(trained: tuple[Path, Waits], tmp_path: Path
 
 @pytest.mark.parametrize("inference", ["run", "statistics", "rendering"])
 def test_a_run_is_judged_on_the_device(
-    trained: tuple[Path, Waits], tmp_path: Path, inference: str
+    trained: tuple[Path, Waits],
+    tmp_path: Path,
+    inference: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("cryo_disentangle.evaluation.figures._TURNED_BY_RENDERING", 4)
     words = ["--device", "gpu:0", "--sample", "12", "--resamples", "0", "--states", "0"]
     words += ["--inference", inference]
     words += ["--minutes", "0.01", "--radius", "2"] if inference == "rendering" else []

@@ -32,6 +32,7 @@ pytestmark = [
 def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["cryo-disentangle"])
+    monkeypatch.setattr("cryo_disentangle.evaluation.figures._TURNED_BY_RENDERING", 4)
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for variable in ("SLURM_NTASKS", "SLURM_JOB_NAME"):
         monkeypatch.delenv(variable, raising=False)
@@ -60,7 +61,7 @@ def run_command(words: list[str]) -> None:
     if not words or words[0] in {"python3", ".", "pip", "python", "NODES=2"}:
         return
     assert words[0] == "cryo-disentangle"
-    main([*words[1:], *quick.WORDS[words[1]]])
+    main([*words[1:], *quick.words(words[1:])])
 
 
 @pytest.mark.parametrize("page", ["simulation.md", "cluster.md"])

@@ -6,6 +6,8 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -18,7 +20,9 @@ def structure() -> ModuleType:
     return module
 
 
-def test_functions_files_doors_and_imports_keep_their_bars() -> None:
+def test_functions_files_doors_and_imports_keep_their_bars(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     count = structure()
     package = count.Package(ROOT)
     functions = list(package.functions())
@@ -29,3 +33,12 @@ def test_functions_files_doors_and_imports_keep_their_bars() -> None:
     assert package.public_names() <= 220
     assert package.deep_imports() == 0
     assert package.circles() == []
+
+    # Its row for the table, of the package as it has been read.
+    monkeypatch.setattr(count, "Package", lambda _: package)
+    monkeypatch.setattr("sys.argv", ["structure.py", "--row=now"])
+    count.main()
+    cells = [cell.strip() for cell in capsys.readouterr().out.split("|")[1:-1]]
+    assert cells[0] == "now"
+    assert all(int(number) >= 0 for cell in cells[1:] for number in cell.split("/"))
+    assert int(cells[-2]) == 0  # nobody reaches into callbacks

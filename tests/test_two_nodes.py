@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed.run
 
 from tests import guarded_processes, tiny
-from tests.forked import environment as clean
-from tests.forked import together
+from tests.forked import environment, forked, together
 from tests.guarded_processes import BATCHES, SIGNALLED, SPOILT
 from tests.small_model import COUNT
 
@@ -30,28 +30,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(command: Sequence[str | Path], **environment: str) -> subprocess.Popen[str]:
-    """Starts what one node does."""
-    return subprocess.Popen(
-        [str(word) for word in command],
-        cwd=_ROOT,
-        env=clean() | {"GLOO_SOCKET_IFNAME": "lo"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+def words_of(*words: str | Path, **settings: str) -> list[str]:
+    """Words that the script for nodes without a scheduler gives to Python."""
+    script = _ROOT / "configs/cluster/torchrun.sh"
+    done = subprocess.run(
+        [str(word) for word in (script, *words)],
+        env=environment() | settings,
+        capture_output=True,
         text=True,
+        check=True,
     )
+    return done.stdout.splitlines()
 
 
-def wait_for(nodes: Sequence[subprocess.Popen[str]]) -> None:
-    """Waits for all nodes, which must succeed."""
-    try:
-        for node in nodes:
-            said, _ = node.communicate(timeout=1500)
-            assert node.returncode == 0, said[-4000:]
-    finally:
-        for node in nodes:
-            node.kill()
-            node.wait()
+def launch(words: list[str]) -> None:
+    """What ``python -m torch.distributed.run`` does on a node."""
+    os.chdir(_ROOT)
+    torch.distributed.run.main(words)
 
 
 def test_a_run_with_a_penalty_that_learns(tmp_path: Path) -> None:
@@ -67,9 +62,20 @@ def test_a_run_with_a_penalty_that_learns(tmp_path: Path) -> None:
         "--trainer.enable_progress_bar=false",
         f"--model.init_args.penalties={json.dumps({'tc': penalty})}",
     )
-    script, shared = _ROOT / "configs/cluster/torchrun.sh", {"NODES": "2", "PORT": str(free_port())}
-    shared["PYTHON"] = sys.executable
-    wait_for([start([script, *words], **shared, NODE_RANK=rank) for rank in ("0", "1")])
+    # Launchers are forked: the script tells what it would start.
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    python.chmod(0o755)
+    shared = {"NODES": "2", "PORT": str(free_port()), "PYTHON": str(python)}
+    with contextlib.ExitStack() as ending:
+        nodes = []
+        for rank in ("0", "1"):
+            started = words_of(*words, **shared, NODE_RANK=rank)
+            assert started[:2] == ["-m", "torch.distributed.run"]
+            more = {"GLOO_SOCKET_IFNAME": "lo"}
+            nodes.append(ending.enter_context(forked(launch, started[2:], more=more)))
+        for node in nodes:
+            assert node.wait() == 0, node.said()[1][-4000:]
     assert len(tiny.read_metrics(tmp_path / "run", "train/tc")) == 2 * 4
     assert len(list((tmp_path / "run/metrics").iterdir())) == 1
     saved = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)

@@ -49,13 +49,25 @@ def test_a_wheel_holds_callbacks_configurations_and_data(installed: Path) -> Non
         assert (installed / path.relative_to(ROOT)).is_file()
 
 
-# Runs the steps one after the other, and knows what the front page leaves to its reader.
+# Runs the steps one after the other, and knows what the front page leaves to its reader. Pictures
+# are coarse, as those of other tests (tests/pictures.py, which is not in the wheel).
 _PROGRAM = """
 import json
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from cryo_disentangle.cli import main
 
+whole = Figure.savefig
+
+
+def coarsely(figure, *words, **options):
+    figure.set_layout_engine("none")
+    whole(figure, *words, **options | {"dpi": 20})
+
+
+Figure.savefig = coarsely
 names = {
     "my_infer": lambda module, batch: module.infer(batch),
     "my_generate": lambda module, *parts: module.generate(*parts),
@@ -88,7 +100,7 @@ def _steps() -> list[str | list[str]]:
         for part in (part for line in lines for part in line.split("&&") if language != "python"):
             words = shlex.split(part, comments=True)
             if words and words[0] == "cryo-disentangle":
-                found.append([*words[1:], *([] if _asks(words) else quick.WORDS[words[1]])])
+                found.append([*words[1:], *([] if _asks(words) else quick.words(words[1:]))])
     return [step for place, step in enumerate(found) if step not in found[:place]]
 
 

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 
 from cryo_disentangle.callbacks import AtomicCheckpointIO
+from tests.forked import forked
 
-# The kernel refuses files beyond the limit as it refuses any on a full disk: in mid-write.
-_PROGRAM = """
-import resource, sys, torch
-from cryo_disentangle.callbacks import AtomicCheckpointIO
 
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(100_000)}, sys.argv[1])
-except OSError as error:
-    print(error)
-"""
+def save_on_full_disk(path: Path) -> None:
+    """The kernel refuses files beyond the limit as it refuses any on a full disk: in mid-write."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(100_000)}, path)
+    except OSError as error:
+        print(error)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     path = tmp_path / "run/checkpoints/last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"weights": torch.arange(3)}, path)
     before = path.read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, str(path)], capture_output=True, text=True, check=True
-    )
-    assert f"cannot write the checkpoint {path} ([Errno 27] File too large)" in done.stdout
-    assert "resume with --ckpt_path last" in done.stdout
+    with forked(save_on_full_disk, path) as process:
+        status, (said, errors) = process.wait(), process.said()
+    assert status == 0, errors
+    assert f"cannot write the checkpoint {path} ([Errno 27] File too large)" in said
+    assert "resume with --ckpt_path last" in said
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
