@@ -31,7 +31,7 @@ class CryoDRGNExport(EpochCallback):
 
     Weights and configuration are for models of an `MLPEncoder` and an `ImplicitDecoder` that know
     their poses, trained on `ParticleData` prepared as cryoDRGN does. Of other models only latents
-    are written, and a warning tells why. The first process writes; what fails is told once in a
+    are written, and a warning says why. The first process writes; a failure is reported once in a
     warning and never ends the training.
 
     Args:

@@ -1,4 +1,4 @@
-"""Penalties in anybody's training loop: terms added to a loss that knows nothing of them."""
+"""Penalties in any training loop: terms added to a loss."""
 
 from __future__ import annotations
 

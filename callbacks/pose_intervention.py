@@ -13,12 +13,12 @@ __all__ = ["PoseInterventionPenalty"]
 
 
 class PoseInterventionPenalty(PenaltyCallback):
-    """Adds to any loss that a particle seen from elsewhere must keep its conformation.
+    """Adds a pose intervention to any loss: seen from another pose, z must stay the same.
 
-    `PoseIntervention` by a `PenaltyCallback`, which tells how the term is added. Logs
-    ``train/pose_intervention`` and beneath it the distances of ``conformation`` and, where the
-    model infers it, ``pose``, the variance ``var_z`` of the conformations, and ``relative``, 0 at
-    best and 1 for a random other particle.
+    A `PoseIntervention`, added to the loss by a `PenaltyCallback`. Logs ``train/pose_intervention``
+    and below it the distances of ``conformation`` and, where the model infers it, ``pose``, the
+    variance ``var_z`` of the conformations, and ``relative``, 0 at best and 1 for a random other
+    particle.
 
     Args:
         weight: Weight, a number or a schedule, in units of the training loss.

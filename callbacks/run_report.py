@@ -281,7 +281,7 @@ def _colours(particles: InferredParticles) -> dict[str, npt.NDArray[np.floating]
 
 
 def _draw(path: Path, draw: Callable[[], Figure]) -> None:
-    """Draws and writes a picture; one that fails is told in a warning and ends no run."""
+    """Draws and writes a picture; a failure is reported in a warning and does not end the run."""
     try:
         figure = draw()
         with replacing(path) as temporary:

@@ -17,10 +17,10 @@ __all__ = ["DisentanglementMetrics", "PoseConformationMetrics", "PoseLeak", "Rot
 
 
 class DisentanglementMetrics(ScoreCallback):
-    """Scores latents against true factors in every way of the metrics' class of this name.
+    """Scores latents against true factors by all scores of the metric class of this name.
 
     Logs ``metrics/mcc_pearson``, ``metrics/dci_disentanglement`` ... and keeps them in
-    ``metrics/disentanglement.csv``. A `ScoreCallback`, which tells when and how. Without held-out
+    ``metrics/disentanglement.csv``. See `ScoreCallback` for when and how. Without held-out
     particles the validation batches must have ``factors``; all of them count.
 
     Args:
@@ -41,12 +41,12 @@ class DisentanglementMetrics(ScoreCallback):
 
 
 class PoseConformationMetrics(ScoreCallback):
-    """Scores the six consistencies and invariances of the metrics' class of this name.
+    """Scores the six consistencies and invariances of the metric class of this name.
 
     Logs ``metrics/pose_conformation/volume_consistency_normalized`` ... and keeps them in
-    ``metrics/pose_conformation.csv``. A `ScoreCallback`, which tells when and how. Poses are
-    permuted within a batch; so scores of validation batches, not those of held-out particles,
-    depend a little on how a run deals particles to batches and processes.
+    ``metrics/pose_conformation.csv``. See `ScoreCallback` for when and how. Poses are permuted
+    within a batch; so scores of validation batches, unlike those of held-out particles, depend
+    slightly on how particles are distributed over batches and processes.
 
     Args:
         true_generator: Whether the simulation behind the held-out particles stands for g*, instead
@@ -103,8 +103,8 @@ class RotationTest(ScoreCallback):
     """Scores how far conformations move when images are rotated in their plane.
 
     Logs ``metrics/rotation/normalized``, ``metrics/rotation/90_normalized`` ... of the metrics'
-    class of this name and keeps them in ``metrics/rotation.csv``. A `ScoreCallback`, which tells
-    when and how. Works on real data: no truth is needed.
+    class of this name and keeps them in ``metrics/rotation.csv``. See `ScoreCallback` for when and
+    how. Works on real data, without true factors.
 
     Args:
         angles_deg: Angles in degrees; multiples of 90 are exact, others interpolate.
@@ -113,7 +113,7 @@ class RotationTest(ScoreCallback):
     Raises: As `ScoreCallback`.
 
     References:
-        Edelberg and Lederman 2023, as told by Klindt et al. 2024.
+        Edelberg and Lederman 2023, as cited by Klindt et al. 2024.
     """
 
     title = "movement of z when images are rotated (0 is best)"
@@ -132,11 +132,11 @@ class RotationTest(ScoreCallback):
 
 
 class PoseLeak(ScoreCallback):
-    """Scores how much conformations know of pose, defocus, shift, time and temperature.
+    """Scores how much z depends on pose, defocus, shift, time and temperature.
 
     Logs ``metrics/pose_leak/nonlinear_r2``, ``metrics/defocus_leak/linear_r2`` ... of the metrics'
-    class of this name and keeps them in ``metrics/pose_leak.csv``. A `ScoreCallback`, which tells
-    when and how. Works on real data: no truth is needed.
+    class of this name and keeps them in ``metrics/pose_leak.csv``. See `ScoreCallback` for when and
+    how. Works on real data, without true factors.
 
     Args:
         **options: As for `ScoreCallback`.

@@ -21,7 +21,7 @@ __all__ = ["SignalCheckpoint"]
 
 
 class SignalCheckpoint(Callback):
-    """Writes ``last.ckpt`` and ends the run when it is told to stop.
+    """Writes ``last.ckpt`` and ends the run when a signal asks it to stop.
 
     Told by SIGTERM, as by ``kill``, torchrun and schedulers, and under SLURM by the requeue signal
     of Lightning's `SLURMEnvironment` (SIGUSR1; ``#SBATCH --signal=SIGUSR1@120`` sends it two

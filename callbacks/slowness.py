@@ -64,8 +64,8 @@ class SlownessPenalty(PenaltyCallback):
     For data loaders that deliver pairs of frames, tensors of shape (B, 2, ...). The term is the
     transition of SlowVAE's prior, KL(q₁ ‖ Laplace(mean of q₀, b)) in nats a pair, as in
     `LaplaceTransition`; the divergence of single frames from the standard normal distribution is
-    left to the loss. A `PenaltyCallback`, which tells how the term is added. Logs
-    ``train/slowness``, and beneath it ``transition`` in nats without weight and the mean ``rate``.
+    left to the loss. Added to the loss by a `PenaltyCallback`. Logs ``train/slowness``, and beneath
+    it ``transition`` in nats without weight and the mean ``rate``.
 
     Args:
         weight: Weight, a number or a schedule, in units of the training loss a nat: SlowVAE's γ for

@@ -43,8 +43,8 @@ class EvidenceAxes(LinearAxes):
 
     The earlier frame is standard normal, the step to the later one is Laplace-distributed along
     each axis: p(z₂ | z₁) ∝ |det W| exp(-Σ_i |W (z₂ - z₁)|_i). The evidence of each pair is an
-    average over samples of both frames, weighted by the likelihood of their images, so noise is
-    neither in the way nor to be taken off.
+    average over samples of both frames, weighted by the likelihood of their images, so noise need
+    not be subtracted.
 
     Args:
         samples: Samples S of each frame that `fit` draws from its posterior, 1.2 times widened.
@@ -53,8 +53,8 @@ class EvidenceAxes(LinearAxes):
 
     Attributes:
         evidence_: Mean log evidence of a pair at the axes, in nats, up to a constant of the data.
-        contrast_: By how many nats a pair speaks for two axes rather than those at 45° between
-            them, on pairs that did not choose them, shape (Z, Z).
+        contrast_: How many nats a pair favours two axes over those at 45° between them, on pairs
+            that were not used to choose the axes, shape (Z, Z).
         contrast_error_: Its standard error, shape (Z, Z).
 
     Raises:

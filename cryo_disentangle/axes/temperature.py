@@ -38,16 +38,16 @@ _ROWS_PER_BLOCK = 2
 class TemperatureAxes(LinearAxes):
     """Axes by temperature: those along which conformations are uncorrelated at every temperature.
 
-    The covariances of the conformations at all temperatures, with the noise of the latents taken
-    off, are made diagonal together. Two axes can be told apart where the ratio of their variances
-    changes with the temperature; of harmonic motions it never does.
+    The covariances of the conformations at all temperatures, with the noise of the latents
+    subtracted, are diagonalised jointly. Two axes can be distinguished if the ratio of their
+    variances changes with the temperature; for harmonic motions it never does.
 
     Args:
         errors: Whether ``covariance`` holds errors of estimates rather than posteriors under a
             standard normal prior.
-        minimum_effect: Changes of log variance ratios up to this are taken for none, beyond the
-            sampling error. Latents are never exact: large motions bend out of a few volumes, and
-            harmonic ones at SNR 0.1 show changes of 0.15 for that reason alone.
+        minimum_effect: Changes of log variance ratios up to this count as none, beyond the sampling
+            error. Latents are never exact: large motions leave a subspace of few volumes, and this
+            alone changes the ratio of harmonic ones at SNR 0.1 by 0.15.
 
     Attributes:
         levels_kelvin_: The temperatures, shape (T,).
@@ -55,7 +55,7 @@ class TemperatureAxes(LinearAxes):
             the new coordinates, shape (T, Z).
         ratio_: Variance at the hottest over that at the coldest temperature, shape (Z,).
         separation_: Largest change between two temperatures of the log of the ratio of two axes'
-            variances, shape (Z, Z), on particles that did not choose the axes.
+            variances, shape (Z, Z), on particles that were not used to choose the axes.
         separation_error_: Its standard error, shape (Z, Z).
 
     References:

@@ -120,8 +120,8 @@ def frame_pairs(
 class TimeAxes(LinearAxes):
     """Axes by time: those along which steps between frames are farthest from normal.
 
-    Steps are the differences of posterior means as they are: means shrink what is uncertain, which
-    is the right weight, and undoing it is unstable. The axes are a closed form, up to FastICA's
+    Steps are differences of posterior means. The means shrink uncertain values, which weights them
+    correctly, and undoing the shrinkage is unstable. The axes are a closed form, up to FastICA's
     iteration, and need no training.
 
     Args:
@@ -131,7 +131,7 @@ class TimeAxes(LinearAxes):
     Attributes:
         kurtosis_: Of the steps along each axis, shape (Z,): 3 for normal ones.
         contrast_: How much farther from normal steps are along two axes than between them, shape
-            (Z, Z); what the noise alone would give is taken off where it is known.
+            (Z, Z); the contribution of noise is subtracted where it is known.
         contrast_error_: Its standard error, shape (Z, Z).
 
     References:

@@ -29,7 +29,7 @@ _BLOCKS = 200
 
 
 class PrincipalAxes(LinearAxes):
-    """Principal axes of the conformations, with the noise of the latents taken off.
+    """Principal axes of the conformations, with the noise of the latents subtracted.
 
     Nothing identifies them: they depend on the units of the latents.
 
@@ -90,10 +90,10 @@ class PrincipalAxes(LinearAxes):
 
 
 class IndependentAxes(LinearAxes):
-    """Axes along which conformations are farthest from normal, with noise taken off.
+    """Axes along which conformations are farthest from normal, with noise subtracted.
 
     Linear independent component analysis with Gaussian moments. It finds the motions only if they
-    are independent, not normal, and mixed linearly, none of which the latents can tell.
+    are independent, not normal, and mixed linearly; the latents cannot show whether they are.
 
     Args:
         errors: Whether ``covariance`` holds errors of estimates rather than posteriors under a

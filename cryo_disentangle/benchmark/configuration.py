@@ -273,7 +273,7 @@ def _mapping(found: Any, where: str) -> dict[str, Any]:  # noqa: ANN401
 
 
 def _refuse_unknown(found: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    """Refuses a key that nobody reads."""
+    """Refuses an unknown key."""
     for name in found:
         if name not in known:
             raise ValueError(f"{where}: keys are {', '.join(known)}, found {name!r}")

@@ -127,8 +127,7 @@ def _tail(log: Path) -> str:
 def run_job(job: Job, launcher: Launcher) -> None:
     """Simulates a stack, makes its statistics, or trains and scores a cell.
 
-    What an earlier run has left unfinished is gone on with if it is of the same settings, and
-    thrown away if not.
+    An unfinished run is resumed if its settings are the same, and thrown away if not.
 
     Args:
         job: The stack, pass or cell.

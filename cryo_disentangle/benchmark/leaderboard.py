@@ -160,7 +160,7 @@ def draw_leaderboard(found: Findings) -> str:
 
 
 def _sections(found: Findings) -> list[_Section]:
-    """All that is told, in order."""
+    """All parts of the page, in order."""
     sections = [_overall(found)]
     sections += [_of_data_set(found, dataset) for dataset in found.datasets]
     if found.failures:

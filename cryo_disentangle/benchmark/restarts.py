@@ -40,7 +40,7 @@ def train_restarts(
 
     Args:
         make_module: Makes the model; called after the seed is set.
-        make_data: Makes the data, whose validation particles judge.
+        make_data: Makes the data; its validation particles are used to judge.
         make_trainer: Makes the Trainer.
         seeds: Seeds of the trainings.
         monitor: Name of the logged validation metric that judges; a reconstruction error, never a

@@ -126,9 +126,8 @@ def command_names() -> list[str]:
 def main(args: Sequence[str] | None = None) -> None:
     """Runs a command of ``cryo-disentangle``.
 
-    Bad input ends it with one sentence and exit status 1, or 2 where it is a word of the command
-    line, Ctrl-C with 130; with ``CRYO_DISENTANGLE_TRACEBACK=1`` in the environment, with a
-    traceback.
+    Bad input ends it with one sentence and exit status 1, or 2 if the command line is wrong; Ctrl-C
+    with 130. ``CRYO_DISENTANGLE_TRACEBACK=1`` in the environment shows the traceback.
 
     Args:
         args: Words after the program's name; None takes the process's.

@@ -220,7 +220,7 @@ class _CLI(LightningCLI):
             )
 
     def predict(self, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's
-        """Predicts; what is found is written, and nobody takes it back from here."""
+        """Predicts; the results are written, not returned."""
         self.trainer.predict(**kwargs | {"return_predictions": False})
 
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's

@@ -37,8 +37,8 @@ class AtomicDecoder(nn.Module):
     The density of Gaussian i integrates to contrast · electrons_i · exp(log_amplitude_i) in a unit
     in which, at contrast 1, the reference has the power of normalised images: mean square 1 over
     the coefficients within D / 2. The contrast is learned and may change its sign, as that of a
-    stack with inverted images does. Widths are sigma_i · exp(log_width_i); B factors are their
-    other name, 8 π² sigma_i².
+    stack with inverted images does. Widths are sigma_i · exp(log_width_i); the corresponding B
+    factors are 8 π² sigma_i².
 
     Args:
         box_size: Image side D in pixels, even.

@@ -22,10 +22,10 @@ class BasisDecoder(nn.Module):
     """Volume as V(z) = V_0 + Σ_k φ_k(z) V_k, each V_k a grid of Hartley coefficients.
 
     A slice is read from the grid by quadratic B-splines; on the grid itself it is exact, so that
-    `volume` and the slice at the identity agree to rounding. Elsewhere splines see a little of what
-    repeats beyond the box: 4 % of a slice for a molecule that spans 77 % of the box (trilinear
-    interpolation: 14 %), 1 % for 60 %. Whatever the network's size, a step of training reads 27
-    numbers for each volume and coefficient of a slice.
+    `volume` and the slice at the identity agree to rounding. Elsewhere splines alias a little of
+    the periodic images beyond the box: 4 % of a slice for a molecule that spans 77 % of the box
+    (trilinear interpolation: 14 %), 1 % for 60 %. Whatever the network's size, a step of training
+    reads 27 numbers for each volume and coefficient of a slice.
 
     The grid's parameters are in units of an envelope that falls off as a molecule's spectrum does,
     6 D / (1 + (k / 4)²)^(3/2) at radius k in Fourier pixels. So an optimiser that moves every

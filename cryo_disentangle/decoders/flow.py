@@ -30,13 +30,13 @@ _START = 0.1
 
 
 class FlowDecoder(nn.Module):
-    """Reference volume V_0 convected by a velocity without sources: V(z) = V_0 ∘ φ_z⁻¹.
+    """Reference volume V_0 convected by a divergence-free velocity: V(z) = V_0 ∘ φ_z⁻¹.
 
     The velocity is the curl of a potential, v(x; z) = ∇ × A(x; z), constant in time, and φ_z its
     flow after unit time, integrated by Runge and Kutta's method of fourth order. A is a spline on
     ``nodes``³ nodes whose coefficients are a function of z that vanishes at z = 0, where the volume
-    is the reference. The divergence of v is zero at every point (`curl`), so φ_z moves volumes and
-    does not change them, but for what its interpolation leaves (`volume_change`).
+    is the reference. The divergence of v is zero at every point (`curl`), so φ_z preserves volume,
+    up to the error of its interpolation (`volume_change`).
 
     Density is pushed forward, as in 3DFlex: every voxel of the reference is a point mass that moves
     with the flow, is projected, and put down on an image of twice the sampling by quadratic
@@ -59,7 +59,7 @@ class FlowDecoder(nn.Module):
         support: Mask (.mrc, side D): the reference is zero where it is not positive. Rendering
             costs in proportion to the voxels that are left.
         fixed: Mask (.mrc, side D) of what does not move: the potential's nodes that reach where it
-            is positive are zero, so that the flow stays without sources.
+            is positive are zero, so that the flow stays divergence-free.
 
     Raises:
         ValueError: If the box size is odd, a size is not positive, or a mask has another shape or

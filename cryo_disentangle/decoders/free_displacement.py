@@ -17,8 +17,8 @@ class FreeDisplacement(nn.Module):
 
     x_i(z) = x_i + Σ_r a_r(z) u_r(x_i), two networks whose outputs are multiplied. Any continuous
     function of z and x can be written so with enough terms; a network of both, evaluated at B N
-    points instead of B + N, took 40 times as long (1,656 atoms, batch 64). Nothing moves at the
-    start. Nothing holds the structure together either: see `BondLengths` and `Smoothness`.
+    points instead of B + N, took 40 times as long (1,656 atoms, batch 64). At the start no atom
+    moves. Nothing keeps the structure together: see `BondLengths` and `Smoothness`.
 
     Args:
         positions: Reference structure, shape (N, 3) in Å.

@@ -139,8 +139,8 @@ class HingedDomains(_Domains):
 
     A Gaussian of domain k turns by w (angle_k · z_k + offset_k) about the domain's axis and slides
     along it by w · shift_k · z_k, w being 1 inside the domain and falling to 0 in its linkers; one
-    in the linkers of two domains gets the sum of their displacements. So coordinate k means the
-    angle of hinge k, up to scale and offset, which are learned.
+    in the linkers of two domains gets the sum of their displacements. So coordinate k is the angle
+    of hinge k, up to scale and offset, which are learned.
 
     Args:
         positions: Reference positions in Å, shape (N, 3).

@@ -145,7 +145,7 @@ def draw_rotated_images(
 def draw_reconstructions(
     model: LatentImageModel, batch: ParticleBatch, pixel_size: float | None
 ) -> Figure:
-    """Draws particles, what the model renders of them, and what is left.
+    """Draws particles, the model's images of them, and the residual.
 
     Args:
         model: The model.

@@ -68,7 +68,7 @@ def draw_curves(
 
 @readable
 def draw_images(observed: FloatArray, rendered: FloatArray, pixel_size: float | None) -> Figure:
-    """Draws particles, what the model renders of them, and what is left.
+    """Draws particles, the model's images of them, and the residual.
 
     Args:
         observed: Centred particle images, shape (N, D, D).

@@ -117,7 +117,7 @@ def open_embedding(path: str | Path, key: str | None = None) -> Embedding:
 
     Args:
         path: Folder of the run, or file of latents.
-        key: Which of several latents, in the program's own words: ``10_noreg`` of RECOVAR,
+        key: Which of several latents, by the program's own name: ``10_noreg`` of RECOVAR,
             ``translations`` of RELION, ``multi_mu`` of OPUS-DSD, an array of an ``.npz``.
 
     Returns:

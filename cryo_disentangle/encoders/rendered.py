@@ -26,24 +26,24 @@ _SMALLEST_SPREAD = 1e-3
 class RenderedPosterior(nn.Module):
     """Finds each particle's conformation by rendering it from the particle's own pose.
 
-    An encoder has to learn what every conformation looks like from everywhere, and where it has
-    not, its answer depends on the pose. Here nothing is learned: of
+    An encoder has to learn what every conformation looks like from everywhere; where it has not,
+    its result depends on the pose. Here nothing is learned. The minimum of
 
         -2 log p(z | image, pose) = |image - CTF · slice(z, pose)|² / σ² + |z - m|² / s² + constant
 
-    the minimum is looked for by Gauss-Newton steps from the best points of a grid (a step that does
-    not go down is halved and tried again), and the posterior is the normal that has the curvature
-    there, coordinates apart (Laplace's method). The prior is the standard normal, m = 0 and s = 1,
-    or what `match_prior` made it. σ² is what the model leaves unexplained of the images, a running
-    mean over the steps of training, so that posteriors are wide until there is something to tell
-    conformations by.
+    is found by Gauss-Newton steps from the best points of a grid (a step that does not decrease it
+    is halved and tried again). The posterior is the normal distribution with the curvature at the
+    minimum, for each coordinate separately (Laplace's method). The prior is the standard normal, m
+    = 0 and s = 1, or that set by `match_prior`. σ² is the unexplained variance of the images, a
+    running mean over training steps, so that posteriors are wide until the model can distinguish
+    conformations.
 
-    What it asks for: known poses, few coordinates, and a decoder that renders fast. Each particle
+    It requires known poses, few coordinates, and a decoder that renders fast. Each particle
     and step costs ``(newton_steps + 1) (Z + 1) starts`` slices and one for every point of the grid,
     without gradients. A decoder whose slices are linear in z needs one step from 0.
 
     Args:
-        n_coefficients: Number of coefficients of an image, as encoders are told; any will do.
+        n_coefficients: Number of coefficients of an image, which all encoders are given; not used.
         conformation_dim: Number Z of conformation coordinates.
         grid: Values of each coordinate to begin from, in units of the prior's spread s from its
             mean m; all combinations make the grid.

@@ -38,9 +38,9 @@ def coefficient_posterior(information: Tensor, precision: Tensor) -> tuple[Tenso
 class StatisticsEncoder(nn.Module):
     """Reads statistics of K coefficients and infers a normal posterior of full covariance.
 
-    What it reads are the mean and the Cholesky factor of the coefficients' posterior under a
-    standard normal prior (`coefficient_posterior`), so that it has nothing to learn about views,
-    standardised by what the first training batch shows.
+    It reads the mean and the Cholesky factor of the coefficients' posterior under a
+    standard normal prior (`coefficient_posterior`), standardised by the first training batch, so
+    that the network has nothing to learn about views.
 
     Args:
         rank: Number K of coefficients.
@@ -49,12 +49,13 @@ class StatisticsEncoder(nn.Module):
         layers: Number of residual hidden layers.
 
     Attributes:
-        shift: What is taken off the features, shape (K + K (K + 1) / 2,).
+        shift: What is subtracted from the features, shape (K + K (K + 1) / 2,).
         scale: What they are then multiplied by, of the same shape; zero until the first batch.
 
     References:
-        Rolinek et al. 2019, Variational autoencoders pursue PCA directions (by accident): why not
-        of independent coordinates, which turn the axes of the latent space.
+        Rolinek et al. 2019, Variational autoencoders pursue PCA directions (by accident): why the
+        posterior's coordinates are not independent, which would rotate the axes of the latent
+        space.
     """
 
     shift: Tensor

@@ -23,19 +23,19 @@ class LatentTable(nn.Module):
 
     * Only the particles trained on have a posterior. Held-out ones keep their initial values,
       nearly those of the standard normal prior, so that a held-out reconstruction is that of the
-      mean conformation and tells nothing of the others: hold out none, and choose between runs by
+      mean conformation and says nothing about the others: hold out none, and choose between runs by
       the training loss.
-    * Images are not read. So a pose intervention finds every conformation again, and a test that
-      rotates images sees none move, without any merit; and particles of another stack, such as
-      those simulated for scores, are taken for those with the same rows.
+    * Images are not read. So z is the same after any pose intervention or rotation of the image,
+      which means nothing; and particles of another stack, such as those simulated for scores, are
+      taken for those with the same rows.
     * It holds 2 Z numbers a particle, and an optimiser such as Adam two more for each of these.
       Gradients are dense, so a step and, in distributed training, its communication take time in
       proportion to the whole stack.
-    * A row is visited once an epoch. Between visits Adam goes on by its running mean: a visit moves
-      a row by up to about 30 learning rates.
+    * A row is visited once an epoch. Between visits Adam continues with its running mean: a visit
+      moves a row by up to about 30 learning rates.
 
     Args:
-        n_particles: Number N of particles in the stack; a model tells it by `bind`.
+        n_particles: Number N of particles in the stack; a model sets it by `bind`.
         conformation_dim: Number Z of conformation coordinates.
 
     Attributes:

@@ -62,7 +62,7 @@ def infer_by_statistics(
 
     Args:
         run: The run; `open_run`. Its decoder and the poses of its particles are used.
-        folder: Where statistics are kept; those that are there are gone on with.
+        folder: Where statistics are kept; unfinished ones are resumed.
         batch_size: Particles a batch.
         device: Where the model works.
         console: Where progress is shown; None shows none.

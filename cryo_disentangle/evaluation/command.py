@@ -41,7 +41,7 @@ def evaluate_command(words: Sequence[str]) -> None:
     Raises:
         ValueError: If an option or the run is wrong.
         OSError: If a file is missing, or the folder can't be written to.
-        TypeError: If the run's model can't be looked at.
+        TypeError: If the run's model is not supported.
         SystemExit: If help was asked for.
     """
     options = evaluate_parser().parse_args(words)
@@ -98,7 +98,7 @@ def report_command(words: Sequence[str]) -> None:
     Raises:
         ValueError: If an option, the run or its evaluation is wrong.
         OSError: If a file is missing, or the folder can't be written to.
-        TypeError: If the run's model can't be looked at.
+        TypeError: If the run's model is not supported.
         SystemExit: If help was asked for.
     """
     options = report_parser().parse_args(words)

@@ -189,9 +189,9 @@ def evaluate(
             files beside it the true molecule is imaged, too.
         batch_size: Particles a batch.
         device: Where the model works.
-        sample: How many particles, evenly spread, take part in interventions and probes.
+        sample: Number of particles, evenly spread, used in interventions and probes.
         resamples: Halves of the sample that intervals are made of; 0 for no intervals.
-        states: Clusters of z (k-means) to write volumes, views and defocus of; 0 for none.
+        states: Number of k-means clusters of z, with volumes, views and defocus; 0 for none.
         console: Where progress is shown; None shows none.
 
     Returns:
@@ -200,7 +200,7 @@ def evaluate(
     Raises:
         ValueError: If a number is out of range, or the truth is of other particles.
         FileNotFoundError: If a file is missing.
-        TypeError: If the run's model can't be looked at.
+        TypeError: If the run's model is not supported.
     """
     if batch_size < 2 or sample < 12 or resamples == 1 or resamples < 0:
         raise ValueError(

@@ -36,8 +36,8 @@ def export_cryodrgn(
     Args:
         run: The run; `open_run`.
         folder: Where to; it is made.
-        inferring: The same run as conformations are to be found, `infer_by_rendering`; None is the
-            run. Weights are the run's either way.
+        inferring: The same run with another inference of z, `infer_by_rendering`; None is the run.
+            Weights are the run's either way.
         batch_size: Particles a batch, to infer their conformations.
         device: Where the model works.
         console: Where progress is shown; None shows none.

@@ -50,7 +50,7 @@ def true_molecule_posterior(simulation: Simulation, draws: Draws) -> tuple[Tenso
 
     Args:
         simulation: What makes the particles.
-        draws: Random numbers of N particles, best of none that were trained on.
+        draws: Random numbers of N particles, preferably none that were trained on.
 
     Returns:
         Posterior means and true factors, each of shape (N, F).

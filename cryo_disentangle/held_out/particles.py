@@ -33,7 +33,7 @@ HeldOutSource: TypeAlias = str | Path | Simulation | SimulatedParticles
 
 
 class HeldOutParticles:
-    """Simulated particles, dealt to processes in whole batches, without padding.
+    """Simulated particles, distributed over processes in whole batches, without padding.
 
     Images are prepared by ``preprocessing``, else as the Trainer's DataModule does, with its
     normalisation, else as the given `SimulatedParticles` does.

@@ -141,7 +141,7 @@ class SimulatedFolder:
 
 
 class SimulatedStream:
-    """Particles of a simulation that nothing else is made of.
+    """Particles of a simulation that are used for nothing else.
 
     Args:
         simulation: The simulation.

@@ -22,8 +22,8 @@ class CryoDRGNParticles(ParticleData):
 
     Images, poses, CTF and selection are those that the run's ``config.yaml`` names, inverted,
     windowed and normalised as there. Where poses were refined in training, they are those of the
-    epoch. Poses of ``abinit`` are in pixels, unlike those of other programs, and are taken so,
-    which a warning tells.
+    epoch. Poses of ``abinit`` are in pixels, unlike those of other programs, and are read so, with
+    a warning.
 
     Files that lie elsewhere by now are given here.
 

@@ -34,18 +34,18 @@ class CryoDRGNRun:
     Use `CryoDRGNRun.open`. cryoDRGN itself is not needed, and no pickle runs code.
 
     Args:
-        config: What its ``config.yaml`` tells.
+        config: What its ``config.yaml`` says.
         files: Where its files lie.
         weights: What its weights file holds, by name.
         overrides: Files of particles, poses and CTF in place of those it names; None takes its own.
 
     Attributes:
         folder: The run's folder.
-        config: What its ``config.yaml`` tells.
+        config: What its ``config.yaml`` says.
         networks: What its networks are made of.
         epoch: Number of epochs done, by cryoDRGN's count.
         encoder: The encoder of ``train_vae``; None of other programs.
-        decoder: The decoder. In ``abinit`` volumes are masked besides, which it knows nothing of.
+        decoder: The decoder. In ``abinit`` volumes are also masked, which the decoder does not do.
         optimizer_state: State of the optimiser of encoder and decoder; None where there is none.
     """
 

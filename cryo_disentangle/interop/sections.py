@@ -1,4 +1,4 @@
-"""Mappings out of other programs' files, looked up so that what is missing or odd is told."""
+"""Mappings from other programs' files, with messages for missing and unexpected values."""
 
 from __future__ import annotations
 

@@ -15,8 +15,7 @@ def ada_gvae_posterior(inference: Inference) -> Inference:
     Coordinate k counts as shared by a pair where KL(q(z_k|x_0) ‖ q(z_k|x_1)) is below the middle
     between the pair's smallest and largest such divergence; both frames then get the mean of the
     two means and of the two variances. A model that samples and takes its KL from the result
-    instead of its own posterior is an Ada-GVAE. It is no penalty: there is nothing to add to a
-    loss.
+    instead of its own posterior is an Ada-GVAE. It is not a penalty and adds nothing to a loss.
 
     Args:
         inference: Posteriors of pairs, (B, 2, Z); of full covariances their marginals are taken.

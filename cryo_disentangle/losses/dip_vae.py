@@ -39,7 +39,7 @@ def dip_covariance(inference: Inference, variant: _Variant) -> Tensor:
 
 
 class DIPVAE(ScheduledPenalty):
-    """Penalty of DIP-VAE: coordinates shall be uncorrelated, of variance one.
+    """Penalty of DIP-VAE: coordinates should be uncorrelated, with variance one.
 
     weight · (Σ_{i≠j} Cov_ij² + diagonal · Σ_i (Cov_ii - 1)²). Only particles of one process are
     compared. `terms`: ``off_diagonal`` and ``diagonal``, the two sums.

@@ -124,7 +124,7 @@ class SquaredDistance(nn.Module, ConformationDistance):
 class RelativeDistance(nn.Module, ConformationDistance):
     """E Σ_k (ẑ_k - z_k)² / σ_k², in units of the first encoding's posterior spread σ.
 
-    Where the encoder is sure of a coordinate, it must find it again as surely.
+    The more certain a coordinate is, the more closely it must be found again.
     """
 
     def forward(self, inferred: Inference, target: Inference) -> Tensor:
@@ -144,7 +144,7 @@ class RelativeDistance(nn.Module, ConformationDistance):
 class NormalizedDistance(nn.Module, ConformationDistance):
     """`relative_invariance`, with gradient through the spread of ẑ.
 
-    The scale of z changes nothing, and a constant ẑ costs as much as a random one.
+    It does not depend on the scale of z, and a constant ẑ costs as much as a random one.
     """
 
     def forward(self, inferred: Inference, target: Inference) -> Tensor:
@@ -168,10 +168,10 @@ class ContrastiveDistance(nn.Module, ConformationDistance):
     """ẑ_i must be nearer to z_i than to the other conformations of the batch (InfoNCE).
 
     Cross-entropy of finding i among j by p(j|i) ∝ exp(-|ẑ_i - z_j|² / (temperature · tr Cov z)).
-    With shuffled poses the particle that gave its pose is among the others, so a z that follows
-    the pose is told apart from the right one. A constant ẑ costs at least log B, since then one
-    distribution over j serves all i; a perfect one costs less the farther particles lie apart.
-    Only particles of one process are compared.
+    With shuffled poses the particle that gave its pose is among the others, so a z that follows the
+    pose is distinguished from the right one. A constant ẑ costs at least log B, since then one
+    distribution over j serves all i; a perfect one costs less the farther particles lie apart. Only
+    particles of one process are compared.
 
     Args:
         temperature: Squared distance, in units of the variance of z, at which two conformations
@@ -211,12 +211,12 @@ class ContrastiveDistance(nn.Module, ConformationDistance):
 
 
 class PosteriorDistance(nn.Module, ConformationDistance):
-    """-log q(z | rendered image): the posterior of what was re-encoded is judged, not its mean.
+    """-log q(z | rendered image): judges the posterior after re-encoding, not only its mean.
 
-    Where an image can't tell, the encoder does best to say so; a constant ẑ has to be as wide as
-    the conformations are spread. With conformations that are drawn from posteriors
-    (``sampled_conformations``) and noise as in the data this is the step in which an encoder learns
-    from what its decoder makes up.
+    Where an image does not determine z, a wide posterior is best; a constant ẑ has to be as wide as
+    the distribution of z. With conformations drawn from posteriors (``sampled_conformations``) and
+    noise as in the data, this is the step in which an encoder learns from images that its decoder
+    generates.
 
     References:
         Hinton et al. 1995, the wake-sleep algorithm; Bornschein and Bengio 2015, Eq. 12.
@@ -252,9 +252,9 @@ def _negative_log_density(inferred: Inference, conformation: Tensor) -> Tensor:
 
 
 class WithVarianceFloor(nn.Module, ConformationDistance):
-    """A distance, and a cost where a coordinate of ẑ varies too little over the batch.
+    """A distance, with a cost if a coordinate of ẑ varies too little over the batch.
 
-    distance + floor_weight · mean_k max(0, floor - std ẑ_k): constants pay for each coordinate.
+    distance + floor_weight · mean_k max(0, floor - std ẑ_k): each constant coordinate costs.
     Only particles of one process are compared.
 
     Args:
@@ -327,8 +327,8 @@ class ChordalDistance(nn.Module, PoseDistance):
 class GeodesicDistance(nn.Module, PoseDistance):
     """E θ² in rad², θ the geodesic distance on SO(3); for in-plane rotations that on the circle.
 
-    Its gradient does not fade for opposite rotations as that of `ChordalDistance` does, but jumps
-    there.
+    Its gradient does not vanish at opposite rotations as that of `ChordalDistance` does, but is
+    discontinuous there.
     """
 
     def forward(self, inferred: Tensor, imposed: Tensor) -> Tensor:

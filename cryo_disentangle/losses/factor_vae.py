@@ -35,7 +35,7 @@ def permute_coordinates(conformation: Tensor, generator: torch.Generator) -> Ten
 
 
 class FactorVAE(ScheduledPenalty):
-    """Penalty of FactorVAE: a discriminator shall not tell z from z with shuffled coordinates.
+    """Penalty of FactorVAE: a discriminator should not tell z from z with shuffled coordinates.
 
     Its log-odds on z estimate the total correlation KL(q(z) ‖ Π_k q(z_k)), which is the penalty's
     value. The discriminator's parameters belong to the penalty and are trained by whatever trains
@@ -43,7 +43,7 @@ class FactorVAE(ScheduledPenalty):
     the penalty reaches the encoder alone. So there is no second optimiser to step, scale, reduce
     over processes or resume; but the penalty's parameters must be among those that are optimised,
     as those of a LightningModule's submodules are. `terms`: ``total_correlation`` in nats and
-    ``accuracy`` of the discriminator, .5 where it is lost.
+    ``accuracy`` of the discriminator, 0.5 at chance.
 
     Args:
         conformation_dim: Number Z of coordinates.
@@ -57,7 +57,7 @@ class FactorVAE(ScheduledPenalty):
 
     References:
         Kim and Mnih 2018, Disentangling by factorising, Eqs. 2 and 3 and Algorithm 2. There the
-        discriminator reads a batch of its own, and here the same one.
+        discriminator reads a separate batch, here the same one.
     """
 
     def __init__(

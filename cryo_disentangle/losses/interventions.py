@@ -162,16 +162,16 @@ def _draw(inference: Inference, generator: torch.Generator) -> Tensor:
 
 
 class PoseIntervention(_Intervention):
-    """Seen from elsewhere, a particle must keep its conformation (Algorithm 1 and Eq. 2).
+    """Seen from another pose, a particle must keep its z (Algorithm 1 and Eq. 2).
 
     Conformations are decoded at other poses, with the particles' own CTF and with noise, and
-    encoded again; the penalty is the distance of what comes back from what went in. Poses are
-    compared where the model infers them; with known poses conformations alone are.
+    encoded again; the penalty is the distance between the conformations before and after. If the
+    model infers poses, these are compared, too.
 
-    The penalty can be small in a wrong optimum: a constant z satisfies `SquaredDistance`, and poses
-    inferred wrongly are found again if only shuffled. `terms` therefore tells the variance of z
-    beside the distances: ``conformation``, ``pose``, ``var_z``, ``relative`` (0 at best, 1 for
-    a random other particle) and where it is estimated ``noise_std``. Ramp the weight in by a
+    The penalty can be small in a wrong optimum: a constant z satisfies `SquaredDistance`, and
+    wrongly inferred poses that are only shuffled are found again. So `terms` has the variance of z
+    beside the distances: ``conformation``, ``pose``, ``var_z``, ``relative`` (0 at best, 1 for a
+    random other particle) and where it is estimated ``noise_std``. Ramp the weight in by a
     `LinearSchedule`.
 
     Args:
@@ -186,9 +186,9 @@ class PoseIntervention(_Intervention):
             images; or an `EstimatedNoise`.
         every_n_steps: Training steps from one evaluation to the next.
         fraction: Share of the batch that is used, drawn anew each time; at least two particles.
-        gradient: Who learns: ``both``, or only the ``encoder`` or the ``decoder``.
+        gradient: What is trained: ``both``, or only the ``encoder`` or the ``decoder``.
         sampled_conformations: Whether draws from the posteriors are decoded instead of the means,
-            which spread less than conformations do where images hold little.
+            which vary less than conformations where images contain little information.
         seed: Seed of poses and noise. Processes draw differently and shuffle within themselves.
 
     Raises:
@@ -249,7 +249,7 @@ class PoseIntervention(_Intervention):
 
 
 class ConformationIntervention(_Intervention):
-    """With another particle's conformation, a particle must keep its pose.
+    """Given another particle's conformation, a particle must keep its pose.
 
     For models that infer poses. Conformations are shuffled, decoded at the particles' inferred
     poses with noise, and encoded again; the penalty is the distance of the poses, and of the
@@ -264,7 +264,7 @@ class ConformationIntervention(_Intervention):
             images; or an `EstimatedNoise`.
         every_n_steps: Training steps from one evaluation to the next.
         fraction: Share of the batch that is used, drawn anew each time; at least two particles.
-        gradient: Who learns: ``both``, or only the ``encoder`` or the ``decoder``.
+        gradient: What is trained: ``both``, or only the ``encoder`` or the ``decoder``.
         seed: Seed of shuffles and noise. Processes draw differently and shuffle within themselves.
 
     Raises:

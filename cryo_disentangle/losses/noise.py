@@ -20,14 +20,14 @@ class _State(TypedDict):
 class EstimatedNoise(nn.Module):
     """Running estimate of the noise in each pixel or coefficient.
 
-    The second moment of images minus what the model renders for them at their own poses, averaged
-    over particles and training steps. A model that explains little takes its signal for noise, so
-    the level falls during training to that of the data. In Hartley space this is the noise's power
-    spectrum. Processes share their estimates; the estimate is part of the state dict.
+    The second moment of the residual, images minus what the model renders at their own poses,
+    averaged over particles and training steps. Unexplained signal counts as noise, so the level
+    falls during training to that of the data. In Hartley space this is the noise's power spectrum.
+    Processes share their estimates; the estimate is part of the state dict.
 
     Args:
-        momentum: Share of the past in an update once 1 / (1 - momentum) updates are done; before,
-            the plain average.
+        momentum: Weight of the past in an update after 1 / (1 - momentum) updates; before that, the
+            plain average is used.
         particles: Particles rendered for an update, at most.
 
     Raises:

@@ -40,14 +40,14 @@ class PoseSource(Protocol):
 
 
 def shuffled_order(count: int, generator: torch.Generator) -> Tensor:
-    """Draws an order in which nobody keeps his place: a uniformly random cycle through all.
+    """Draws an order in which no particle keeps its place: a uniformly random cycle.
 
     Args:
         count: Number of particles B.
         generator: Source of randomness.
 
     Returns:
-        For each place whom it gets, shape (B,), int64, on the generator's device; each of the other
+        The particle at each place, shape (B,), int64, on the generator's device; each of the other
         B - 1 with the same probability.
 
     Raises:
@@ -90,12 +90,12 @@ def _wide(rotation: Tensor) -> torch.dtype:
 class ShuffledPoses(PoseSource):
     """Each particle gets another's pose (Algorithm 1 of Klindt et al. 2024).
 
-    With known poses these are the right distribution. Poses that the model infers itself may be
-    wrong together with what it makes of them, and then `UniformPoses` serve.
+    With known poses this is the right distribution. Inferred poses may be wrong but
+    self-consistent; then use `UniformPoses`.
     """
 
     def draw(self, pose: Pose, generator: torch.Generator) -> Pose:
-        """Shuffles rotations, and precisions with them, nobody keeping his own.
+        """Shuffles rotations, and precisions with them; no particle keeps its own.
 
         Args:
             pose: Poses of B particles.
@@ -133,7 +133,7 @@ class UniformPoses(PoseSource):
             The poses.
 
         Raises:
-            ValueError: If they are poses of statistics, which nobody can make up.
+            ValueError: If they are poses of statistics, which cannot be generated.
         """
         _refuse_statistics(pose, self)
         rotation = pose.rotation
@@ -166,7 +166,7 @@ class InPlanePoses(PoseSource):
             The poses.
 
         Raises:
-            ValueError: If they are poses of statistics, which nobody can make up.
+            ValueError: If they are poses of statistics, which cannot be generated.
         """
         _refuse_statistics(pose, self)
         turn = in_plane_rotation(_angles(pose, generator))

@@ -141,7 +141,7 @@ def pose_intervention(
     """Algorithm 1: another pose must not change the conformation, and must be found again.
 
     The conformations z of a first encoding are detached, decoded at other poses with the particles'
-    own CTF, and encoded again; what comes back is compared with what went in. In a loop:
+    own CTF, and encoded again; the result is compared with z. In a loop:
 
         inference = infer(batch)
         rotation = own_pose(batch, inference).rotation[torch.randperm(len(batch["index"]))]
@@ -157,10 +157,10 @@ def pose_intervention(
         inference: Their first encoding.
         pose: Poses to impose; the translations should be the particles' own.
         distance: What is compared; None is |ẑ - z|² + (1 - cos θ).
-        noise: Added to the decoded images, of their shape; encoders see noise in data, and may
-            take a clean image differently.
-        gradient: Who learns: ``both``, only the ``encoder`` (the images are taken as given), or
-            only the ``decoder`` (the encoder is a fixed judge).
+        noise: Added to the decoded images, of their shape; encoders are trained on noisy images,
+            and may read a clean one differently.
+        gradient: What is trained: ``both``, only the ``encoder`` (images are fixed), or only the
+            ``decoder`` (the encoder is fixed).
 
     Returns:
         The terms; nothing flows back into ``inference`` or ``pose``.
@@ -183,7 +183,7 @@ def conformation_intervention(
     noise: Tensor | None = None,
     gradient: GradientTarget = "both",
 ) -> InterventionTerms:
-    """The counterpart of `pose_intervention`: another conformation must not move the pose.
+    """The counterpart of `pose_intervention`: another conformation must not change the pose.
 
     Args:
         infer: As `LatentImageModel.infer`; infers poses.

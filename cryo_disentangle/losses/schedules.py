@@ -29,7 +29,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class LinearSchedule(Schedule):
-    """A weight that runs in a straight line from one value to another and stays there.
+    """A weight that changes linearly from one value to another and stays there.
 
     Args:
         first: Value up to ``first_step``.
@@ -69,10 +69,10 @@ class LinearSchedule(Schedule):
 
 @dataclass(frozen=True)
 class CyclicSchedule(Schedule):
-    """A weight that rises again and again, and stays at its last value after the last cycle.
+    """A weight that rises repeatedly, and stays at its last value after the last cycle.
 
-    Each cycle begins at ``first``, runs in a straight line to ``last`` during its first part and
-    stays there for the rest.
+    Each cycle begins at ``first``, changes linearly to ``last`` in its first part and stays there
+    for the rest.
 
     Args:
         first: Value at which each cycle begins.

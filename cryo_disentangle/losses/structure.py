@@ -150,7 +150,7 @@ class _NeighbourPenalty(ScheduledPenalty):
 
 
 class BondLengths(_NeighbourPenalty):
-    """Neighbouring atoms shall keep their distance: `bond_length_change` at the posterior means.
+    """Neighbouring atoms should keep their distance: `bond_length_change` at the posterior means.
 
     `terms`: ``rms``, the root of the mean squared change in Å.
 
@@ -175,7 +175,7 @@ class BondLengths(_NeighbourPenalty):
 
 
 class Smoothness(_NeighbourPenalty):
-    """Neighbouring atoms shall move alike: `displacement_difference` at the posterior means.
+    """Neighbouring atoms should move alike: `displacement_difference` at the posterior means.
 
     `terms`: ``rms``, the root of the mean squared difference in Å.
 

@@ -85,7 +85,7 @@ def total_correlation(
 
 
 class TotalCorrelation(ScheduledPenalty):
-    """Penalty of β-TCVAE: coordinates of the aggregate posterior shall be independent.
+    """Penalty of β-TCVAE: coordinates of the aggregate posterior should be independent.
 
     β-TCVAE is an ELBO with this penalty of weight β - 1 beside a KL term of weight 1. The weight
     is in units of the training loss: `HeterogeneousReconstruction` divides its KL by the number of

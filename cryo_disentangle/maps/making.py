@@ -158,7 +158,7 @@ class AxisMaps(NamedTuple):
 
 @dataclass(frozen=True)
 class _Images:
-    """Images, their half sets, and who is told of progress."""
+    """Images, their half sets, and what receives the progress."""
 
     images: ParticleDataset
     half: Tensor

@@ -100,8 +100,8 @@ class SplineMCC(CodesMetric):
 class R2Linear(CodesMetric):
     """Variance of the factors that a linear map of the latents explains; see `r2_linear`.
 
-    Beside MCC it tells a code that is only rotated (this one high) from one that is lost (both
-    low).
+    Together with MCC it distinguishes latents that are only rotated (this one high) from lost ones
+    (both low).
 
     Args:
         seed: Draws the test rows.

@@ -23,10 +23,10 @@ class DecodingTest(ParticleRowsMetric):
 
         gain = |x - g(z', φ)|² - |x - g(z, φ)|² - 2 penalty
 
-    has mean 0 where z knows nothing of the particle. The penalty is what noise alone gains, since z
-    is inferred from the image with its noise: of a model that infers from images the covariance
-    E ε·g(f(g(z, φ) + ε), φ), with noise ε drawn anew; of latents that were fitted to the images
-    directly, σ² for each coordinate.
+    has mean 0 if z contains no information on the particle. The penalty is what noise alone gains,
+    since z is inferred from the image with its noise: of a model that infers from images the
+    covariance E ε·g(f(g(z, φ) + ε), φ), with noise ε drawn anew; of latents that were fitted to the
+    images directly, σ² for each coordinate.
 
     Of particles that come as statistics (Λ, b), with c the coefficients of z, the gain is
     2 (b - Λ mean(c))·(c - c'), the part of it that depends on b, the error the
@@ -35,17 +35,18 @@ class DecodingTest(ParticleRowsMetric):
     As input to ``update``:
         model: The model; ``infer`` gives the latents, ``generate`` decodes them, or
             ``coefficients`` does, where particles come as statistics.
-        batch: Particles. One that is alone in its batch is left out.
+        batch: Particles. A batch of one particle is left out.
 
     As output of ``compute``, a dictionary of float64 scalars:
         ``decoding_gain``, the mean gain over the squared error with the particle's own z;
-        ``decoding_penalty``, what was taken off, over the same; ``decoding_p_value`` of a mean gain
-        above 0, by random signs of the particles' gains; and ``decoding_particles``, their number.
+        ``decoding_penalty``, what was subtracted, over the same; ``decoding_p_value`` of a mean
+        gain above 0, by random signs of the particles' gains; and ``decoding_particles``, their
+        number.
 
     Args:
         noise_std: Standard deviation of the noise of the images, in their units.
-        fitted: Whether latents were fitted to the images, as those of a table, rather than inferred
-            from them by an encoder.
+        fitted: Whether latents were fitted to the images, such as those of a table, and not
+            inferred by an encoder.
         permutations: The smallest p-value is 1 / (1 + permutations).
         seed: Of other particles, noise and signs.
         **kwargs: What torchmetrics' Metric takes.

@@ -32,7 +32,7 @@ class BetaVAEScore(CodesMetric):
     """BetaVAE score of stored latents; see `beta_vae_score_from_codes`.
 
     Args:
-        bins: Bins of a factor: samples in one of them pass for sharing its value.
+        bins: Bins of a factor: samples in the same bin count as having the same value.
         seed: Of the division of samples and the pairs.
         **kwargs: What torchmetrics' Metric takes.
 
@@ -66,9 +66,9 @@ class FactorVAEScore(CodesMetric):
     """FactorVAE score of stored latents; see `factor_vae_score_from_codes`.
 
     Args:
-        bins: Bins of a factor: samples in one of them pass for sharing its value.
-        threshold: Latents whose standard deviation is at most so many times the largest one have no
-            vote.
+        bins: Bins of a factor: samples in the same bin count as having the same value.
+        threshold: Latents whose standard deviation is at most this fraction of the largest one do
+            not vote.
         seed: Of the division of samples and the batches.
         **kwargs: What torchmetrics' Metric takes.
 
@@ -203,8 +203,8 @@ class InterventionalFactorVAEScore(ScoreMetric):
         The score, a float64 scalar, about 1/D (chance) to 1.
 
     Args:
-        threshold: Latents whose standard deviation is at most so many times the largest one have no
-            vote.
+        threshold: Latents whose standard deviation is at most this fraction of the largest one do
+            not vote.
         seed: Of the division of interventions.
         **kwargs: What torchmetrics' Metric takes.
 

@@ -43,7 +43,7 @@ class RotationTest(ParticleRowsMetric):
         ValueError: If there is no angle, or one turns nothing or is not finite.
 
     References:
-        Edelberg and Lederman 2023, as told by Klindt et al. 2024.
+        Edelberg and Lederman 2023, as cited by Klindt et al. 2024.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class MIG(CodesMetric):
 
     Args:
         bins: Number of bins of equal mass.
-        miller_madow: Whether informations and entropies are corrected for few samples.
+        miller_madow: Whether informations and entropies are corrected for small samples.
         reference: disentanglement_lib's form; factors must be classes then.
         **kwargs: What torchmetrics' Metric takes.
 
@@ -56,7 +56,7 @@ class MIG(CodesMetric):
 
 
 class Modularity(CodesMetric):
-    """Whether each latent knows of one factor only; see `modularity`.
+    """Whether each latent encodes one factor only; see `modularity`.
 
     Args:
         bins: Number of bins of equal mass.

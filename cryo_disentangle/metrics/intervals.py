@@ -144,9 +144,9 @@ def permutation_null(
     seed: int = 0,
     higher_is_better: bool = True,
 ) -> Null:
-    """Finds what a metric says of the same latents and factors when they are shuffled apart.
+    """Finds the values of a metric at chance, with the rows of the factors permuted.
 
-    Rows of the factors are permuted as wholes: the factors keep their own dependence.
+    Whole rows are permuted, so that the factors keep their dependence on each other.
 
     Args:
         metric: A functional metric, ``partial(...)`` where it has options.

@@ -63,12 +63,12 @@ class NeighbourhoodSimilarity(CodesMetric):
 
 
 class InformationImbalance(CodesMetric):
-    """Information imbalance in one direction: 0 the best, 1 if nothing is told.
+    """Information imbalance in one direction: 0 is best, 1 means no information.
 
     See `information_imbalance`; distances take latents and factors as they are scaled.
 
     Args:
-        direction: What the latents tell of the factors' neighbours, or the other way.
+        direction: Whether latents predict the neighbours of factors, or the other way round.
         k: Number of neighbours.
         max_samples: Samples that are drawn if there are more.
         seed: Of the draw.

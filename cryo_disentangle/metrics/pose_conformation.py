@@ -43,22 +43,21 @@ _TRUE = ("factors", "true_pose", "z_first", "z_turned", "pose_first", "pose_chan
 class PoseConformationMetrics(ParticleRowsMetric):
     """The six consistencies and invariances of pose and conformation, of a model of images.
 
-    ``update`` infers the conformations (posterior means) and poses of a batch, hands the poses on
-    from particle to particle along a random cycle, renders, adds noise, and infers again; each
-    image keeps its CTF. Without a true generator the model's own stands in for g*, and without an
-    oracle its own inference for f*: self-consistency, in which volume consistency and
-    conformation-encoder consistency are the same number, and so are volume pose invariance and
-    pose-encoder consistency. Latents and poses that come from different sources are first brought
-    to the same axes (`align_latents`, `align_poses`).
+    ``update`` infers the conformations (posterior means) and poses of a batch, permutes the poses
+    along a random cycle, renders, adds noise, and infers again; each image keeps its CTF. Without a
+    true generator the model's own stands in for g*, and without an oracle its own inference for f*:
+    self-consistency, in which volume consistency and conformation-encoder consistency are the same
+    number, and so are volume pose invariance and pose-encoder consistency. Latents and poses that
+    come from different sources are first brought to the same axes (`align_latents`, `align_poses`).
 
-    A model that infers poses isn't shown those of the images it is asked about; one that takes
-    given poses is. What a model or an oracle can't have is left out of the result, and
-    ``unavailable`` says why.
+    A model that infers poses is not given those of the images; one that takes given poses is.
+    Metrics that a model or an oracle cannot have are left out of the result, and ``unavailable``
+    gives the reason.
 
     As input to ``update``:
         model: The model, see `LatentImageModel`.
-        batch: Particles, with ``factors`` and ``rotation`` where there is a true generator. A
-            particle that is alone in its batch has nobody to permute with and is left out.
+        batch: Particles, with ``factors`` and ``rotation`` where there is a true generator. A batch
+            of one particle cannot be permuted and is left out.
 
     As output of ``compute``, a dictionary of float64 scalars:
         ``NAME`` (raw) and ``NAME_normalized`` (0 best, 1 chance) of each metric. Of conformations
@@ -78,7 +77,7 @@ class PoseConformationMetrics(ParticleRowsMetric):
         generator: The true generator g*, or None.
         oracle: The true inference f*, or None.
         noise_std: Standard deviation of the white noise of the data, in the units of the images;
-            None adds none, and then asks about images better than the data.
+            None adds none, so that the images are better than the data.
         seed: Of permutations and noise, functions of the seed and of the batch's ``index``.
         **kwargs: What torchmetrics' Metric takes.
 

@@ -1,4 +1,4 @@
-"""What a model's conformations know of pose and other nuisances, on its own data."""
+"""How a model's conformations depend on pose and other nuisances, on its own data."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def rows_of_nuisances(
 class PoseLeak(ParticleRowsMetric):
     """Leak of pose, defocus, shift, time and temperature into the latents.
 
-    All are 0 for independent ones, and all are told of what the batches hold. Time and temperature
-    may rightly move a conformation; pose, defocus and shift may not.
+    All are 0 for independent ones; those are measured for which the batches have data. A
+    conformation may depend on time and temperature, but not on pose, defocus and shift.
 
     As input to ``update``:
         inference: What a model inferred, or conformations (B, K) alone.

@@ -20,10 +20,10 @@ __all__ = ["RedrawnNoise"]
 
 
 class RedrawnNoise(ParticleRowsMetric):
-    """Distance that latents move when only the noise of images is drawn anew.
+    """Distance that latents move when only the noise of images is redrawn.
 
-    Each particle is rendered from its own pose, twice with noise of its own, and inferred from
-    both: what a posterior says of its width is not asked.
+    Each particle is rendered from its own pose, twice with different noise, and z is inferred from
+    both; the widths of posteriors are not used.
 
     As input to ``update``:
         model: The model, see `LatentImageModel`.
@@ -31,7 +31,7 @@ class RedrawnNoise(ParticleRowsMetric):
 
     As output of ``compute``, a dictionary of float64 scalars:
         ``noise_raw``, the mean squared distance of the two; ``noise_normalized``, over 2 tr Cov z:
-        the share of the variance of z that is noise, 0 best, 1 nothing else.
+        the share of the variance of z that is noise: 0 is best, 1 is noise alone.
 
     Args:
         noise_std: Standard deviation of the noise of the images, in their units.

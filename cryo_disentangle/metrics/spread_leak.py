@@ -31,12 +31,12 @@ class SpreadLeak(ParticleRowsMetric):
         inference: What a model inferred, or conformations (B, K) alone.
         batch: The particles: ``rotation`` (or else the inferred pose), ``ctf`` and
             ``translation`` are used where present.
-        width: Spread that an honest conformation has at the particle's view, (B,) or (B, K), by
-            which distances are divided, as in `view_spread_leak`; None takes all views to tell as
-            much.
+        width: Spread of z that is expected without a leak at the particle's view, (B,) or (B, K),
+            by which distances are divided, as in `view_spread_leak`; None assumes the same at all
+            views.
 
     As output of ``compute``, a dictionary of float64 scalars:
-        NAME_spread_p_value, the smallest of all latents' and of the overall p-value, which are
+        NAME_spread_p_value, the smallest of the p-values of all latents and of the overall one,
         corrected for their number; NAME_spread_ratio, the spread of the widest over that of the
         narrowest cell, and NAME_spread_variance of its logarithm, each the largest; NAME is view,
         defocus or shift. See `view_spread_leak`.

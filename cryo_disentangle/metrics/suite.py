@@ -36,8 +36,8 @@ class DisentanglementMetrics(MetricCollection):
     Names: ``mcc_pearson``, ``mcc_spearman``, ``mcc_spline``, ``mean_canonical_correlation``,
     ``r2_linear``, ``mig``, ``modularity``, ``sap``, ``dci_disentanglement``, ``dci_completeness``,
     ``dci_informativeness``, ``infomec_modularity``, ``infomec_compactness``, ``beta_vae``,
-    ``factor_vae``; 1 is the best of each. Explicitness, InfoMEC's too, is ``r2_linear`` for
-    continuous factors and is not there again.
+    ``factor_vae``; 1 is the best of each. Explicitness, also that of InfoMEC, is ``r2_linear`` for
+    continuous factors and is not repeated.
 
     Lightning logs it with ``self.log_dict(metrics)`` after ``metrics.update(z, factors)``.
 
@@ -150,7 +150,7 @@ def disentanglement_metrics(
     resamples: int = 100,
     seed: int = 0,
 ) -> dict[str, Tensor] | dict[str, Interval]:
-    """Scores latents against true factors in every way of `DisentanglementMetrics`.
+    """Scores latents against true factors by all scores of `DisentanglementMetrics`.
 
     Args:
         z: Latents (posterior means), shape (N, K).
@@ -162,8 +162,8 @@ def disentanglement_metrics(
         seed: Of held-out rows, drawn pairs and halves.
 
     Returns:
-        Scores by name, float64 scalars, or their intervals; the order of the samples is nothing to
-        them.
+        Scores by name, float64 scalars, or their intervals; they do not depend on the order of the
+        samples.
 
     Raises:
         ValueError: If the arrays are no finite columns of the same samples, or a metric needs

@@ -23,7 +23,7 @@ def assembled(
 
     Its decoder has the same volumes and mixture, no longer held, and its encoder makes each image's
     statistics in the subspace and reads them with the trained network. So evaluation, volumes,
-    traversals and export go on from it, and ``fit`` trains it further on images. These must be
+    traversals and export work on it, and ``fit`` trains it further on images. These must be
     prepared as the statistics' were: `HartleyPreprocessing` without a window, of the norm
     ``(0, intensity_scale)``.
 

@@ -29,12 +29,12 @@ _DEFAULT_RATE = 1e-4
 class CryoDRGNReconstruction(HeterogeneousReconstruction):
     """The model of a finished ``cryodrgn train_vae``, to be trained further.
 
-    Encoder and decoder are the run's, with its weights. Without penalties training goes on as
-    cryoDRGN's would; with them what it learned is repaired. `CryoDRGNParticles` are its data.
+    Encoder and decoder are the run's, with its weights. Without penalties training continues as
+    cryoDRGN's would; penalties can remove the pose from its z. Its data are `CryoDRGNParticles`.
 
     Another encoder may take the place of the run's: with a `RenderedPosterior`, whose prior is then
     as wide as the latents that the run has stored, the decoder alone is trained further. The run's
-    encoder is kept as it is for folders of cryoDRGN, which can't do without.
+    encoder is kept unchanged for export to cryoDRGN, which needs one.
 
     The folder is read whenever the model is made, so it must stay where it is.
 

@@ -31,11 +31,11 @@ class HeterogeneousReconstruction(HeterogeneousModel, LatentTraining):
 
     the mean over the M Fourier coefficients inside the circle of radius D / 2 and over the batch.
     Directions are the batch's, or, with a pose head, inferred from the image: the head may propose
-    several, of which the one that renders the image best is taken and alone gets a gradient
-    (Levy et al. 2022, cryoAI). Batches of pairs of frames give their prior the pairs; all else
-    sees single particles.
-    Randomness in a training step is a function of seed, process, epoch and batch alone, so that a
-    run that is killed and resumed ends with the weights of one that was not.
+    several, of which the one that renders the image best is taken and alone gets a gradient (Levy
+    et al. 2022, cryoAI). With batches of pairs of frames the prior sees the pairs and everything
+    else single particles. Randomness in a training step is a function of seed, process, epoch and
+    batch alone, so that an interrupted and resumed run ends with the same weights as an
+    uninterrupted one.
 
     Args:
         box_size: Image side D in pixels, even; the data set's, filled in by the command line.
@@ -64,7 +64,7 @@ class HeterogeneousReconstruction(HeterogeneousModel, LatentTraining):
             The encoder reads, and validation compares, all of them.
         compile: Whether ``torch.compile`` fuses what a training step computes: encoder, decoder,
             CTF and loss, and the images of interventions. The first steps then take minutes, and
-            draws are others than without.
+            random draws differ from those without.
         n_particles: Number of particles of the stack, for an encoder with a row for each; the data
             set's.
         pixel_size: Å per pixel, for written volumes; the data set's.

@@ -38,8 +38,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class HeterogeneousModel(nn.Module):
     """Variational autoencoder of particle images, a plain `torch.nn.Module`.
 
-    `HeterogeneousReconstruction` is this model in Lightning's hands and tells what it computes;
-    their state dicts are the same. In a loop of one's own:
+    `HeterogeneousReconstruction` is the same model as a LightningModule and describes what it
+    computes; their state dicts are the same. In a loop of one's own:
 
         for step, batch in enumerate(batches):
             model.begin_step(step)
@@ -59,7 +59,7 @@ class HeterogeneousModel(nn.Module):
         settings: Numbers and switches; None are the defaults.
 
     Raises:
-        ValueError: If a number is out of range, or parts don't go together.
+        ValueError: If a number is out of range, or parts are incompatible.
         TypeError: If the decoder can't render.
     """
 

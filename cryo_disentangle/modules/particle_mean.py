@@ -13,7 +13,7 @@ __all__ = ["ParticleMean"]
 class ParticleMean(Metric):
     """A mean over the particles of batches that differ in size.
 
-    Batches whose value is NaN are left out, and their number is told in a warning when the mean is
+    Batches whose value is NaN are left out, and their number is given in a warning when the mean is
     asked for. That of torchmetrics looks for them at each batch, and waits for the device.
     """
 

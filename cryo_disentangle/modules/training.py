@@ -46,8 +46,8 @@ class LatentTraining(L.LightningModule):
     ``__init__`` takes nothing, for the model's calls it as that of `torch.nn.Module`; call
     `train_with` when the parts are made.
 
-    Randomness in a training step is a function of seed, process, epoch and batch alone, so that a
-    run that is killed and resumed ends with the weights of one that was not.
+    Randomness in a training step is a function of seed, process, epoch and batch alone, so that an
+    interrupted and resumed run ends with the same weights as an uninterrupted one.
     """
 
     penalties: nn.ModuleDict

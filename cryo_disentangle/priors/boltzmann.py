@@ -40,7 +40,7 @@ class Boltzmann(nn.Module, ConformationPrior):
         reference_kelvin: T_ref, where the start is standard normal; best in the middle of the data.
         kernels: Number of Gaussians of each coordinate.
         half_width: Their centres run from minus this to this.
-        learning_rate_scale: Energies move with this multiple of the learning rate.
+        learning_rate_scale: Energies are trained at this multiple of the learning rate.
 
     Raises:
         ValueError: If there are not at least one coordinate and two kernels, the width is not

@@ -24,7 +24,7 @@ _FEWEST_PARTICLES = 50
 class TemperatureIdentifiability(NamedTuple):
     """Identifiability of Z coordinates, each normal at each of T temperatures.
 
-    Two coordinates can be told apart where the ratio of their variances changes with the
+    Two coordinates can be distinguished if the ratio of their variances changes with the
     temperature. If every two can, nearly linear mixtures of the coordinates are resolved; and any
     smooth mixture, if moreover the matrix of natural-parameter differences has full rank. Harmonic
     wells, all of whose variances grow with the temperature alike, fail both.
@@ -72,7 +72,7 @@ class TemperatureIdentifiability(NamedTuple):
 
     @property
     def identifiable(self) -> bool:
-        """Whether every two coordinates can be told apart."""
+        """Whether every two coordinates can be distinguished."""
         return not self.alike
 
     @property
@@ -195,17 +195,17 @@ def separation(
 def temperature_identifiability(
     latents: Tensor, temperature: Tensor, minimum_effect: float = 0.1
 ) -> TemperatureIdentifiability:
-    """Judges whether the temperatures of particles can tell their coordinates apart.
+    """Tests whether the temperatures of particles distinguish their coordinates.
 
     The latents may be mixed linearly: the directions that are uncorrelated at every temperature are
-    found from one half of the particles and judged by the other, so that the choice does not
-    flatter the finding. Only means and variances are looked at.
+    found from one half of the particles and judged by the other, so that the choice does not bias
+    the result. Only means and variances are used.
 
     Args:
         latents: Conformations of N particles, such as posterior means, shape (N, Z).
         temperature: In kelvin, shape (N,), of a few levels.
-        minimum_effect: Changes of log variance ratios up to this are taken for equal, beyond the
-            sampling error; latents are never exact.
+        minimum_effect: Changes of log variance ratios up to this count as none, beyond the sampling
+            error; latents are never exact.
 
     Returns:
         The finding, with `TemperatureIdentifiability.verdict` in words.

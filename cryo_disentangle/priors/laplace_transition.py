@@ -68,13 +68,14 @@ class LaplaceTransition(nn.Module, ConformationPrior):
         rate: λ, one over the mean absolute step in an interval of ``reference_interval``, positive.
         gamma: Weight γ of the transition.
         symmetric: Whether both frames are predicted from each other; otherwise only the later one
-            from the earlier one, for molecules that relax and never come back.
+            from the earlier one, for molecules that relax irreversibly.
         learnable: Whether each coordinate learns its own rate, from ``rate`` on.
         conformation_dim: Number Z of coordinates, needed for learned rates.
         reference_interval: Time between frames that ``rate`` is meant for, in the unit of the
             particles' time; particles without time are this far apart.
         power: How the scale of steps grows with the interval.
-        learning_rate_scale: The log of learned rates moves with this multiple of the learning rate.
+        learning_rate_scale: The log of learned rates is trained at this multiple of the learning
+            rate.
 
     Raises:
         ValueError: If the rate or the interval is not positive, γ is negative, or learned rates

@@ -131,11 +131,10 @@ def _shape(flatness: Tensor) -> Tensor:
 def slowness_identifiability(
     first: Tensor, second: Tensor, interval: Tensor | None = None, minimum_effect: float = 0.1
 ) -> SlownessIdentifiability:
-    """Judges whether steps between frames can tell the coordinates apart.
+    """Tests whether steps between frames distinguish the coordinates.
 
     The latents may be mixed linearly: the directions whose steps are most independent are found
-    from one half of the pairs and judged by the other, so that the choice does not flatter the
-    finding.
+    from one half of the pairs and judged by the other, so that the choice does not bias the result.
 
     Args:
         first: Conformations of the earlier frames, such as posterior means, shape (N, Z).

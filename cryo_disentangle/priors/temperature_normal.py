@@ -67,14 +67,14 @@ def _check_positive_dim(conformation_dim: int) -> None:
 class LevelTable(nn.Module, TemperatureLaw):
     """A mean and a spread of each coordinate at each of a few temperatures.
 
-    The unit and the origin of a coordinate mean nothing, so they are fixed: over the levels, the
+    The unit and the origin of a coordinate are arbitrary, so they are fixed: over the levels, the
     means average to zero and the spreads to one (geometrically). At the start all are N(0, 1).
 
     Args:
         conformation_dim: Number Z of coordinates.
         levels_kelvin: The temperatures, at least two.
-        learning_rate_scale: Moments move with this multiple of the learning rate; at that of the
-            network they hardly move before the network has settled.
+        learning_rate_scale: Moments are trained at this multiple of the learning rate; at that of
+            the network they hardly change before the network has converged.
 
     Raises:
         ValueError: If there are not two different levels, or one can't be in kelvin.
@@ -142,7 +142,7 @@ class ArrheniusLaw(nn.Module, TemperatureLaw):
         conformation_dim: Number Z of coordinates.
         coldest_kelvin: T_c, the lowest temperature of the data.
         hottest_kelvin: T_h, the highest.
-        learning_rate_scale: s and m move with this multiple of the learning rate.
+        learning_rate_scale: s and m are trained at this multiple of the learning rate.
 
     Raises:
         ValueError: If the temperatures are not increasing, or can't be in kelvin.

@@ -1,4 +1,4 @@
-"""What the parts may know of each other: anything with these methods can be put in their place."""
+"""What parts require of each other: any object with these methods can be used."""
 
 from cryo_disentangle.protocols.inference import ConformationEncoder
 from cryo_disentangle.protocols.terms import ConformationPrior, Penalty, Score

@@ -23,7 +23,7 @@ __all__ = [
 
 @runtime_checkable
 class LatentImageModel(Protocol):
-    """A model of images with a conformation and a pose: all that losses and metrics know of it.
+    """A model of images with a conformation and a pose: all that losses and metrics use of it.
 
     A model of statistics reads ``batch["information"]`` and ``batch["precision"]`` in place of
     images (`types.observation`). Its pose is how another particle was imaged, its precision, and it

@@ -86,7 +86,7 @@ def view_share(chosen: BoolArray, rotation: Array) -> ViewShare:
         The share, with the p-value of Pearson's test of homogeneity.
 
     Raises:
-        ValueError: If nobody or everybody is chosen.
+        ValueError: If no particle or every particle is chosen.
     """
     count, size = int(chosen.sum()), len(chosen)
     if count in (0, size):

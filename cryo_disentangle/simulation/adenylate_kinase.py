@@ -34,7 +34,7 @@ class AdenylateKinase(GaussianMolecule):
 
     Coordinates are (z_nmp, z_lid): (0, 0) is the open structure (PDB 4AKE) and (1, 1) lies 1.68 Å
     (Cα) from the closed one (1AKE). A Gaussian weighs as many electrons as its atom has. The two
-    move independently here; in computed transitions they go together (`adenylate_kinase_path`).
+    move independently here; in computed transitions they are correlated (`adenylate_kinase_path`).
 
     Args:
         sigma_angstrom: Standard deviation of every Gaussian in Å.

@@ -93,7 +93,7 @@ class DoubleWell:
 
 @dataclass(frozen=True)
 class FrozenBelow:
-    """A factor that moves freely above a temperature and stays put below it.
+    """A factor that moves freely above a temperature and is frozen below it.
 
     Below the threshold the energy is harmonic, as stiff as makes the standard deviation
     ``frozen_width`` at any temperature.

@@ -54,8 +54,8 @@ def measure_invertibility(
 ) -> Invertibility:
     """Compares the volumes of all pairs of latents that are not close together.
 
-    Pairs nearer than the lower quartile of distances are left out, for they ask how steep the map
-    is at a point and not whether it folds.
+    Pairs closer than the lower quartile of distances are left out: they show how steep the map is
+    at a point, not whether it folds.
 
     Args:
         decoder: The volume map.
@@ -93,8 +93,8 @@ class LearnedMolecule:
     """A decoder's volumes as the molecule, its latents as the coordinates.
 
     Give the simulation a process that samples the model's prior (`NormalFactors` of scale 1) or its
-    posterior over a data set (`PosteriorFactors`). Whether the volume map is invertible on these
-    latents is asked first: where two distant latents give one volume, no method could tell them.
+    posterior over a data set (`PosteriorFactors`). The volume map is first tested for invertibility
+    on these latents: if two distant latents give the same volume, no method can distinguish them.
 
     Args:
         decoder: The volume map, a network on the CPU.
@@ -103,7 +103,7 @@ class LearnedMolecule:
         checkpoint: Lightning checkpoint, or saved state dict, that holds the decoder's weights;
             none leaves the decoder as it is.
         prefix: Start of the decoder's names in it.
-        allow_ambiguous: Whether to go on where the map is not invertible.
+        allow_ambiguous: Whether to continue if the map is not invertible.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.

@@ -19,7 +19,7 @@ class Simulation(SimulatedImages):
     frequency, protein is white, as stacks are kept for RELION; without CTF it is dark. Either way a
     reader that inverts the contrast, as cryoDRGN and `ParticleData` do unless told otherwise,
     reconstructs a positive density. Noise has one standard deviation for the whole stack, fixed
-    from 256 other particles of the same simulation: a level for each image would tell of its pose.
+    from 256 other particles of the same simulation: a level for each image would reveal its pose.
 
     Args:
         molecule: Density as a function of coordinates.

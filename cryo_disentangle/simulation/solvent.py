@@ -17,7 +17,7 @@ __all__ = ["InSolvent"]
 class InSolvent(GaussianMolecule):
     """A molecule in vitreous ice, of which it displaces some.
 
-    Every Gaussian is accompanied by a wider, negative one: the ice that is not where the atom is.
+    Every Gaussian is accompanied by a wider, negative one: the ice that the atom displaces.
     Density at low resolution, that of the whole particle, is lowered by ``displaced``, and detail
     is not.
 

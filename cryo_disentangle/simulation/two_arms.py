@@ -61,7 +61,8 @@ class TwoArms(GaussianMolecule):
         body_radii: Semi-axes of the ellipsoidal body in Å.
         gaussians_per_part: Number of Gaussians in each arm.
         body_gaussians: Number of Gaussians in the body; None is as many as in an arm. Where poses
-            are to be inferred, a heavy body tells a turn of the whole from arms that turn together.
+            are to be inferred, a heavy body distinguishes a rotation of the whole from arms that
+            turn together.
         sigma_angstrom: Standard deviation of every Gaussian in Å.
 
     Raises:

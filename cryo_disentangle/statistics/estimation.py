@@ -78,7 +78,7 @@ def estimate(
         images: The particles.
         half: Half set of each, shape (N,).
         settings: How.
-        progress: Who is told.
+        progress: Receives the progress.
         device: Where the work is done.
         known: Coefficients of latents from elsewhere that the volumes are fitted to, of all
             particles; None estimates coefficients as well.
@@ -125,7 +125,7 @@ def adopt(
         half: Half set of each, shape (N,).
         volumes: V_0, V_1, ..., up to a factor, shape (K + 1, D, D, D), axes z, y, x.
         settings: How; rank, mask and seed do not matter.
-        progress: Who is told.
+        progress: Receives the progress.
         device: Where the work is done.
 
     Returns:
@@ -191,7 +191,7 @@ def _half_maps(
 def _watched(
     images: ParticleDataset, grid: SliceGrid, rows: Tensor, progress: Progress
 ) -> Iterator[tuple[Tensor, ParticleViews]]:
-    """Views, whose reading is told."""
+    """Views, read with a progress display."""
     for some, views in view_batches(images, grid.disc, rows):
         progress.advance(len(some))
         yield some, views

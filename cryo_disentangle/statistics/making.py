@@ -106,14 +106,14 @@ def make_statistics(
 ) -> StatisticsFolder | None:
     """Estimates a subspace and writes particles' statistics in it.
 
-    An interrupted call is gone on with: the subspace is kept beside ``out`` until all is done.
+    An interrupted call is resumed: the subspace is kept beside ``out`` until the end.
     Several processes of torch.distributed share the particles.
 
     Args:
         particles: The particles.
         out: Folder to be written.
         settings: How.
-        progress: Who is told.
+        progress: Receives the progress.
         source: What the subspace comes from, where not from the images alone: a mean and volumes
             from elsewhere, up to a factor, shape (K + 1, D, D, D), axes z, y, x; or the
             particles' coefficients, which volumes are fitted to.

@@ -69,7 +69,7 @@ def search_poses(
         images: The particles.
         half: Half set of each, shape (N,).
         settings: How; of its volumes at most three are used.
-        progress: Who is told.
+        progress: Receives the progress.
 
     Returns:
         The poses of all particles.

@@ -1,4 +1,4 @@
-"""How a subspace is estimated, and who is told how far it is."""
+"""How a subspace is estimated, and what receives its progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Progress", "SubspaceSettings"]
 
 
 class Progress(Protocol):
-    """Who is told how far the work is."""
+    """Receives the progress of the work."""
 
     def say(self, what: str) -> None:
         """Is told of a choice.

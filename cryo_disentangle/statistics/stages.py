@@ -47,7 +47,7 @@ def shown_stages(*, hidden: bool = False) -> Iterator[_StageBars]:
         hidden: Whether to show none.
 
     Yields:
-        Who is told how far the work is (`settings.Progress`).
+        Receives the progress of the work (`settings.Progress`).
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), disable=hidden) as bar:

@@ -24,7 +24,7 @@ class StatisticsWriter:
     """Writes a folder of statistics block by block, whole or not at all.
 
     Arrays grow in a hidden folder beside ``path`` that takes its place on `finish`. One that an
-    interrupted pass of the same origin, particles and rank has left is gone on with: `missing`
+    interrupted pass of the same origin, particles and rank has left is resumed: `missing`
     says what is still to do. Other processes may write other particles at the same time, once the
     first one has made the writer.
 
@@ -128,7 +128,7 @@ class StatisticsWriter:
     def _begin(
         self, origin: StatisticsOrigin, given: dict[str, npt.NDArray[Any]], rank: int
     ) -> None:
-        """Makes the hidden folder; what says that it may be gone on with comes last."""
+        """Makes the hidden folder; the file that allows a resume is written last."""
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir()
         write_origin(self.partial / DESCRIPTION, origin)

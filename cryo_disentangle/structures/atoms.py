@@ -115,8 +115,8 @@ def read_atoms(file: Path) -> Atoms:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file holds no atoms, or one whose element is neither given nor told by
-            its name.
+        ValueError: If the file holds no atoms, or an atom whose element is given neither by its
+            column nor by its name.
     """
     structure = _heavy_atoms(file)
     found = _likeliest(list(structure[0].all())) if len(structure) else []

@@ -105,8 +105,8 @@ def mcc(
     """Mean correlation coefficient.
 
     MCC = max over one-to-one assignments π of Σ_j |corr(z_π(j), f_j)| / D. A pair with an angle
-    takes √R² of `circular_linear_r2`, or |ρ_T| of `fisher_lee` where both are angles, whichever
-    ``correlation`` the others take.
+    uses √R² of `circular_linear_r2`, or |ρ_T| of `fisher_lee` if both are angles, for either
+    ``correlation``.
 
     Args:
         z: Latents, shape (N, K).
@@ -165,27 +165,27 @@ def r2_linear(
 ) -> Tensor:
     """Computes R² of a linear map of all latents to the factors on held-out samples.
 
-    Mean over factors of R² = 1 - Σ(f - f̂)² / Σ(f - mean f)², f̂ by ordinary least squares. No
-    rotation or scaling of the latents changes it: MCC low and R² high is a code that is right up
-    to a linear map, both low a code that is lost.
+    Mean over factors of R² = 1 - Σ(f - f̂)² / Σ(f - mean f)², f̂ by ordinary least squares. It is
+    invariant to rotation and scaling of the latents: a low MCC with a high R² means latents that
+    are right up to a linear map; if both are low, the factors are lost.
 
     Args:
         z: Latents, shape (N, K).
         factors: True factors, shape (N, D).
         seed: Seeds the division of samples.
         test_fraction: Share of samples held out.
-        n_train: Fit on the first ``n_train`` samples and score the others, without chance.
+        n_train: Fit on the first ``n_train`` samples and score the others, without a random split.
 
     Returns:
-        Scalar, at most 1; about 0, and a little below, where the latents know nothing.
+        Scalar, at most 1; about 0, or slightly below, if the latents contain no information.
 
     Raises:
         ValueError: If the arrays are no finite columns of the same samples, or fewer than two
             samples would remain to fit or to score.
 
     Edge cases: constant latents alone give 0, constant factors contribute 0, collinear latents
-    count once, duplicate factors count twice, K < D loses what is not coded; with fewer samples
-    than latents the score may fall far below 0.
+    count once, duplicate factors count twice, K < D lowers the score; with fewer samples than
+    latents the score may fall far below 0.
     """
     latents, truth = check_codes(z, factors, minimum=4)
     fit, score = split_rows(len(latents), seed=seed, test_fraction=test_fraction, n_train=n_train)
@@ -232,11 +232,12 @@ def spline_mcc(
     test_fraction: float = 1 / 3,
     n_train: int | None = None,
 ) -> Tensor:
-    """MCC that forgives nonlinear latents: each factor predicted from one latent by a spline.
+    """MCC that allows for nonlinear latents: each factor is predicted from one latent by a spline.
 
     Pairs score √max(R², 0), R² on held-out samples of the least squares fit of f_j by a natural
-    cubic spline of z_i; then as `mcc`. The latent is first brought to normal scores by its ranks,
-    so no monotone map of it matters. It is directional: f² is known from f, not f from f².
+    cubic spline of z_i; then as `mcc`. The latent is first replaced by the normal scores of its
+    ranks, so monotone maps of it do not matter. The score is directional: f² can be predicted from
+    f, but not f from f².
 
     Args:
         z: Latents, shape (N, K).
@@ -244,7 +245,7 @@ def spline_mcc(
         knots: Number of knots, at least 3.
         seed: Seeds the division of samples.
         test_fraction: Share of samples held out.
-        n_train: Fit on the first ``n_train`` samples and score the others, without chance.
+        n_train: Fit on the first ``n_train`` samples and score the others, without a random split.
 
     Returns:
         Scalar in [0, 1]; near 1 where each factor is a smooth function of a latent of its own.

@@ -39,7 +39,7 @@ def explicitness(
         factors: True factors, shape (N, D).
         seed: Seeds the division of samples.
         test_fraction: Share of samples held out.
-        n_train: Fit on the first ``n_train`` samples and score the others, without chance.
+        n_train: Fit on the first ``n_train`` samples and score the others, without a random split.
         reference: disentanglement_lib's form for classes: area under the ROC curve of a logistic
             regression on standardised latents, one class against the others, mean over classes
             and factors. Every distinct value of a factor is a class.

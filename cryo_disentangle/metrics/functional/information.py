@@ -85,7 +85,7 @@ def mig(
         z: Latents, shape (N, K).
         factors: True factors, shape (N, D), continuous or classes.
         bins: Number of bins.
-        miller_madow: Whether informations and entropies are corrected for few samples.
+        miller_madow: Whether informations and entropies are corrected for small samples.
         reference: disentanglement_lib's form: latents in bins of equal width, every distinct value
             of a factor a class of its own, no correction. Bin continuous factors before.
 

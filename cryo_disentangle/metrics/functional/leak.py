@@ -67,7 +67,7 @@ class PoseLeakScores(NamedTuple):
 
 
 def pose_leak(z: Array, rotation: Array, *, bins: int = 20, seed: int = 0) -> PoseLeakScores:
-    """Measures what latents and poses know of each other.
+    """Measures how well latents and poses predict each other.
 
     Everything is 0 for independent ones. R² is 1 - Σ(error)² / Σ(deviation)² on a third of the
     rows that was not fitted, and 0 where that is negative.
@@ -112,7 +112,7 @@ def pose_leak(z: Array, rotation: Array, *, bins: int = 20, seed: int = 0) -> Po
 def nuisance_leak(
     z: Array, columns: Mapping[str, Array], *, bins: int = 20, seed: int = 0
 ) -> dict[str, NuisanceLeakScores]:
-    """Measures what latents know of defocus, shift, time or anything else.
+    """Measures how well latents and defocus, shift, time or anything else predict each other.
 
     Args:
         z: Latents, shape (N, K), N at least 12.

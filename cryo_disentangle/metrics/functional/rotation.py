@@ -67,9 +67,9 @@ def rotate_images(images: Tensor, angle_deg: float) -> Tensor:
 
 
 def rotate_particles(batch: ParticleBatch, angle_deg: float) -> ParticleBatch:
-    """Turns particle images in their plane, with all that is known of them.
+    """Rotates particle images in their plane, with their metadata.
 
-    Statistics stay as they are, for slices turn with the image.
+    Statistics do not change, because slices rotate with the image.
 
     Args:
         batch: Single particles; ``rotation`` becomes R_z(angle) R, ``translation`` R_z(angle) t,
@@ -194,7 +194,7 @@ def rotation_scores(
         ValueError: If shapes differ, there are fewer than 12 rows, or a number is not finite.
 
     References:
-        Edelberg and Lederman 2023, as told by Klindt et al. 2024.
+        Edelberg and Lederman 2023, as cited by Klindt et al. 2024.
     """
     one = check_columns(z, "z", minimum=12)
     other = check_columns(z_rotated, "z_rotated", minimum=12).to(one.device)
