@@ -96,7 +96,7 @@ class EpochCallback(Callback, abc.ABC):
             if what not in self._told:
                 self._told.add(what)
                 warnings.warn(
-                    f"{type(self).__name__}: no {what}, training goes on: "
+                    f"{type(self).__name__}: no {what}, training continues: "
                     f"{type(error).__name__}: {error}",
                     stacklevel=3,
                 )

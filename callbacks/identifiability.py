@@ -55,9 +55,7 @@ class IdentifiabilityCheck(EpochCallback):
     ) -> None:
         super().__init__(every_n_epochs, ModelAdapter(infer, as_batch=as_batch))
         if particles < 100:
-            raise ValueError(
-                f"identifiability needs at least 100 particles to look at, found {particles}"
-            )
+            raise ValueError(f"identifiability needs at least 100 particles, found {particles}")
         self.particles = particles
 
     def _look(

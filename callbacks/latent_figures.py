@@ -70,7 +70,7 @@ class LatentFigures(EpochCallback):
     ) -> None:
         super().__init__(every_n_epochs, ModelAdapter(infer, as_batch=as_batch))
         if particles < 10:
-            raise ValueError(f"figures need at least 10 particles to look at, found {particles}")
+            raise ValueError(f"figures need at least 10 particles, found {particles}")
         self.truth, self.particles = truth, particles
         self._factors: Tensor | None = None
         self._curves: dict[str, dict[int, float]] = {}

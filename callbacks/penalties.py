@@ -202,8 +202,10 @@ def _refuse_inexact(trainer: L.Trainer, pl_module: L.LightningModule) -> None:
     """Refuses loops in which a term added to the loss would be wrong."""
     if not pl_module.automatic_optimization:
         raise TypeError(
-            f"{type(pl_module).__name__} optimises by hand, and a callback can't tell to which of "
-            "its losses a penalty belongs: add penalty(adapt(self, ...), batch, inference) to one "
+            f"{type(pl_module).__name__} uses manual optimisation, and a callback cannot know "
+            "which of "
+            "its losses a penalty belongs to: add penalty(adapt(self, ...), batch, inference) to "
+            "one "
             "in training_step"
         )
     strategy = trainer.strategy

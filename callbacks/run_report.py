@@ -104,7 +104,7 @@ class RunReport(Callback):
         as_batch: str | Callable[..., Any] | None = None,
     ) -> None:
         if particles < 100:
-            raise ValueError(f"a report needs at least 100 particles to look at, found {particles}")
+            raise ValueError(f"a report needs at least 100 particles, found {particles}")
         self.reference_volume, self.truth, self.particles = reference_volume, truth, particles
         self._adapter = ModelAdapter(infer, generate, as_batch)
         self._curve: list[tuple[int, float, float]] = []

@@ -147,7 +147,7 @@ class PoseLeak(ScoreCallback):
         TypeError: As `ScoreCallback`.
     """
 
-    title = "R² of z from what it should not know (0 is best)"
+    title = "R² of z from what it should not encode (0 is best)"
     headline = ("*_leak/nonlinear_r2",)
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of ScoreCallback

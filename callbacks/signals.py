@@ -97,7 +97,7 @@ class SignalCheckpoint(Callback):
             if trainer.is_global_zero:
                 print(
                     f"Stopped by {signal.Signals(self._received).name} after step "
-                    f"{trainer.global_step}, saved in {callback.last_model_path}. To go on, give "
+                    f"{trainer.global_step}, saved in {callback.last_model_path}. To resume, run "
                     "the same command with --ckpt_path last.",
                     flush=True,
                 )
@@ -136,7 +136,7 @@ def _requeue() -> None:
         subprocess.run(["scontrol", "requeue", job], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         warnings.warn(
-            f"job {job} could not be put back into the queue ({error}): submit it again, it goes "
-            "on from its checkpoint",
+            f"job {job} could not be put back into the queue ({error}): submit it again, it "
+            "resumes from its checkpoint",
             stacklevel=2,
         )

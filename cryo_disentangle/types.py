@@ -275,7 +275,8 @@ def known_precision(pose: Pose) -> Tensor:
     """
     if pose.precision is None:
         raise ValueError(
-            "statistics can be seen only as a particle was imaged, and these poses were not: they "
-            "have no precision; take other particles' poses (ShuffledPoses)"
+            "statistics exist only at the poses of imaged particles, and "
+            "these poses have no precision: take other particles' poses "
+            "(ShuffledPoses)"
         )
     return pose.precision

@@ -138,8 +138,9 @@ class LinearAxes:
             return
         self.determined_ = False
         self.verdict_ = (
-            f"Not determined: axes of the two half sets are {apart} apart, farther than resampled "
-            "particles are, so what they follow is in one half of the data and not in the other."
+            f"Not determined: axes of the two half sets are {apart} apart, more than resampling "
+            "explains: what they follow is in "
+            "one half of the data only."
         )
 
     def _settle(self, axes: Tensor, order: Tensor, latents: NoisyLatents, raw: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class TemperatureAxes(LinearAxes):
         kelvin = check_columns(temperature, "temperature").to(noisy.value.device)
         if len(kelvin) != len(noisy.value) or kelvin.shape[1] != 1:
             raise ValueError(
-                f"latents of shape (N, Z) and temperatures (N,) are needed, got "
+                "latents of shape (N, Z) and temperatures (N,) are needed, got "
                 f"{tuple(noisy.value.shape)} and {tuple(kelvin.shape)}"
             )
         levels, level = temperature_levels(kelvin[:, 0], _FEWEST_PARTICLES)
@@ -145,7 +145,8 @@ class TemperatureAxes(LinearAxes):
             pairs = ", ".join(f"{i + 1} and {j + 1}" for i, j in alike)
             return False, (
                 f"Not determined by temperature: axes {pairs} widen or narrow alike, as far as the "
-                f"particles show, so any mixture of them does as well. {found} Harmonic motions "
+                "particles show, so any mixture of them fits "
+                f"equally well. {found} Harmonic motions "
                 "always behave so. A temperature at which one of the motions freezes, or "
                 "time-resolved data, could tell them apart."
             )

@@ -212,8 +212,9 @@ def words_of_time(distinct: Tensor, angle: FloatArray) -> tuple[bool, str]:
         return False, (
             "Not determined by time: steps between frames have no direction of their own in the "
             f"plane of axes {', '.join(alike)}. Steps that are normally distributed, and those "
-            "that are large in several directions at once, look the same in any mixture, so these "
-            "coordinates mean nothing one by one. Frames that are closer in time, less noise or "
+            "that are large in several directions at once, look the same in any mixture, so "
+            "single coordinates have no "
+            "meaning. Frames that are closer in time, less noise or "
             "more pairs could help."
         )
     if float(angle.max()) > LARGEST_ANGLE:

@@ -79,7 +79,7 @@ class ArrayExecutor:
                 "pip install 'cryo-disentangle[slurm]'"
             ) from error
         if cluster == "slurm" and shutil.which("sbatch") is None:
-            raise ValueError("--slurm: this machine has no sbatch, so no SLURM to hand jobs to")
+            raise ValueError("--slurm: this machine has no sbatch, so no SLURM")
         self._as_completed = submitit.helpers.as_completed
         self._threads = threads
         self._executor = submitit.AutoExecutor(folder, cluster=cluster)

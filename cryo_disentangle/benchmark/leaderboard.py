@@ -44,8 +44,8 @@ _RANK_WORDS = (
     "seeds; of methods that are finished on all seeds, by the metrics that all of these have."
 )
 _CELL_WORDS = (
-    "Median over seeds and, in brackets, its 95 % bootstrap interval over seeds. Another seed is "
-    "another stack and another start."
+    "Median over seeds and, in brackets, its 95 % bootstrap interval over seeds. Each seed has "
+    "its own stack and its own start."
 )
 
 

@@ -242,7 +242,7 @@ def _best_training(cell: Cell) -> tuple[FinishedRun, dict[str, float]]:
         return replace(run, data=_open_statistics(cell)), found
     if not isinstance(run.data, PreparedData):
         raise TypeError(
-            f"{run.folder}: data must tell how images are prepared (PreparedData), found "
+            f"{run.folder}: data must say how images are prepared (PreparedData), found "
             f"{type(run.data).__name__}"
         )
     return replace(run, data=_open_stack(cell, run.data.preprocessing)), found

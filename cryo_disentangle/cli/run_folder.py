@@ -30,8 +30,8 @@ def trained_checkpoint(command: str, root: Path) -> Path:
     found = sorted(folder.glob("last*.ckpt"))
     if not found:
         raise FileNotFoundError(
-            f"{command} needs a trained model, and {root} (trainer.default_root_dir) holds no run, "
-            "for it has no checkpoints/last.ckpt: give --ckpt_path, or the run's folder"
+            f"{command} needs a trained model, and {root} (trainer.default_root_dir) holds no run "
+            "(no checkpoints/last.ckpt): give --ckpt_path, or the run's folder"
         )
     if len(found) > 1:
         names = ", ".join(path.name for path in found)

@@ -130,9 +130,12 @@ class Agreement(NamedTuple):
         if not reproduced and self.levels["linear"].p_value > 0.05:
             return "The latent spaces have nothing in common that a linear map would show."
         if not reproduced and "mixed" in kinds:
-            return "The space is found again, but along other axes: no single axis is reproduced."
+            return "The space is reproduced, but along other axes: no single axis is."
         if not reproduced:
-            return "Chance, or too few particles, leave it open whether any axis is reproduced."
+            return (
+                "It is undecided whether any axis is reproduced: the agreement "
+                "may be chance, or particles are too few."
+            )
         return f"{reproduced} of {len(kinds)} axes are reproduced."
 
 

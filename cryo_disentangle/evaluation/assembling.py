@@ -120,8 +120,9 @@ def assemble_command(words: Sequence[str]) -> None:
     """
     parser = jsonargparse.ArgumentParser(
         prog="cryo-disentangle assemble",
-        description="Makes a run of a model of images of a run on statistics: the same volumes, "
-        "conformations and mixture, to be evaluated, exported and trained further.",
+        description="Turns a run on statistics into a run of a model of images with "
+        "the same volumes, conformations and mixture, which can be "
+        "evaluated, exported and trained further.",
         exit_on_error=False,
     )
     parser.add_argument("run", type=Path, help="Folder of the run on statistics.")
@@ -131,4 +132,4 @@ def assemble_command(words: Sequence[str]) -> None:
         parser.add_argument(f"--{name}", type=Path, help=f"As for ParticleData: {name}.")
     options = parser.parse_args(list(words)).as_dict()
     assemble_run(options.pop("run"), options.pop("out"), **options)
-    Console().print("assembled; go on with evaluate, export or fit --ckpt_path", markup=False)
+    Console().print("assembled; continue with evaluate, export or fit --ckpt_path", markup=False)

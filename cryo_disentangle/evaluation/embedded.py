@@ -33,11 +33,13 @@ __all__ = ["evaluate_embedding"]
 # As many as the leaks need.
 _FEWEST = 12
 _NEEDS_NETWORK = (
-    "needs the images and the network that inferred z, which are not read of runs of other programs"
+    "needs the images and the network that inferred z, which are not read from runs of other "
+    "programs"
 )
 _NEEDS_IMAGES = (
-    "needs the images: the run's maps are linear in z, so `--inference statistics` asks images for "
-    "their coefficients and judges these"
+    "needs the images: the run's maps are linear in z, so `--inference statistics` infers "
+    "coefficients from the "
+    "images and tests these"
 )
 _IMAGED = ("rotation test", "pose interventions", "redrawn noise", "decoding")
 

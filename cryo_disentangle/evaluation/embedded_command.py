@@ -68,8 +68,7 @@ def evaluate_latents(options: Namespace, files: DataFiles, console: Console) -> 
     for name in _OF_MODELS:
         if getattr(options, name, None) is not None and not (of_volumes and name in _OF_IMAGES):
             raise ValueError(
-                f"--{name} goes with runs whose model is read, and of {options.run} only latents "
-                "are"
+                f"--{name} needs a run whose model is read; of {options.run} only latents are read"
             )
     if options.inference == "rendering":
         raise ValueError(f"--inference rendering needs a decoder; of {options.run} only z is read")

@@ -71,8 +71,8 @@ def _parser() -> jsonargparse.ArgumentParser:
     """Options of the command."""
     parser = jsonargparse.ArgumentParser(
         prog="cryo-disentangle statistics",
-        description="Finds a mean and a few volumes that particles vary along, and writes what "
-        "each image tells of them, read once: all that learning needs of images with known poses.",
+        description="Estimates a mean and a few volumes along which particles vary, and writes the "
+        "statistics of each image in them: all that training needs of images with known poses.",
         exit_on_error=False,
         allow_abbrev=False,
     )

@@ -52,7 +52,7 @@ def read_tensors(path: str | Path, what: str) -> dict[str, Any]:
             ) from error
         raise ValueError(
             f"{path}: refused as {what}: it wants to import {name}, and only tensors, arrays and "
-            f"numbers are read; nothing in it was run"
+            "numbers are read; nothing in it was run"
         ) from error
     if not isinstance(content, dict):
         found = type(content).__name__
@@ -105,7 +105,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     missing = [name for name in _KEYS if name not in found]
     if missing:
         raise ValueError(
-            f"{path}: refused as a checkpoint: it is none of a training run, for it has no "
+            f"{path}: refused as a checkpoint: it is not of a training run, since it has no "
             f"{missing[0]}"
         )
     return found

@@ -163,7 +163,7 @@ class HeldOutParticles:
             if isinstance(known, Preprocessing | PreparedData):
                 return known
         raise ValueError(
-            "nothing tells how to prepare held-out images as the model takes them: give "
+            "it is not known how to prepare held-out images for the model: give "
             "preprocessing, or train with a DataModule that has one (PreparedData)"
         )
 

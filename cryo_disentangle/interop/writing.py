@@ -173,7 +173,7 @@ def _write_metadata(data: ParticleData, folder: Path) -> dict[str, str | None]:
         words = {"ctf_scale": "scale factors", "ctf_b_factor": "B factors"}
         warnings.warn(
             f"{data.particles}: {' and '.join(words[name] for name in lost)} of the particles are "
-            "left out, for cryoDRGN has none",
+            "left out, since cryoDRGN has none",
             stacklevel=4,
         )
     # cryoDRGN selects from whole tables, so that these are of all images, whatever is trained on;

@@ -117,7 +117,7 @@ def _temperature(particles: InferredParticles, known: KnownLatents) -> LabelJudg
 def _slowness(particles: InferredParticles, known: KnownLatents) -> LabelJudgement:
     frames, time = particles.frames, particles.labels.get("time")
     if frames is None:
-        raise ValueError("it is not known which particles are frames that follow each other")
+        raise ValueError("it is not known which particles are successive frames")
     interval = None if time is None else time.double()[frames].diff(dim=1)[:, 0]
     axes = axes_by_time(known, frames, interval)
     earlier, later = torch.as_tensor(known.latents)[frames].unbind(1)

@@ -202,7 +202,7 @@ def infer_particles(
             advance(len(particles["index"]))
     columns = gathered.columns()
     if not columns:
-        raise ValueError("there are no particles to look at")
+        raise ValueError("there are no particles")
     return InferredParticles(
         columns["mean"],
         columns["log_variance"],

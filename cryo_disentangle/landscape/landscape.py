@@ -121,7 +121,8 @@ class Landscape(NamedTuple):
         taken = "the particles' uncertainty removed"
         if not first.deconvolved:
             taken = (
-                "the latents have no widths, so their errors blur it and are not in the intervals"
+                "the latents have no uncertainties, so their errors blur it and "
+                "are not in the intervals"
             )
         whose = "" if self.kelvin is None else f" at {self.kelvin:g} K"
         begin = f"Landscape of {first.particles:,} particles{whose} ({taken}; 95 % intervals)."

@@ -67,8 +67,8 @@ def _refuse_statistics(pose: Pose, source: PoseSource) -> None:
     """Refuses poses that nothing was imaged from, where a precision would have to be known."""
     if pose.precision is not None:
         raise ValueError(
-            f"{type(source).__name__} makes up poses, and statistics can be seen only as another "
-            "particle was imaged: use ShuffledPoses"
+            f"{type(source).__name__} generates poses, and statistics exist only at the poses of "
+            "imaged particles: use ShuffledPoses"
         )
 
 

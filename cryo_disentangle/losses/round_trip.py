@@ -203,8 +203,7 @@ def conformation_intervention(
     """
     if inference.pose is None:
         raise ValueError(
-            "a conformation intervention asks whether the inferred pose moves, and this model "
-            "infers none"
+            "a conformation intervention tests the inferred pose, and this model infers none"
         )
     compare = RoundTripDistance(None) if distance is None else distance
     pose = own_pose(batch, inference)

@@ -84,15 +84,18 @@ class AxisMaps(NamedTuple):
                 warnings.append(
                     f"Warning: the half maps of the {end.name} end show no molecule in common "
                     f"(FSC below 0.143 at {each.resolution:.1f} Å): too few particles, or wrong "
-                    "poses; its difference tells nothing."
+                    "poses; its difference means nothing."
                 )
         if self.noise is None:
-            warnings.append("Each particle counts alike, since the latents have no widths.")
+            warnings.append(
+                "All particles have equal weight, because the latents have no uncertainties."
+            )
         else:
             warnings.append(
-                "Particles count by the probability that they lie at the end. By the posteriors, "
-                f"{100 * self.noise:.0f} % of the difference along the axis is noise that the "
-                "particles were chosen by."
+                "Particles are weighted by the probability that they lie at the "
+                "end. According to the posteriors, "
+                f"{100 * self.noise:.0f} % of the difference along the axis is noise by which the "
+                "particles were selected."
             )
         return warnings
 

@@ -40,7 +40,8 @@ def assembled(
     network = trained.encoder
     if not isinstance(network, StatisticsEncoder):
         raise TypeError(
-            f"only a StatisticsEncoder can be told what images say, found {type(network).__name__}"
+            "only a model with a StatisticsEncoder can be assembled, found "
+            f"{type(network).__name__}"
         )
     encoder = partial(
         SubspacePosterior,

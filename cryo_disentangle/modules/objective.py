@@ -58,7 +58,8 @@ def _refuse_unused(penalties: nn.ModuleDict) -> None:
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if learned and distributed and torch.distributed.get_world_size() > 1:
         raise ValueError(
-            f"a batch of one particle leaves out penalties, for they compare particles, but with "
+            "a batch of one particle leaves out penalties, because they compare particles, but "
+            "with "
             f"several processes the parameters of {', '.join(learned)} need a gradient at each "
             "step: give a batch_size of at least 2"
         )

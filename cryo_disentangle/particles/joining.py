@@ -205,7 +205,7 @@ def _match(ours: _Names, theirs: _Names) -> Rows:
         )
         return np.arange(ours.count)
     raise ValueError(
-        f"{table}: nothing names its particles that {path} knows, which has "
+        f"{table}: its particles have no names in common with {path}, which has "
         f"{'uid and ' if ours.uid is not None else ''}image names; expected the field uid or image "
         "names, as rows are never matched by position"
     )

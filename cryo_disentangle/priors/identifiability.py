@@ -83,9 +83,9 @@ class TemperatureIdentifiability(NamedTuple):
             pairs = ", ".join(f"{i + 1} and {j + 1}" for i, j in self.alike)
             return (
                 f"Not identifiable: from one of the temperatures ({levels} K) to another, these "
-                f"directions of the latent space widen or narrow alike, as far as the particles "
+                "directions of the latent space widen or narrow alike, as far as the particles "
                 f"show: {pairs}. Any mixture of them explains the images as well, so single "
-                "coordinates mean nothing. Harmonic motions always behave so. A temperature at "
+                "coordinates have no meaning. Harmonic motions always behave so. A temperature at "
                 "which one of the motions freezes, or time-resolved data, could tell them apart."
             )
         if len(self.axes) == 1:
@@ -98,10 +98,10 @@ class TemperatureIdentifiability(NamedTuple):
         reason = (
             f"at least {self.required_rank + 1} temperatures are needed for that"
             if len(self.levels_kelvin) <= self.required_rank
-            else "some temperatures tell nothing new"
+            else "some temperatures add no information"
         )
         return (
-            f"Identifiable if mixing is nearly linear: each coordinate reacts to the temperatures "
+            "Identifiable if mixing is nearly linear: each coordinate reacts to the temperatures "
             f"({levels} K) in its own way. But they move only {self.rank} of {self.required_rank} "
             f"parameters independently, too few to exclude strongly curved mixtures: {reason}."
         )

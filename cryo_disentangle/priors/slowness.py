@@ -73,15 +73,15 @@ class SlownessIdentifiability(NamedTuple):
             return (
                 "Not identifiable: the steps between frames are not clearly sparser than normally "
                 f"distributed ones in the directions {', '.join(dense)} of the latent space. Any "
-                "mixture of such directions moves in the same way, so single coordinates mean "
-                "nothing. Frames that are closer in time, less noise or more pairs could help."
+                "mixture of such directions moves in the same way, so single coordinates have no "
+                "meaning. Frames that are closer in time, less noise or more pairs could help."
             )
         if self.together:
             pairs = ", ".join(f"{i + 1} and {j + 1}" for i, j in self.together)
             return (
                 "Not identifiable: steps between frames are sparse, but large ones come at the "
-                f"same time in these directions of the latent space: {pairs}. What moves together "
-                "can't be told apart by its movement."
+                f"same time in these directions of the latent space: {pairs}. Motions that occur "
+                "together cannot be distinguished."
             )
         return (
             "Identifiable: between frames the molecule mostly moves in one direction of the latent "

@@ -49,7 +49,7 @@ class ViewShare(NamedTuple):
             return f"The set depends in part on the view: directions explain {percent} of it."
         return (
             "The set is a view rather than a state: viewing directions explain "
-            f"{percent} of who is in it."
+            f"{percent} of the selection."
         )
 
 

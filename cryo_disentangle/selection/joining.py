@@ -60,7 +60,7 @@ def rows_in_table(embedding: Embedding, table: _NamedRows) -> npt.NDArray[np.int
         )
     if embedding.counted and len(embedding) != len(table):
         raise ValueError(
-            f"{embedding.source}: {len(embedding)} latents without a word on which of the "
+            f"{embedding.source}: {len(embedding)} latents, and nothing says which of the "
             f"{len(table)} rows of {table.path} they belong to; save them as .npz with an array "
             "`row`"
         )

@@ -318,7 +318,7 @@ def _chosen(gains: HeldOutGains, rank: int | None) -> int:
         if not supported:
             raise ValueError(
                 "no volume besides the mean raises the likelihood of held-out particles: the "
-                "images show no heterogeneity at this noise; nothing is to be learned of them"
+                "images show no heterogeneity at this noise, so there is nothing to learn from them"
             )
         return gains.worthwhile()
     if rank > supported:

@@ -92,8 +92,8 @@ def known_half_sets(stack: ParticleStack, seed: int) -> tuple[Tensor, str]:
     known = None if given is None else given.halves()
     if given is not None and known is not None:
         return torch.from_numpy(known), f"as in {given.source}"
-    why = "no file tells" if given is None else f"all are of one in {given.source}"
-    return half_sets(len(stack), seed), f"drawn at random, for {why}"
+    why = "no file has any" if given is None else f"only one in {given.source}"
+    return half_sets(len(stack), seed), f"drawn at random ({why})"
 
 
 def make_statistics(

@@ -52,7 +52,7 @@ _DAMAGE: tuple[tuple[str, str, Spoil], ...] = (
     ("runs code", "it wants to import posix.system", saved(LAST, more=Hostile())),
     (
         "has no weights",
-        "it is none of a training run, for it has no state_dict",
+        "it is not of a training run, since it has no state_dict",
         saved(LAST, state_dict=None),
     ),
     (

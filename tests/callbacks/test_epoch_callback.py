@@ -97,7 +97,7 @@ def test_watching_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_failure_is_told_once_with_its_reason() -> None:
     looks = Looks()
-    reason = r"Looks: no cake, training goes on: KeyError: 'flour'"
+    reason = r"Looks: no cake, training continues: KeyError: 'flour'"
     with pytest.warns(UserWarning, match=reason), looks.failing_softly("cake"):
         raise KeyError("flour")
     with warnings.catch_warnings():

@@ -167,7 +167,9 @@ def test_a_process_that_fails_is_told(tmp_path: Path) -> None:
     with (
         pytest.warns(UserWarning, match="no cryoDRGN weights"),
         pytest.warns(UserWarning, match="a process has inferred no latents"),
-        pytest.warns(UserWarning, match="no latents, training goes on: RuntimeError: out of order"),
+        pytest.warns(
+            UserWarning, match="no latents, training continues: RuntimeError: out of order"
+        ),
     ):
         watched.fit_foreign(tmp_path, export)
 

@@ -53,7 +53,7 @@ def test_the_callback_does_nothing_without_temperatures_and_pairs(tmp_path: Path
 
 
 def test_too_few_particles_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 100 particles to look at, found 99"):
+    with pytest.raises(ValueError, match="at least 100 particles, found 99"):
         IdentifiabilityCheck(particles=99)
 
 

@@ -190,7 +190,7 @@ def test_from_a_configuration_file() -> None:
 
 
 def test_bad_input_is_told_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at least 10 particles to look at, found 9"):
+    with pytest.raises(ValueError, match="at least 10 particles, found 9"):
         LatentFigures(particles=9)
     trainer, model = L.Trainer(logger=False, accelerator="cpu"), watched.make_model()
     with pytest.raises(FileNotFoundError, match=r"absent\.npz: no such file"):

@@ -232,7 +232,9 @@ def test_loops_that_allow_no_exact_addition_are_refused() -> None:
     class ByHand(foreign.ConvolutionalVAE):
         automatic_optimization = False
 
-    with pytest.raises(TypeError, match=r"ByHand optimises by hand.*add penalty\(adapt\(self"):
+    with pytest.raises(
+        TypeError, match=r"ByHand uses manual optimisation.*add penalty\(adapt\(self"
+    ):
         loops.train(ByHand(), loops.weightless())
     trainer = cast(L.Trainer, SimpleNamespace(strategy=FSDPStrategy()))
     with pytest.raises(TypeError, match="under FSDPStrategy weights are whole"):

@@ -166,7 +166,7 @@ def test_a_reference_of_another_size_is_refused(tmp_path: Path, data: ParticleDa
 
 
 def test_too_few_particles_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 100 particles to look at, found 99"):
+    with pytest.raises(ValueError, match="at least 100 particles, found 99"):
         RunReport(particles=99)
 
 

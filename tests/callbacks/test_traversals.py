@@ -119,7 +119,7 @@ def test_the_one_that_fails_ends_nothing(tmp_path: Path) -> None:
         raise MemoryError("a volume too many")
 
     told = TraversalVolumes(volume=broken, **TOLD)
-    with pytest.warns(UserWarning, match="no traversal, training goes on: MemoryError: a volume"):
+    with pytest.warns(UserWarning, match="no traversal, training continues: MemoryError: a volume"):
         model = watched.fit_foreign(tmp_path, told)
     assert model.training
 

@@ -164,8 +164,8 @@ def test_ctf_that_a_table_lacks_is_said_and_nothing_else_is_lost(tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--truth", "t.npz"], "--truth goes with runs whose model is read"),
-        (["--epoch", "3"], "--epoch goes with runs whose model is read"),
+        (["--truth", "t.npz"], "--truth needs a run whose model is read"),
+        (["--epoch", "3"], "--epoch needs a run whose model is read"),
         (["--inference", "rendering"], "rendering needs a decoder"),
         (["--sample", "3"], "sample must be at least 12"),
         (["--resamples", "1"], "resamples 0 or at least 2"),

@@ -177,7 +177,9 @@ def test_particles_of_another_grid_are_refused(change: dict[str, Any]) -> None:
 
 
 def test_images_that_nobody_knows_how_to_prepare_are_refused() -> None:
-    with pytest.raises(ValueError, match="nothing tells how to prepare held-out images as the mo"):
+    with pytest.raises(
+        ValueError, match="it is not known how to prepare held-out images for the mo"
+    ):
         opened(process(), SIMULATION, 10, 10)
 
 

@@ -99,7 +99,7 @@ def test_a_shuffle_hands_rotation_and_precision_on_together() -> None:
 
 @pytest.mark.parametrize("source", [UniformPoses(), UniformPoses("so3"), InPlanePoses()], ids=repr)
 def test_poses_that_nothing_was_imaged_from_are_refused(source: PoseSource) -> None:
-    with pytest.raises(ValueError, match=r"makes up poses.*: use ShuffledPoses"):
+    with pytest.raises(ValueError, match=r"generates poses.*: use ShuffledPoses"):
         source.draw(_pose(4), torch.Generator())
 
 

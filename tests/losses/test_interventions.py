@@ -286,7 +286,7 @@ def test_a_model_that_cannot_generate_is_refused() -> None:
 
 
 def test_a_model_without_pose_is_refused_at_the_first_call() -> None:
-    with pytest.raises(ValueError, match="conformation intervention asks whether the inferred"):
+    with pytest.raises(ValueError, match="conformation intervention tests the inferred"):
         call(ConformationIntervention(), LinearModel(), make_batch())
 
 

@@ -81,7 +81,7 @@ def test_ends_differ_where_the_molecule_moves(moved: AxisMaps, factors: np.ndarr
     assert all(each.resolves for each in moved.maps)
     assert "maps of the 120 and 120 particles at its ends (resolution " in moved.words
     assert " σ at (" in moved.words
-    assert "counts alike" in moved.words
+    assert "equal weight" in moved.words
     assert "view" not in moved.words
 
 
@@ -277,7 +277,7 @@ def test_refused(name: str, stack: Path, factors: np.ndarray, tmp_path: Path) ->
 
 def test_rows_that_do_not_join(stack: Path, factors: np.ndarray) -> None:
     few = embedding(factors[:50], rows=np.arange(50), counted=True)
-    with pytest.raises(ValueError, match=r"50 latents without a word on which of the 600 rows of"):
+    with pytest.raises(ValueError, match=r"50 latents, and nothing says which of the 600 rows of"):
         open_embedded_images(few, files(stack))
     beyond = embedding(factors[:50], rows=np.arange(50) + COUNT - 10)
     with pytest.raises(ValueError, match="40 of 50 particles lie beyond the 600 rows"):

@@ -224,7 +224,7 @@ def test_what_does_not_go_with_statistics_is_refused() -> None:
     with pytest.raises(ValueError, match="noise_std must be 0, found EstimatedNoise"):
         estimated.loss_terms(batch, step=0, sample=True)
     uniform = make_model(penalties={"p": PoseIntervention(1.0, poses=UniformPoses())})
-    with pytest.raises(ValueError, match="UniformPoses makes up poses"):
+    with pytest.raises(ValueError, match="UniformPoses generates poses"):
         uniform.loss_terms(batch, step=0, sample=True)
     with pytest.raises(ValueError, match="statistics are generated with the noise of the data"):
         PoseConformationMetrics(noise_std=1.0).update(make_model(), batch)

@@ -39,10 +39,12 @@ def test_a_row_that_is_missing_or_twice_is_named(tmp_path: Path) -> None:
 def test_rows_are_never_matched_by_position(tmp_path: Path) -> None:
     table = formats.cs_table(formats.truth())
     poses = _poses(tmp_path, table)
-    with pytest.raises(ValueError, match=r"poses\.cs: nothing names its particles that .*uid and"):
+    with pytest.raises(
+        ValueError, match=r"poses\.cs: its particles have no names in common .*uid and"
+    ):
         ParticleStack.open(_images(tmp_path, table), poses=poses)
     stack = write_stack(tmp_path / "stack.mrcs", formats.truth().images())
-    with pytest.raises(ValueError, match=r"nothing names its particles that .*has image name"):
+    with pytest.raises(ValueError, match=r"no names in common .*has image name"):
         ParticleStack.open(stack, poses=_poses(tmp_path, table, "uid"))
 
 

@@ -85,7 +85,7 @@ def test_repeated_temperatures_tell_nothing_new() -> None:
     found = temperature_identifiability(*_particles(scales, _FIVE[:4], 20_000))
     assert found.identifiable
     assert found.rank == 1
-    assert "some temperatures tell nothing new" in found.verdict
+    assert "some temperatures add no information" in found.verdict
 
 
 def test_only_the_pair_that_is_alike_is_named() -> None:

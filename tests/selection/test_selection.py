@@ -334,7 +334,7 @@ def test_latents_without_rows_are_not_joined_by_count(
     tmp_path: Path, star: Path, latents: npt.NDArray[Any]
 ) -> None:
     np.save(tmp_path / "fewer.npy", latents[:-1])
-    with pytest.raises(ValueError, match="without a word on which of the 60 rows"):
+    with pytest.raises(ValueError, match="nothing says which of the 60 rows"):
         rows_in_table(open_embedding(tmp_path / "fewer.npy"), open_particle_table(star))
     unnamed = Embedding("cryoDRGN", tmp_path / "z.pkl", latents)
     with pytest.raises(ValueError, match="does not say which particles its latents are of"):

@@ -153,7 +153,7 @@ def test_the_command_takes_a_selection_and_half_sets_and_refines_poses(
     write_indices(tmp_path / "chosen.pkl", chosen)
     poses = _with_half_sets(stack, subset)
     assert known_half_sets(ParticleStack.open(stack / "particles.star"), 0)[1].endswith(
-        "no file tells"
+        "(no file has any)"
     )
     words = f"statistics {stack}/particles.mrcs --poses {poses} --rank 1 --radius 5"
     words += f" --indices {tmp_path}/chosen.pkl --nuisance.rotation 2 --nuisance.shift 0.5"
