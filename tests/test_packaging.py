@@ -46,6 +46,9 @@ def test_containers_install_what_the_package_needs() -> None:
     for requirement in pyproject()["project"]["dependencies"]:
         name, bound = requirement.replace("[signatures]", "").split(">=")
         assert f"- {renamed.get(name, name)} >={bound}\n" in recipe
+    for name, function in pyproject()["project"]["scripts"].items():
+        assert f"- {name} = {function}\n" in recipe
+    assert recipe.count(f"- python {pyproject()['project']['requires-python']}\n") == 2
     version = pyproject()["project"]["version"]
     assert f"version: {version}\n" in recipe
     assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from cryo_disentangle.physics.collective import HINGES, hinge_angles
 from cryo_disentangle.physics.residues import load_residues
@@ -36,7 +37,8 @@ def _both_hinges(axis: Axes, angles: Array) -> None:
     ends = hinge_angles(np.stack([residues.open, residues.closed]))
     for name, end in zip(("4AKE", "1AKE"), ends, strict=True):
         axis.plot(*end, "wo", markeredgecolor="black")
-        axis.annotate(name, tuple(end), (-34, 4), textcoords="offset points", weight="bold")
+        outline = [withStroke(linewidth=2.5, foreground="white")]
+        axis.annotate(name, tuple(end), (5, 5), textcoords="offset points", path_effects=outline)
     axis.set(xlabel="NMP angle (°)", ylabel="LID angle (°)", title="frames at 300 K")
 
 
@@ -74,7 +76,7 @@ def _heat(axis: Axes, rows: Rows) -> None:
         spread = numbers(rows, f"spread_{name}")
         axis.plot(kelvin, spread / spread[0], "o-", color=colour, label=name)
     axis.plot(kelvin, np.sqrt(kelvin / kelvin[0]), color="0.5", ls=":", label="harmonic")
-    axis.set(xlabel="temperature (K)", ylabel="spread / spread at 270 K", title="heat")
+    axis.set(xlabel="temperature (K)", ylabel="spread / spread at 270 K", title="spread")
     axis.legend(fontsize=7)
 
 

@@ -120,7 +120,7 @@ def test_uncertain_particles_count_less(images: ParticleDataset, factors: np.nda
     assert low.weight.min() >= 0.5
     found = map_axis("axis1", value, width, images)
     assert found.noise == chosen_noise(value, width)
-    assert "According to the posteriors, 86 % of the difference along the axis is noise" in found.words
+    assert "the posteriors, 86 % of the difference along the axis is noise" in found.words
 
 
 @settings(deadline=None, max_examples=20)
