@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from cryo_disentangle.files.mrc import read_mrc_header
-from cryo_disentangle.files.stacks import MrcsWriter
+from cryo_disentangle.files.stacks import MrcsWriter, stack_header
+from cryo_disentangle.particles import ParticleStack
+from cryo_disentangle.particles.dataset import ParticleDataset
 from cryo_disentangle.particles.mapped import _MAX_OPEN, MappedImages
+from tests.forked import forked
 
 
 def _stacks(folder: Path, count: int) -> MappedImages:
@@ -56,37 +59,33 @@ def test_workers_map_files_anew(tmp_path: Path) -> None:
     np.testing.assert_array_equal(copy.read(np.array([1]), np.array([1]))[0], np.full((4, 4), 1.5))
 
 
-_SPARSE = """
-import sys
-import numpy as np
-import torch
-from cryo_disentangle.particles import ParticleStack
-from cryo_disentangle.particles.dataset import ParticleDataset
-from cryo_disentangle.files.stacks import stack_header
+def read_sparse(path: Path) -> None:
+    """Makes a stack of 5 GiB and reads a thousandth of it; tells by how many MiB memory grew."""
+    count, side, step = 330_000, 64, 330
+    with path.open("wb") as file:
+        file.write(stack_header(count, side, 1.0))
+        file.truncate(1024 + count * side * side * 4)
+        for image in range(0, count, step):
+            file.seek(1024 + image * side * side * 4)
+            file.write(np.float32(1 + image).tobytes())
+    before = peak_memory()
+    dataset = ParticleDataset(ParticleStack.open(path))
+    for start in range(0, count, 64 * step):
+        batch = dataset.__getitems__(list(range(start, min(count, start + 64 * step), step)))
+        assert torch.isfinite(batch["images"]).all()
+    print(peak_memory() - before)
 
-path, count, side, step = sys.argv[1], 330_000, 64, 330
-with open(path, "wb") as file:
-    file.write(stack_header(count, side, 1.0))
-    file.truncate(1024 + count * side * side * 4)
-    for image in range(0, count, step):
-        file.seek(1024 + image * side * side * 4)
-        file.write(np.float32(1 + image).tobytes())
-dataset = ParticleDataset(ParticleStack.open(path))
-for start in range(0, count, 64 * step):
-    batch = dataset.__getitems__(range(start, min(count, start + 64 * step), step))
-    assert torch.isfinite(batch["images"]).all()
-# Not getrusage, whose maximum a child inherits from the process that started it.
-with open("/proc/self/status") as status:
-    print(int(status.read().split("VmHWM:")[1].split()[0]) // 1024)
-"""
+
+def peak_memory() -> int:
+    """The largest resident set in MiB."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures Linux's resident set")
 def test_a_sparse_stack_of_5_gib_needs_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "sparse.mrcs"
-    done = subprocess.run(
-        [sys.executable, "-c", _SPARSE, str(path)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    with forked(read_sparse, path) as process:
+        status, (said, errors) = process.wait(), process.said()
+    assert status == 0, errors
     assert path.stat().st_size > 5 * 2**30
-    assert int(done.stdout) < 600
+    assert int(said.split()[-1]) < 200
