@@ -46,6 +46,7 @@ from cryo_disentangle.losses import (
 from cryo_disentangle.priors import (
     ArrheniusLaw,
     Boltzmann,
+    GeneralizedNormal,
     LaplaceTransition,
     LevelTable,
     StandardNormal,
@@ -130,6 +131,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
 }
 _PRIORS: dict[str, dict[str, Any]] = {
     "standard normal": {"prior": StandardNormal()},
+    "generalised normal": {"prior": GeneralizedNormal()},
     "laplace": {"prior": LaplaceTransition(), "batch": "pairs"},
     "laplace in time": {"prior": LaplaceTransition(), "batch": "time"},
     "learned laplace": {

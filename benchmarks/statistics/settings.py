@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bounded import Bounded
-
 from cryo_disentangle.physics.frames import DynamicsFrames, DynamicsPairs, DynamicsResidues
+from cryo_disentangle.priors import GeneralizedNormal
 from cryo_disentangle.protocols import ConformationPrior
 from cryo_disentangle.simulation import (
     AdenylateKinase,
@@ -222,9 +221,9 @@ SETTINGS: dict[str, Setting] = {
     "dynamics_pairs_1200ps_small": _small_dynamics(DynamicsPairs(1200.0)),
     "dynamics_temperatures_small": _small_dynamics(DynamicsFrames()),
     "arms_snr_1": replace(arms(1.0, _EMPIAR_VIEWS), rank=16),
-    "arms_snr_1_bounded": replace(arms(1.0, _EMPIAR_VIEWS), rank=16, prior=Bounded),
+    "arms_snr_1_bounded": replace(arms(1.0, _EMPIAR_VIEWS), rank=16, prior=GeneralizedNormal),
     "arms_snr_0.1": arms(0.1, _EMPIAR_VIEWS),
-    "arms_snr_0.1_bounded": replace(arms(0.1, _EMPIAR_VIEWS), prior=Bounded),
+    "arms_snr_0.1_bounded": replace(arms(0.1, _EMPIAR_VIEWS), prior=GeneralizedNormal),
     "arms_snr_0.1_latents": replace(arms(0.1, _EMPIAR_VIEWS), degree=4),
     "five_arms": arms(0.1, UniformViews(), count=5, largest_rank=20),
     "five_arms_40": arms(0.1, UniformViews(), count=5, largest_rank=20, box_size=40),

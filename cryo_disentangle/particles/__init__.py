@@ -6,7 +6,7 @@ cryoDRGN's pickles. Nothing is half-written, nothing unpickles code, and memory 
 the number of images.
 """
 
-from cryo_disentangle.files.maps import read_volume, write_volume
+from cryo_disentangle.files.maps import read_volume
 from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.particles.datamodule import ParticleData
 from cryo_disentangle.particles.dataset import ParticleDataset
@@ -26,5 +26,4 @@ __all__ = [
     "read_poses",
     "read_volume",
     "write_particles_star",
-    "write_volume",
 ]

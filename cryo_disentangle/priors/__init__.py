@@ -5,6 +5,7 @@ Classes name their protocol as a base so that configuration files find them by s
 """
 
 from cryo_disentangle.priors.boltzmann import Boltzmann
+from cryo_disentangle.priors.generalized_normal import GeneralizedNormal
 from cryo_disentangle.priors.identifiability import temperature_identifiability
 from cryo_disentangle.priors.laplace_transition import LaplaceTransition
 from cryo_disentangle.priors.slowness import slowness_identifiability
@@ -14,6 +15,7 @@ from cryo_disentangle.priors.temperature_normal import ArrheniusLaw, LevelTable,
 __all__ = [
     "ArrheniusLaw",
     "Boltzmann",
+    "GeneralizedNormal",
     "LaplaceTransition",
     "LevelTable",
     "StandardNormal",

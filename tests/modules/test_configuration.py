@@ -32,6 +32,7 @@ _LAWS: dict[str, dict[str, Any]] = {
 }
 _PRIORS: dict[str, dict[str, Any]] = {
     "StandardNormal": {},
+    "GeneralizedNormal": {"exponent": 4},
     "LaplaceTransition": {
         "rate": 3,
         "gamma": 1,

@@ -11,6 +11,7 @@ from torch import nn
 from cryo_disentangle.priors import (
     ArrheniusLaw,
     Boltzmann,
+    GeneralizedNormal,
     LaplaceTransition,
     StandardNormal,
     TemperatureNormal,
@@ -31,7 +32,12 @@ def _full(*leading: int) -> Inference:
 
 @pytest.mark.parametrize(
     "prior",
-    [StandardNormal(), TemperatureNormal(ArrheniusLaw(2, 200, 400)), Boltzmann(2)],
+    [
+        StandardNormal(),
+        GeneralizedNormal(4),
+        TemperatureNormal(ArrheniusLaw(2, 200, 400)),
+        Boltzmann(2),
+    ],
     ids=lambda prior: type(prior).__name__,
 )
 def test_divergence_is_the_mean_log_ratio(prior: nn.Module, particles: Make) -> None:
