@@ -227,6 +227,9 @@ SETTINGS: dict[str, Setting] = {
     "arms_snr_0.1_latents": replace(arms(0.1, _EMPIAR_VIEWS), degree=4),
     "five_arms": arms(0.1, UniformViews(), count=5, largest_rank=20),
     "five_arms_40": arms(0.1, UniformViews(), count=5, largest_rank=20, box_size=40),
+    "five_arms_latents": replace(
+        arms(0.1, UniformViews(), count=5, largest_rank=20), degree=3, prior=GeneralizedNormal
+    ),
     "pairs_preferred": adenylate_kinase(views=ConcentratedViews(5.0)),
     "errors_without_care": replace(_PAIRS, errors=_ERRORS),
     "errors_integrated": replace(_PAIRS, errors=_ERRORS, nuisance=_ERRORS),
@@ -242,5 +245,8 @@ SETTINGS: dict[str, Setting] = {
         _PAIRS, errors=Nuisance(contrast=0.2), nuisance=Nuisance(contrast=0.2)
     ),
     "all_errors_refined": replace(_PAIRS, errors=_ALL, nuisance=_ALL, refine=True),
+    "all_errors_refined_latents": replace(
+        _PAIRS, errors=_ALL, nuisance=_ALL, refine=True, degree=2
+    ),
     "coarse_refined": replace(_PAIRS, errors=_COARSE, nuisance=_COARSE, refine=True),
 }

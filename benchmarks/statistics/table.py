@@ -47,12 +47,14 @@ BARS = {
     "arms_snr_1_bounded": Bar(0.97, pose_share=0.02),
     "arms_snr_0.1_bounded": Bar(0.97, pose_share=0.02),
     "five_arms": Bar(0.90),
+    "five_arms_latents": Bar(0.90),
     "five_arms_40": Bar(0.90),
     "errors_refined": Bar(0.95),
     "rotations_refined": Bar(0.95),
     "shifts_refined": Bar(0.95),
     "contrast_integrated": Bar(0.95),
     "all_errors_refined": Bar(0.95),
+    "all_errors_refined_latents": Bar(0.95),
 }
 # Uniform factors without labels have no axes: R² is what can be asked for.
 _BY_R2 = ("arms", "five_arms")
