@@ -33,6 +33,7 @@ from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.held_out.oracle import true_statistics
 from cryo_disentangle.metrics import PoseConformationMetrics, disentanglement_metrics
 from cryo_disentangle.metrics.functional import mcc, r2_linear
+from cryo_disentangle.particles.dataset import BatchedDataset
 from cryo_disentangle.particles.labels import ParticleLabels, read_labels
 from cryo_disentangle.particles.pairs import next_frames
 from cryo_disentangle.priors import Boltzmann, StandardNormal
@@ -46,7 +47,7 @@ from algorithm1 import make_model
 from tables import append, read
 
 RESULTS = Path(__file__).parent / "results"
-_SCORED, _BATCH, _RATE, _STEPS = 2000, 256, 2e-3, 600
+_SCORED, _BATCH, _RATE, STEPS = 2000, 256, 2e-3, 600
 _FIGURE3 = {
     "loss": ("bound, nats, held out", -1),
     "r2": ("R² of factors", 1),
@@ -120,11 +121,23 @@ def train(
     torch.manual_seed(seed)
     model = make_model(particles.folder.statistics.rank, weight)
     model.prior = prior
+    return optimised(model, particles.data, rows)
+
+
+def optimised(
+    model: Any,  # noqa: ANN401 - of statistics, or of images
+    data: BatchedDataset,
+    rows: Tensor,
+    rate: float = _RATE,
+    size: int = _BATCH,
+) -> Any:  # noqa: ANN401
+    """Takes the steps of a training on some particles."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, _RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=_STEPS)
-    for step in range(_STEPS):
-        batch = particles.batch(rows[torch.randint(len(rows), (min(_BATCH, len(rows)),))])
+    optimizer = torch.optim.Adam(trained, rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=STEPS)
+    for step in range(STEPS):
+        drawn = rows[torch.randint(len(rows), (min(size, len(rows)),))]
+        batch = data.__getitems__(drawn.tolist())
         loss = model.train().loss_terms(batch, step=step, sample=True)["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -152,7 +165,7 @@ def axes_of(known: KnownLatents, particles: Particles, rows: Tensor) -> LinearAx
     return axes_by_time(known, np.stack([earlier, following[earlier]], 1))
 
 
-def _grow(
+def grow(
     title: str, methods: list[str], seeds: int, made: Callable[[int], dict[str, Any]]
 ) -> list[dict[str, str]]:
     """Adds rows of the seeds that a table has not, and reads all."""
@@ -196,7 +209,7 @@ def figure3(particles: Particles, seeds: int) -> None:
         models = [train(particles, rows, seed, StandardNormal(), weight) for weight in (0.0, 1.0)]
         return dict(zip(methods, map(judged, models), strict=True))
 
-    rows = _grow("figure3_3d", methods, seeds, made)
+    rows = grow("figure3_3d", methods, seeds, made)
     print(compare(rows, "Algorithm 1", "VAE", _FIGURE3))
     figure, axes = panels(1, 4)
     for panel, (name, (called, _)) in zip(axes[0], _FIGURE3.items(), strict=True):
@@ -223,7 +236,7 @@ def figure4(particles: Particles, seeds: int) -> None:
         z = torch.as_tensor(inferred(model, particles, particles.scored).latents)
         return {"VAE": seven(z), methods[1]: seven(torch.as_tensor(axes.transform(z)).float())}
 
-    rows = _grow("figure4_3d", methods, seeds, made)
+    rows = grow("figure4_3d", methods, seeds, made)
     print(compare(rows, methods[1], "VAE", MEASURES))
     figure, axes = panels(2, 4)
     for panel, (name, (called, _)) in zip([*axes[0], *axes[1]], MEASURES.items(), strict=False):
@@ -264,7 +277,7 @@ def figure5a(sets: dict[str, Particles], seeds: int) -> None:
                 }
         return found
 
-    rows = _grow("figure5a_3d", every, seeds, made)
+    rows = grow("figure5a_3d", every, seeds, made)
     figure, axes = panels(1, 4, size=3.2)
     for panel, (name, particles) in zip(axes[0], sets.items(), strict=False):
         draw_seeds(panel, rows, [f"{method}, {name}" for method in methods], "mcc", f"MCC, {name}")
