@@ -73,6 +73,16 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "first_axis_share": "share of rotation about one axis",
         "first_axis_spread_deg": "spread, °",
     },
+    "noise": {
+        "pairs": "pairs",
+        "seed": "training",
+        "found": "contrast",
+        "told": "told by posteriors of the noise",
+        "left": "left",
+        "error": "±",
+        "mcc": "MCC",
+        "determined": "determined",
+    },
     "populations": {
         "kelvin": "K",
         "hinge": "closed",

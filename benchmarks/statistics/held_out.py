@@ -21,7 +21,15 @@ from cryo_disentangle.statistics.subspace import Subspace
 from cryo_disentangle.statistics.views import ParticleViews
 from cryo_disentangle.types import ParticleBatch, Pose
 
-__all__ = ["COUNT", "STREAM", "HeldOut", "image_held_out", "latents_of_images", "see_held_out"]
+__all__ = [
+    "COUNT",
+    "STREAM",
+    "HeldOut",
+    "image_held_out",
+    "latents_of_images",
+    "see_held_out",
+    "statistics_of",
+]
 
 COUNT, STREAM = 4000, 11
 _OTHER_STREAM, _BATCH, _REFINEMENTS = 13, 250, 3
@@ -110,13 +118,13 @@ def see_held_out(
     error = draw_errors(setting.errors, COUNT, seed)
     particles, seen = image_held_out(simulation, setting, error)
     found = {
-        name: _statistics(preprocessing(images), pose, ctf, subspace, setting)
+        name: statistics_of(preprocessing(images), pose, ctf, subspace, setting)
         for name, (images, pose, ctf) in seen.items()
     }
     return HeldOut(**found, factors=particles.factors, rotation=particles.rotation, error=error)
 
 
-def _statistics(
+def statistics_of(
     images: Tensor, pose: Pose, ctf: Tensor | None, subspace: Subspace, setting: Setting
 ) -> Likelihood:
     """Statistics of images at their poses, refined where the setting refines."""

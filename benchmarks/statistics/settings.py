@@ -212,6 +212,7 @@ SETTINGS: dict[str, Setting] = {
         process=_temperatures([100.0, 300.0], [[0.35, 0.1], [0.35, 0.5]])
     ),
     "harmonic": adenylate_kinase(process=_temperatures([100.0, 300.0], [[0.2, 0.2], [0.35, 0.35]])),
+    "dynamics_pairs_0ps": dynamics(DynamicsPairs(0.0)),
     "dynamics_pairs_6ps": dynamics(DynamicsPairs(6.0)),
     "dynamics_pairs_120ps": dynamics(DynamicsPairs(120.0)),
     "dynamics_pairs_1200ps": dynamics(DynamicsPairs(1200.0)),

@@ -38,13 +38,18 @@ class Orientation(NamedTuple):
         contrast: How much farther from normal samples are along the two axes than at 45° to them,
             beyond what normal ones with the same noise are, shape (Z, Z).
         standard_error: Of the contrast, shape (Z, Z).
+        chance: Size of what has been taken off for the noise, shape (Z, Z).
     """
 
     contrast: Tensor
     standard_error: Tensor
+    chance: Tensor
 
     def distinct(self, smallest_effect: float) -> Tensor:
         """Returns which contrasts are clear.
+
+        Posteriors know the noise in part: where nothing moved they predicted a half to two thirds
+        of its contrast. So as much again as has been taken off for it is required.
 
         Args:
             smallest_effect: Contrasts up to this are taken for none, beyond the sampling error.
@@ -54,7 +59,7 @@ class Orientation(NamedTuple):
         """
         width = len(self.contrast)
         needed = significance(width * (width - 1) // 2) * self.standard_error + smallest_effect
-        return self.contrast > needed
+        return self.contrast > needed + self.chance
 
 
 def together(one: Orientation, other: Orientation) -> Orientation:
@@ -68,7 +73,8 @@ def together(one: Orientation, other: Orientation) -> Orientation:
         The mean contrast and its error.
     """
     error = 0.5 * (one.standard_error.square() + other.standard_error.square()).sqrt()
-    return Orientation(0.5 * (one.contrast + other.contrast), error)
+    contrast, chance = 0.5 * (one.contrast + other.contrast), 0.5 * (one.chance + other.chance)
+    return Orientation(contrast, error, chance)
 
 
 def whitened(samples: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -208,7 +214,7 @@ def orientation(along: Tensor, variance: Tensor | None) -> Orientation:
     scale = along.square().mean(0).sqrt()
     along = along / scale
     width = along.shape[1]
-    contrast, error = along.new_zeros(width, width), along.new_zeros(width, width)
+    contrast, error, noise = (along.new_zeros(width, width) for _ in range(3))
     expected = None if variance is None else variance / (scale[:, None] * scale)
     for i in range(width):
         for j in range(i):
@@ -216,7 +222,8 @@ def orientation(along: Tensor, variance: Tensor | None) -> Orientation:
             chance = 0.0 if expected is None else _chance(expected, i, j, along)
             contrast[i, j] = contrast[j, i] = value.mean() - chance
             error[i, j] = error[j, i] = value.std() / math.sqrt(len(value))
-    return Orientation(contrast, error)
+            noise[i, j] = noise[j, i] = abs(chance)
+    return Orientation(contrast, error, noise)
 
 
 def _bump(y: Tensor) -> Tensor:
@@ -236,11 +243,11 @@ def _plane(a: Tensor, b: Tensor) -> Tensor:
     return one * _bump(a) + other * _bump(b) - 0.5 * (one + other) * between
 
 
-def _chance(variance: Tensor, i: int, j: int, along: Tensor) -> Tensor:
+def _chance(variance: Tensor, i: int, j: int, along: Tensor) -> float:
     """What `_plane` is on average of normal samples, whose bump is (1 + variance)^-½."""
     one, other = _signs(along[:, i], along[:, j])
     a, b, both = variance[:, i, i], variance[:, j, j], variance[:, i, j]
     half = 0.5 * (a + b)
     between = (1 + half + both).rsqrt() + (1 + half - both).rsqrt()
     value = one * (1 + a).rsqrt() + other * (1 + b).rsqrt() - 0.5 * (one + other) * between
-    return value.mean()
+    return float(value.mean())

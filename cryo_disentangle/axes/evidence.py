@@ -288,4 +288,4 @@ def _planes(axes: Tensor, steps: Tensor, base: Tensor) -> Orientation:
             gain = here - _evidence(between, steps, base)
             contrast[i, j] = contrast[j, i] = gain.mean()
             error[i, j] = error[j, i] = gain.std() / math.sqrt(len(gain))
-    return Orientation(contrast, error)
+    return Orientation(contrast, error, torch.zeros_like(error))

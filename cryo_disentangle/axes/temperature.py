@@ -42,6 +42,11 @@ class TemperatureAxes(LinearAxes):
     subtracted, are diagonalised jointly. Two axes can be distinguished if the ratio of their
     variances changes with the temperature; for harmonic motions it never does.
 
+    Particles are treated as independent. Frames of one trajectory are not, since a run visits each
+    state only a few times: angles and errors are then too small, and axes may be called determined
+    because of the sampling of the runs alone. Frames must be farther apart than the memory of the
+    slowest motion.
+
     Args:
         errors: Whether ``covariance`` holds errors of estimates rather than posteriors under a
             standard normal prior.

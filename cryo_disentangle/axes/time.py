@@ -124,6 +124,9 @@ class TimeAxes(LinearAxes):
     correctly, and undoing the shrinkage is unstable. The axes are a closed form, up to FastICA's
     iteration, and need no training.
 
+    Noise that depends on the conformation has axes of its own. Where steps are mostly noise, axes
+    may be those, and still be called determined.
+
     Args:
         errors: Whether ``covariance`` holds errors of estimates rather than posteriors under a
             standard normal prior.
@@ -131,7 +134,8 @@ class TimeAxes(LinearAxes):
     Attributes:
         kurtosis_: Of the steps along each axis, shape (Z,): 3 for normal ones.
         contrast_: How much farther from normal steps are along two axes than between them, shape
-            (Z, Z); the contribution of noise is subtracted where it is known.
+            (Z, Z); the contribution of noise is subtracted where it is known, and as much again is
+            required, as posteriors know only part of it.
         contrast_error_: Its standard error, shape (Z, Z).
 
     References:

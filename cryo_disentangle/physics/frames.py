@@ -91,7 +91,8 @@ class DynamicsPairs:
     molecule are those of `DynamicsFrames`.
 
     Args:
-        lag_ps: Time between the frames of a pair, a multiple of the trajectories' interval.
+        lag_ps: Time between the frames of a pair, a multiple of the trajectories' interval; at 0
+            they are two images of one frame, in which nothing has moved.
         kelvin: Temperature of the run that they are taken from.
         file: Trajectories as `write_trajectories` writes them; none are those of the package.
 
@@ -114,7 +115,10 @@ class DynamicsPairs:
         """The lag in frames."""
         found = open_trajectories(self.file)
         lag = round(self.lag_ps / found.interval_ps)
-        if not 0 < lag < found.scores.shape[1] or abs(lag * found.interval_ps - self.lag_ps) > 1e-6:
+        if (
+            not 0 <= lag < found.scores.shape[1]
+            or abs(lag * found.interval_ps - self.lag_ps) > 1e-6
+        ):
             raise ValueError(
                 f"lag_ps must be a multiple of {found.interval_ps:g} ps and shorter than the run "
                 f"of {found.scores.shape[1] * found.interval_ps:g} ps, found {self.lag_ps:g}"

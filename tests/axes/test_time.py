@@ -69,6 +69,21 @@ def test_noise_that_differs_between_particles_is_no_movement() -> None:
     assert not aware.determined_
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_that_posteriors_know_in_part_is_no_movement(seed: int) -> None:
+    # Two images of each conformation: nothing moves, and posteriors are a little too narrow and
+    # differ less between particles than the noise does.
+    g = generator(seed)
+    z, draw = normal(g, 20_000, 2), 1.5 * normal(g, 2, 20_000, 2)
+    precision, told = 4 * draw.exp(), 5.2 * (0.85 * draw).exp()
+    mean = (precision * z + precision.sqrt() * normal(g, *draw.shape)) / (precision + 1)
+    covariance = 1 / (told + 1)
+    assert TimeAxes().fit(mean[0], mean[1]).determined_
+    aware = TimeAxes().fit(mean[0], mean[1], (covariance[0], covariance[1]))
+    assert aware.contrast_[0, 1] > 2.5 * aware.contrast_error_[0, 1] + 0.002
+    assert not aware.determined_
+
+
 def test_coordinates_of_any_unit_and_order() -> None:
     table = pairs(0, 3000)
     axes = TimeAxes().fit(table.mean[0], table.mean[1])

@@ -60,7 +60,9 @@ def test_pairs_are_frames_a_lag_apart() -> None:
         torch.testing.assert_close(run[first + 5], pair[1])
     part = process.sample(Draws.consecutive((3,), 101, 7))
     torch.testing.assert_close(part.factors, found.factors[101:108])
-    for lag in (0.0, 7.0, 1e6):
+    still = DynamicsPairs(lag_ps=0.0).sample(DRAWS)
+    torch.testing.assert_close(still.factors[0::2], still.factors[1::2], rtol=0, atol=0)
+    for lag in (-6.0, 7.0, 1e6):
         with pytest.raises(ValueError, match="multiple of 6 ps and shorter than the run of 30000"):
             DynamicsPairs(lag_ps=lag)
 
