@@ -59,7 +59,7 @@ def draw_curves(
     axes.plot(steps, training, color=BLUE, marker="o", markersize=3, label="training")
     if np.isfinite(validation).any():
         axes.plot(steps, validation, color=ORANGE, marker="s", markersize=3, label="held out")
-    axes.set(xlabel=unit, ylabel="loss (1 = variance of an image)")
+    axes.set(xlabel=unit, ylabel="loss")
     clip_lines(axes, [np.asarray(training, float), np.asarray(validation, float)])
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
