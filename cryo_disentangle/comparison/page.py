@@ -83,9 +83,9 @@ def draw_comparison(
         touchable=None if data is None else draw_touchable(data),
         first=next(iter(runs)),
         footer=f"cryo-disentangle {version('cryo-disentangle')}, {datetime.now():%Y-%m-%d %H:%M}. "
-        "Intervals are 95 % (half-sample bootstrap over particles). By chance: of scores, with "
-        "permuted particles; of angles, the value below which random rotations of the axes fall "
-        "once in twenty.",
+        "Intervals are 95 % (half-sample bootstrap over particles). By chance: for scores, with "
+        "permuted particles; for angles, the value below which 1 in 20 random rotations of the "
+        "axes fall.",
     )
     return text, pictures
 
@@ -147,8 +147,8 @@ def _section(pair: ComparedPair, png: bytes) -> _Section:
         _Table(("agree up to", "score", "95 % interval", "by chance", "p"), levels),
         PagePicture(
             "Each axis against the one it is matched to",
-            "A reproduced axis lies along a narrow line; a cloud along a line of another slope in "
-            "several panels is a rotated space.",
+            "A reproduced axis is a narrow line. Wide clouds along lines in several panels show a "
+            "rotated space. Colour is the number of particles, on a logarithmic scale.",
             png,
         ),
     )

@@ -116,7 +116,7 @@ def _draw_views(panels: Sequence[Axes], labels: IntArray, angles_deg: FloatArray
         if state + _ACROSS >= len(panels):
             axes.set_xlabel("rot (°)")
     panels[0].figure.colorbar(
-        image, ax=list(panels), label="over all: 1", ticks=[0, 1, 2], shrink=0.8
+        image, ax=list(panels), label="share / that of all", ticks=[0, 1, 2], shrink=0.8
     )
 
 

@@ -67,7 +67,7 @@ CAPTIONS = {
         "a good latent space all bars are near 0.",
     ),
     "poses": (
-        "z, coloured by the direction of view",
+        "z, coloured by the viewing direction",
         "If z encodes conformation alone, the colours are mixed everywhere.",
     ),
     "turning": (
@@ -238,7 +238,7 @@ def _draw_leaks(scores: Mapping[str, Score]) -> Figure | None:
         heights = np.arange(len(names)) + 0.38 * place - 0.19
         axes.barh(heights, values, 0.36, color=colour, label=f"{kind} probe")
         axes.errorbar(values, heights, xerr=ends, fmt="none", ecolor="black", lw=1, capsize=2)
-    labels = {"pose": "direction of view", "shift": "shift in the box"}
+    labels = {"pose": "viewing direction", "shift": "shift in the box"}
     axes.set_yticks(range(len(names)), [labels.get(name, name) for name in names])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="R² of z (0: none of it, 1: all of it)")
@@ -297,10 +297,8 @@ def _draw_components(rows: InferredParticles) -> Figure:
     for row, (name, reading) in enumerate((("PC", principal), ("IC", independent))):
         values = reading(latents).numpy()
         for k, axes in enumerate(grid[row]):
-            detail = f"{100 * float(shares[k]):.0f}% of variance" if row == 0 else ""
-            axes.set_title(
-                f"{name} {k + 1}: {detail}\nJ = {reading.negentropy[k]:.2g}", fontsize=10
-            )
+            share = f": {100 * float(shares[k]):.0f}% of variance" if row == 0 else ""
+            axes.set_title(f"{name} {k + 1}{share}\nJ = {reading.negentropy[k]:.2g}", fontsize=10)
             _histogram(axes, values[:, k], BLUE if row == 0 else ORANGE)
     figure.suptitle("J is the negentropy in nats: 0 for a normal distribution")
     return figure

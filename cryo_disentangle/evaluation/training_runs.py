@@ -68,6 +68,7 @@ def open_training_run(
         raise FileNotFoundError(f"{path}: no such file; without it the model is not known")
     checkpoint_path = _find_checkpoint(folder / "checkpoints", epoch)
     config = read_mapping(path)
+    facts = _facts(config, checkpoint_path)  # before the parser replaces parts of the mapping
     module, data = build(config, path, files or DataFiles())
     checkpoint = read_checkpoint(checkpoint_path)
     kept = checkpoint.get(type(data).__qualname__)
@@ -85,7 +86,7 @@ def open_training_run(
         done,
         data,
         module.eval(),
-        facts=_facts(config, checkpoint_path),
+        facts=facts,
         optimizer_states=checkpoint.get("optimizer_states", ()),
     )
 

@@ -16,7 +16,7 @@ _LEAST_SHARE, _IS_VIEW, _FEW = 0.02, 0.25, 5e-4
 Groups: TypeAlias = Mapping[str, Mapping[str, Score]]
 
 _GROUPS = {
-    "view": "direction of view",
+    "view": "viewing direction",
     "in_plane": "in-plane angle",
     "optics_group": "optics group",
     "micrograph": "micrograph",

@@ -53,7 +53,7 @@ _GROUPS = {
 }
 
 _NUISANCES = {
-    "pose": "the direction of view",
+    "pose": "the viewing direction",
     "defocus": "the defocus",
     "shift": "the shift",
     "time": "the time",
@@ -112,7 +112,7 @@ _WORDS = {
         "p_value": ("p-value of no prediction", ""),
     },
     "entanglement": {
-        "factors_from_view": ("R² of a true factor from the direction of view, the most", ""),
+        "factors_from_view": ("largest R² of a true factor from the viewing direction", ""),
         "leak_given_factors": ("share of z that views explain beyond the true factors", "0"),
     },
     "redrawn_noise": _NOISE,
