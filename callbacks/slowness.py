@@ -64,7 +64,7 @@ class SlownessPenalty(PenaltyCallback):
     For data loaders that deliver pairs of frames, tensors of shape (B, 2, ...). The term is the
     transition of SlowVAE's prior, KL(q₁ ‖ Laplace(mean of q₀, b)) in nats a pair, as in
     `LaplaceTransition`; the divergence of single frames from the standard normal distribution is
-    left to the loss. Added to the loss by a `PenaltyCallback`. Logs ``train/slowness``, and beneath
+    left to the loss. Added to the loss by a `PenaltyCallback`. Logs ``train/slowness``, and below
     it ``transition`` in nats without weight and the mean ``rate``.
 
     Args:

@@ -34,7 +34,7 @@ _ROOMS = {
 }
 
 
-# Loaded when asked for, since help of the command line needs no torch.
+# Loaded on demand, since help of the command line needs no torch.
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the above
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -198,7 +198,7 @@ def _defocus(stack: ParticleStack) -> tuple[str, list[str]] | None:
 
 
 def _views(stack: ParticleStack) -> tuple[str, list[str]] | None:
-    """How evenly directions of view are spread, and what is odd about them."""
+    """How evenly viewing directions are distributed, and what is odd about them."""
     if stack.rotation is None:
         return None
     rotation = stack.rotation[:: max(1, len(stack) // _MOST_VIEWS)]

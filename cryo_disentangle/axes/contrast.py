@@ -38,7 +38,7 @@ class Orientation(NamedTuple):
         contrast: How much farther from normal samples are along the two axes than at 45° to them,
             beyond what normal ones with the same noise are, shape (Z, Z).
         standard_error: Of the contrast, shape (Z, Z).
-        chance: Size of what has been taken off for the noise, shape (Z, Z).
+        chance: Size of what has been subtracted for the noise, shape (Z, Z).
     """
 
     contrast: Tensor
@@ -49,10 +49,10 @@ class Orientation(NamedTuple):
         """Returns which contrasts are clear.
 
         Posteriors know the noise in part: where nothing moved they predicted a half to two thirds
-        of its contrast. So as much again as has been taken off for it is required.
+        of its contrast. So as much again as has been subtracted for it is required.
 
         Args:
-            smallest_effect: Contrasts up to this are taken for none, beyond the sampling error.
+            smallest_effect: Contrasts up to this count as none, beyond the sampling error.
 
         Returns:
             Shape (Z, Z), bool.
@@ -197,7 +197,7 @@ def resampled(samples: Tensor, axes: Tensor) -> tuple[Tensor, float]:
 
 
 def orientation(along: Tensor, variance: Tensor | None) -> Orientation:
-    """Judges whether samples tell two axes from others in their plane.
+    """Tests whether samples distinguish two axes from others in their plane.
 
     Normal samples, and those whose distribution is round, look alike in all directions. Samples
     that were not used to find the axes keep the choice from flattering the finding.

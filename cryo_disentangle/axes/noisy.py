@@ -19,7 +19,7 @@ __all__ = [
     "solve_covariance",
 ]
 
-# Posteriors as wide as the prior tell nothing, and learned networks' may be a little wider.
+# Posteriors as wide as the prior are uninformative; those of networks may be slightly wider.
 _LEAST_GAIN = 1e-3
 # Steps to a prior that agrees with the covariance found under it.
 _ITERATIONS = 5
@@ -59,7 +59,7 @@ class NoisyLatents(NamedTuple):
 
 
 def noisy_latents(latents: Array, covariance: Array | None, *, errors: bool) -> NoisyLatents:
-    """Takes latents and uncertainties as what they tell of the conformations.
+    """Interprets latents and uncertainties as information on the conformations.
 
     The mean m of a posterior under a standard normal prior, with covariance S, has gain A = 1 - S
     and noise S (1 - S). An estimate e with error covariance E is made such a mean, under a normal
@@ -185,7 +185,7 @@ def check_explained(covariance: Tensor, scale: Tensor, count: int, what: str) ->
     """Refuses a covariance of which noise leaves nothing in some direction.
 
     Args:
-        covariance: After the noise is taken off, shape (Z, Z).
+        covariance: After subtraction of the noise, shape (Z, Z).
         scale: Before, or of all particles, positive, shape (Z, Z).
         count: Number of particles it is from.
         what: Whose spread it is, for the message.

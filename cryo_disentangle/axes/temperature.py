@@ -118,7 +118,7 @@ class TemperatureAxes(LinearAxes):
         return self
 
     def _diagnose(self, sums: list[_Sums], axes: Tensor) -> None:
-        """Keeps the spreads, and whether they tell the axes apart."""
+        """Keeps the spreads, and whether they distinguish the axes."""
         covariances = _covariances(sums)
         variance = torch.einsum("ij,tjk,ik->ti", axes, covariances, axes).clamp(min=0)
         self.spread_ = variance.sqrt().cpu().numpy()

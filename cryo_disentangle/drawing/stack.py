@@ -24,7 +24,7 @@ def draw_stack(
     angles_deg: FloatArray | None,
     defocus_um: FloatArray | None,
 ) -> Figure:
-    """Draws a few particles, the mean image, directions of view and defocus.
+    """Draws a few particles, the mean image, viewing directions and defocus.
 
     Args:
         images: A few particles as stored, shape (P, D, D).
@@ -83,4 +83,4 @@ def _draw_views(axes: Axes, angles_deg: FloatArray) -> None:
     axes.set_xticks([-180, 0, 180])
     axes.set_yticks([-1, 0, 1], ["180°", "90°", "0°"])
     axes.set(xlabel="rot (°)", ylabel="tilt")
-    axes.set_title("directions of view")
+    axes.set_title("viewing directions")

@@ -86,7 +86,7 @@ def _say(console: Console, text: str) -> None:
 
 
 def _image_files(options: Namespace) -> ImageFiles | None:
-    """Where images lie, where maps are asked for."""
+    """Where images are, if maps are requested."""
     if options.particles is None:
         given = [name for name in _OF_IMAGES if getattr(options, name) is not None]
         if given:

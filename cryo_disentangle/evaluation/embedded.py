@@ -63,7 +63,7 @@ def evaluate_embedding(
         files: Where particles, poses and CTF lie.
         sample: How many particles, evenly spread, probes are fitted to.
         resamples: Halves of the sample that intervals are made of; 0 for no intervals.
-        states: Clusters of the latents (k-means) to tell views and defocus of; 0 for none.
+        states: Number of k-means clusters of the latents, with views and defocus; 0 for none.
         kelvin: Temperature of all particles, for free energies, or None.
         console: Where progress is shown; None shows none.
 

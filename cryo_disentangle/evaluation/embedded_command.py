@@ -104,7 +104,7 @@ def _judge(
 def _judge_volumes(
     options: Namespace, embedding: Embedding, files: DataFiles, folder: Path, console: Console
 ) -> None:
-    """Judges what images tell of a run's linear volumes."""
+    """Judges a run's linear volumes by the likelihood of images."""
     device = chosen_device(options.device)
     run = run_of_volumes(
         options.run, embedding, files, folder / "statistics", device=device, console=console

@@ -150,7 +150,7 @@ def draw_all(
         measured: What was measured; gets the reason of each picture that fails.
         volumes: Volumes along principal axes; None where the model has none.
         states: Clusters of z, or None.
-        progress: Where to tell how far it is.
+        progress: Receives the progress.
 
     Yields:
         Pictures, in any order.
@@ -202,7 +202,7 @@ def draw_each(
     Args:
         drawings: Functions that draw them, by name.
         measured: Gets the reason of each picture that fails.
-        progress: Where to tell how far it is.
+        progress: Receives the progress.
 
     Yields:
         Names and pictures.

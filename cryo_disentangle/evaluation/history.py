@@ -19,7 +19,7 @@ _EPOCH = re.compile(r"=====> Epoch: (\d+) .*?total loss = ([-+.\deE]+)")
 
 
 def draw_history(folder: Path) -> Figure | None:
-    """Draws the loss at the end of each epoch, as the run's own records tell it.
+    """Draws the loss at the end of each epoch, from the run's own records.
 
     Args:
         folder: Folder of the run: ours with ``metrics/version_*/metrics.csv``, or cryoDRGN's with

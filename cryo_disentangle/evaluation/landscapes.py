@@ -99,7 +99,7 @@ def find_landscapes(
     errors: bool = False,
     kelvin: float | None = None,
 ) -> PrincipalLandscapes:
-    """Finds densities and free energies along the principal axes of z, uncertainty taken off.
+    """Finds densities and free energies along the principal axes of z, uncertainty removed.
 
     Args:
         rows: All particles; labels may have their ``temperature``.

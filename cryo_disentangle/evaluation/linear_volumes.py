@@ -1,4 +1,4 @@
-"""Runs whose maps are linear in z, judged by what images tell of these maps."""
+"""Runs whose maps are linear in z, judged by the likelihood of images under these maps."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def measure(
         sample: Those that are imaged and that probes are fitted to.
         truth: The generator that simulated particles were made by, or None.
         resamples: Halves of the sample that intervals are made of; 0 for no intervals.
-        progress: Where to tell how far it is.
+        progress: Receives the progress.
 
     Returns:
         The numbers, and why others could not be had.

@@ -1,4 +1,4 @@
-"""Latents of any finished run, ours included, whose model is then asked for them."""
+"""Latents of any finished run, ours included, whose model then infers them."""
 
 from __future__ import annotations
 

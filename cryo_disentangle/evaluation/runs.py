@@ -80,7 +80,7 @@ class FinishedRun:
         is_cryodrgn: Whether cryoDRGN has made it.
         by_statistics: Whether conformations are found by statistics in the decoder's volumes, in
             the place of the run's own inference.
-        kelvin: Temperature of all particles, where labels do not tell it, or None.
+        kelvin: Temperature of all particles, if labels have none, or None.
         optimizer_states: Of the optimisers at the end of training, where the module doesn't know
             them.
     """

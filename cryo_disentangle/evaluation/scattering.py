@@ -59,7 +59,7 @@ def scatter_particles(
 def _images(
     particles: InferredParticles, images: Callable[[], ParticleStack | None]
 ) -> list[Array]:
-    """Which particles have images at hand, and these, small; nothing where there are none."""
+    """Which particles have images, and these images, reduced; nothing if there are none."""
     pictured = evenly(len(particles), _PICTURED)
     try:
         stack = images()

@@ -37,7 +37,7 @@ __all__ = ["Particles", "infer_all", "show_progress"]
 
 
 def show_progress(console: Console | None) -> Progress:
-    """Makes bars that tell how far the work is.
+    """Makes progress bars.
 
     Args:
         console: Where to; None shows nothing.
@@ -148,7 +148,7 @@ def infer_all(
     Args:
         run: The run.
         particles: Its particles.
-        progress: Where to tell how far it is.
+        progress: Receives the progress.
         places: Places of the particles, shape (S,); None infers all.
 
     Returns:

@@ -92,7 +92,7 @@ class ImageSettings:
         norm: (mean, standard deviation) of the Hartley transforms.
         invert: Whether images were multiplied by -1.
         window_radius: Radius of the window, or None without one.
-        refined_poses: Whether poses were refined in training; None where it is not told.
+        refined_poses: Whether poses were refined in training; None where it is not known.
     """
 
     particles: str
@@ -163,7 +163,7 @@ def read_config(path: str | Path) -> RunConfig:
 
 
 def hypervolume_settings(path: Path, params: object) -> NetworkSettings:
-    """The decoder of ``cryodrgn abinit`` (DRGN-AI) from what its weights tell of it.
+    """The decoder of ``cryodrgn abinit`` (DRGN-AI) from its weights.
 
     Args:
         path: Weights, for messages.

@@ -84,7 +84,7 @@ def epochs_done(folder: Path, weights: Mapping[str, Any]) -> int:
         weights: Content of its ``weights.pkl`` or ``weights.N.pkl``.
 
     Returns:
-        The number that the weights tell; where they tell none, as some programs leave their last
+        The number in the weights; where there is none, as some programs leave their last
         ones, that of the last epoch in ``run.log``; else 0.
     """
     told, log = weights.get("epoch"), folder / "run.log"

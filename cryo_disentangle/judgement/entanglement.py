@@ -17,11 +17,11 @@ ENTANGLED = 0.05
 
 
 def measure_entanglement(found: Measurement, particles: InferredParticles) -> None:
-    """Measures how far views tell the true factors, and what of z they tell beyond these.
+    """Measures how well views predict the true factors, and what of z they predict beyond these.
 
     Args:
         found: Gets the group ``entanglement`` where true factors and rotations are known:
-            ``factors_from_view``, the R² of the true factor that views tell best, and
+            ``factors_from_view``, the R² of the true factor that views predict best, and
             ``leak_given_factors``, the mean over coordinates of the share of z's variance that
             views explain after what the true factors explain is taken away. Both are held out.
         particles: The particles that probes are fitted to.

@@ -34,7 +34,7 @@ class LabelJudgement(NamedTuple):
 def judge_identifiability(particles: InferredParticles) -> dict[str, LabelJudgement]:
     """Judges whether the particles' times and temperatures identify the latent coordinates.
 
-    The judge is that of named axes, `TimeAxes` and `TemperatureAxes`, which are told the widths of
+    The judge is that of named axes, `TimeAxes` and `TemperatureAxes`, which are given the widths of
     the posteriors. Coordinates that are not in use (`share_known`) are left out.
 
     Args:

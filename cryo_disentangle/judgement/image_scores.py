@@ -34,7 +34,7 @@ _INTERVALS = ("rotation", "interventions", "true_interventions")
 
 @dataclass(frozen=True)
 class ImagedModel:
-    """A model that is asked about images.
+    """A model that infers from images.
 
     Attributes:
         model: The model.
@@ -95,7 +95,7 @@ def reads_images(module: object) -> bool:
 def _metrics(
     found: Measurement, imaged: ImagedModel, batch: ParticleBatch
 ) -> dict[str, ParticleRowsMetric]:
-    """Metrics that the model can be asked for, with noise at the level of the data."""
+    """Metrics that the model supports, with noise at the level of the data."""
     metrics: dict[str, ParticleRowsMetric] = {}
     model = imaged.model
     if imaged.reads_images:

@@ -17,7 +17,7 @@ TRUTH, SUBSPACE = "oracle", "subspace_oracle"
 
 
 def oracle_scores_of(means: Tensor, factors: Tensor) -> dict[str, float]:
-    """Scores what the truth would tell of particles.
+    """Scores inference of particles from the truth.
 
     Args:
         means: Posterior means of the factors, shape (N, F).

@@ -155,8 +155,8 @@ def measure_truth(found: Measurement, particles: InferredParticles) -> None:
 
     Args:
         found: Gets the group ``truth``: ``r2_linear``, held-out R² of the factors from z, mean over
-            factors, ``r2_nonlinear`` of the factor that is best told, and ``p_value`` of the latter
-            by permuted particles.
+            factors, ``r2_nonlinear`` of the factor that is predicted best, and ``p_value`` of the
+            latter by permuted particles.
         particles: The particles that are scored.
     """
     factors = particles.factors
@@ -180,7 +180,7 @@ def measure_truth(found: Measurement, particles: InferredParticles) -> None:
 
 
 def judge_labels(found: Measurement, particles: InferredParticles) -> None:
-    """Judges whether temperature or time tell the coordinates apart.
+    """Tests whether temperature or time distinguish the coordinates.
 
     Args:
         found: Gets the group ``identifiability`` and ``verdicts``.
@@ -212,7 +212,7 @@ def evenly(total: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def _best_r2(latents: Tensor, factors: Tensor) -> Tensor:
-    """Held-out R² from z, not linear, of the best told of the factors of each set, (N, S, F)."""
+    """Held-out nonlinear R² from z of the best predicted factor of each set, (N, S, F)."""
     x, y = latents.double(), factors.double().flatten(1)
     split = deal_rows(len(x), seed=0, device=x.device)
     told = r_squared(y[split.test], nonlinear_predictions(x, y, split, seed=0))

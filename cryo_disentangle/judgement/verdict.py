@@ -14,7 +14,7 @@ __all__ = ["Verdict", "judge"]
 # Shares of z that follow the view. Limits of this package, for words only.
 _SLIGHT, _STRONG = 0.05, 0.25
 _SIGNIFICANT = 0.01
-# The smallest ratio of spreads between views that is told.
+# The smallest ratio of spreads between views that is reported.
 _WIDER = 1.2
 # With fewer images the test of decoding misses latents that are honest but noisy.
 _FEWEST_IMAGES = 100
@@ -180,7 +180,7 @@ def _tells_truth(scores: Groups, truth: Mapping[str, Score], *, seen: bool) -> _
 
 
 def _leak(scores: Groups) -> tuple[float, str] | None:
-    """What the pose tells of z, beyond the true factors where these depend on it."""
+    """What the pose predicts of z, beyond the true factors where these depend on it."""
     score = scores.get("pose_leak", {}).get("pose_leak_nonlinear_r2")
     if score is None:
         return None

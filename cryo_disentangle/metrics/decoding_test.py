@@ -131,7 +131,7 @@ class DecodingTest(ParticleRowsMetric):
         def beyond(information: Tensor, coefficients: Tensor) -> Tensor:
             return information - (precision @ coefficients[..., None])[..., 0]
 
-        # Of the gain only what b tells: lengths of coefficients go with the precision alone.
+        # Of the gain only the part with b: lengths of coefficients depend on the precision alone.
         gain = 2 * (beyond(information, own.mean(0, keepdim=True)) * (own - other)).sum(1)
         penalty = (beyond(exact(shown["information"]), own) * (again - own)).sum(1)
         # Own z may explain b wholly, so errors are counted in those that noise makes.

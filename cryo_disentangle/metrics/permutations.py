@@ -143,7 +143,7 @@ class Intervention:
             The batch with these images in place of its own. Their poses replace the batch's, or
             are absent where they are to be inferred.
         """
-        # Statistics are generated with their noise, which shall be this intervention's.
+        # Statistics are generated with their noise, which must be this intervention's.
         with drawing_from(self._generator) if "information" in self.batch else nullcontext():
             images = generator.generate(conformation, pose, self.batch)
         if self._noise_std:

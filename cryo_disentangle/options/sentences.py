@@ -82,7 +82,7 @@ class _Refusal(NamedTuple):
     """Why a value was refused.
 
     Attributes:
-        weight: How much it tells; the refusal that tells most is the one to show.
+        weight: How informative it is; the most informative refusal is shown.
         text: In words.
         key: Option, by dots.
         owner: Class whose option it is.
@@ -157,7 +157,7 @@ def _classes() -> Iterator[str]:
 
 
 def _best(lines: Sequence[str]) -> _Refusal:
-    """Of several refusals the one that tells most; of simple types all."""
+    """Of several refusals the most informative one; of simple types all."""
     refusals = [_read(item) for item in _items(lines)] or [_Refusal(_NOTHING, lines[0].strip())]
     chosen = max(refusals, key=lambda refusal: refusal.weight)
     if chosen.weight == _A_TYPE:
@@ -223,7 +223,7 @@ def _simple(text: str) -> _Refusal:
         value = text.split(": ", 1)[-1].removeprefix("Expected a path but ").split(" either")[0]
         told = "expected a class that is imported, or its path package.module.Class"
         near = _near(value.strip(), _classes())
-        # A path that is not there tells less than a name that is not known.
+        # A missing path is less informative than an unknown name.
         weight = _NOTHING if text.startswith("Expected a path but") else _A_NAME
         return _Refusal(weight, told, value=repr(value.strip()) + near)
     if match := _PART.fullmatch(text):

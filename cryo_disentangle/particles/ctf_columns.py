@@ -70,7 +70,7 @@ def table_ctf(
     Args:
         table: Particles.
         overrides: Values in place of columns.
-        grid: Box and pixel sizes of the images; by default those that the table tells.
+        grid: Box and pixel sizes of the images; by default those of the table.
 
     Returns:
         Shape (N, 9), float32, columns as in `ParticleBatch`, and what is known beside them.

@@ -158,7 +158,7 @@ class ParticleData(SplitData, PreparedData):
         Args:
             state_dict: What `state_dict` returned.
         """
-        # Until files were asked for their contrast, images were inverted.
+        # Earlier versions inverted images without reading the contrast from the file.
         self._restore_norm(state_dict["norm"], state_dict.get("invert", True))
         super().load_state_dict(state_dict)
 

@@ -23,7 +23,7 @@ class Grid:
     """Pixels that a table's numbers are in, for each of N particles.
 
     Attributes:
-        box_size: Image side in pixels, shape (N,), or None where the table does not tell.
+        box_size: Image side in pixels, shape (N,), or None where the table has none.
         pixel_size: Å per pixel at that box, shape (N,), or None.
     """
 
@@ -44,7 +44,7 @@ class Grid:
 
 
 def grid_of(table: StarParticles | CryosparcParticles) -> Grid:
-    """Reads the box and pixel sizes that a table tells.
+    """Reads the box and pixel sizes of a table.
 
     Args:
         table: Particles.

@@ -251,7 +251,7 @@ class ParticleLoader:
 
     Args:
         dataset: Particles, or pairs of them.
-        sampler: Their order; Lightning tells it the epoch.
+        sampler: Their order; Lightning sets its epoch.
         batch_size: Samples a batch; the last of an epoch may be smaller, or have one more where one
             would be left alone.
         num_workers: Worker processes; 0 reads in the training process, the fastest for local files.

@@ -62,15 +62,14 @@ class ParticleSource:
     Attributes:
         path: File that was opened.
         images: Where they are.
-        grid: Their box and pixel sizes, as far as something tells.
+        grid: Their box and pixel sizes, as far as they are known.
         tells_grid: Whether the particle file itself tells the pixel size, rather than headers.
         uid: cryoSPARC's numbers of the particles, shape (N,), or None.
         poses: Poses, or None.
         half_sets: Those that they were refined in, or None.
         ctf: CTF rows, shape (N, 9), or None.
         terms: What is known beside them.
-        positive: Whether cryoSPARC's ``blob/sign`` is +1, shape (N,); None where
-            nothing tells.
+        positive: Whether cryoSPARC's ``blob/sign`` is +1, shape (N,); None where it is not known.
     """
 
     path: Path
@@ -90,7 +89,7 @@ class ParticleSource:
 
     @property
     def pixel_size(self) -> float | None:
-        """Å per pixel at the box at hand, of the first image; None where nothing tells."""
+        """Å per pixel at the box at hand, of the first image; None where it is not known."""
         if self.grid.pixel_size is None or self.grid.box_size is None:
             return self.images.mapped.headers[0].pixel_size
         extent = self.grid.pixel_size[0] * self.grid.box_size[0]
@@ -166,7 +165,7 @@ def _from_list(path: Path, folders: Folders, wanted: Wanted) -> ParticleSource:
 
 
 def _grid(told: Grid, images: Images, wanted: Wanted) -> Grid:
-    """Box and pixel sizes: what is given, else what the table tells, else what the headers do."""
+    """Box and pixel sizes: as given, else of the table, else of the headers."""
     count, optics = len(images.file), wanted.optics
     box = told.box_size
     if optics.box_size is not None or box is None:

@@ -46,7 +46,7 @@ class ParticleStack:
         ctf: Shape (N, 9), float32, columns as in `ParticleBatch`; None where not known.
         ctf_terms: What is known of the CTF beside these columns.
         positive: Whether cryoSPARC's ``blob/sign`` is +1, that is, images are the CTF times the
-            projection as they are; None where nothing tells.
+            projection as they are; None where it is not known.
         labels: Times, trajectories, temperatures and true factors, as far as they are known.
 
     Raises:

@@ -76,7 +76,7 @@ def half_sets(count: int, seed: int) -> Tensor:
 
 
 def known_half_sets(stack: ParticleStack, seed: int) -> tuple[Tensor, str]:
-    """Assigns particles to two halves: those of the refinement where files tell, else at random.
+    """Assigns particles to two halves: those of the refinement if files have them, else at random.
 
     Args:
         stack: The particles.
@@ -86,7 +86,7 @@ def known_half_sets(stack: ParticleStack, seed: int) -> tuple[Tensor, str]:
         0 or 1, shape (N,), int64, and where that comes from, in words.
 
     Raises:
-        ValueError: If files tell of others than two.
+        ValueError: If files have other than two.
     """
     given = stack.half_sets
     known = None if given is None else given.halves()

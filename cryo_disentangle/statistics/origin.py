@@ -1,4 +1,4 @@
-"""What statistics were made of, so that no others are taken for them."""
+"""What statistics were made of, so that they are not used for other particles."""
 
 from __future__ import annotations
 

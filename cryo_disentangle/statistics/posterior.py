@@ -1,4 +1,4 @@
-"""What one image tells of its coefficients, and of what consensus refinement left wrong in it."""
+"""Statistics of one image on its coefficients, and on its errors of the consensus refinement."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Coefficients(NamedTuple):
 
         Args:
             axes: What they are multiplied by, shape (K, K').
-            centre: What is taken off before, shape (K,); None is nothing.
+            centre: Subtracted before, shape (K,); None is nothing.
 
         Returns:
             K' coefficients.

@@ -15,7 +15,7 @@ class Progress(Protocol):
     """Receives the progress of the work."""
 
     def say(self, what: str) -> None:
-        """Is told of a choice.
+        """Reports a choice.
 
         Args:
             what: A line.
@@ -23,7 +23,7 @@ class Progress(Protocol):
         ...
 
     def start(self, what: str, total: int) -> None:
-        """Is told that a stage begins.
+        """Reports the start of a stage.
 
         Args:
             what: Its name.
@@ -32,7 +32,7 @@ class Progress(Protocol):
         ...
 
     def advance(self, count: int) -> None:
-        """Is told that more is done.
+        """Reports that more is done.
 
         Args:
             count: How many units.

@@ -1,4 +1,4 @@
-"""BetaVAE score: whether a linear rule tells which factor two samples share."""
+"""BetaVAE score: whether a linear rule finds which factor two samples share."""
 
 from __future__ import annotations
 
@@ -122,8 +122,9 @@ def beta_vae_score(
     The cost is that of ``encode`` on 2 · batch · (train_points + test_points) samples.
 
     Edge cases: constant latents and noise score chance, about 1/D; one factor scores 1; equal
-    factors can't be told apart and lower the score; latents fewer than factors may still score 1,
-    because a factor is also told by which latents move. A rotation by less than 45° scores 1 too.
+    factors cannot be distinguished and lower the score; latents fewer than factors may still score
+    1, because which latents move also identifies a factor. A rotation by less than 45° scores 1
+    too.
 
     Args:
         encode: Latents of samples with given factors, (N, D) to (N, K).

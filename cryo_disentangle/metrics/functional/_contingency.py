@@ -1,4 +1,4 @@
-"""Counts of labels and of pairs of labels, and what they tell of dependence."""
+"""Counts of labels and of pairs of labels, and the dependence that they show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Dependence(NamedTuple):
 
     plug_in: Tensor
     corrected: Tensor  # Miller and Madow, not below 0
-    evident: Tensor  # corrected, and 0 where it can't be told from chance
+    evident: Tensor  # corrected, and 0 where it is within chance
 
 
 class _Marginal(NamedTuple):

@@ -1,4 +1,4 @@
-"""FactorVAE score: whether a majority of votes tells which factor a batch shares."""
+"""FactorVAE score: whether a majority of votes finds which factor a batch shares."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class DCIScores(NamedTuple):
     All scores are scalars.
 
     Attributes:
-        disentanglement: Whether each latent tells of one factor only, in [0, 1].
+        disentanglement: Whether each latent encodes one factor only, in [0, 1].
         completeness: Whether each factor is encoded by one latent only, in [0, 1].
         informativeness: How well the latents predict the factors, in [0, 1].
         importance: Importance of each latent for each factor, shape (K, D).

@@ -1,6 +1,6 @@
-"""BetaVAE and FactorVAE scores: fix one factor, and see whether a simple rule tells which.
+"""BetaVAE and FactorVAE scores: fix one factor, and test whether a simple rule finds which.
 
-Each score has three parts: what one intervention tells (features, votes), how accurate the rule is
+Each score has three parts: what one intervention gives (features, votes), how accurate the rule is
 on many, and two ways to intervene: by making samples, or by finding them among stored latents.
 """
 

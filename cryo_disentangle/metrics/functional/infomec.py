@@ -38,8 +38,8 @@ class InfoMECScores(NamedTuple):
     All scores are scalars.
 
     Attributes:
-        modularity: Whether each latent tells of one factor only (InfoM), in [0, 1].
-        explicitness: How well a linear map of the latents tells the factors (InfoE), in [0, 1].
+        modularity: Whether each latent encodes one factor only (InfoM), in [0, 1].
+        explicitness: How well a linear map of the latents predicts the factors (InfoE), in [0, 1].
         compactness: Whether each factor is encoded by one latent only (InfoC), in [0, 1].
         information: Mutual information of each latent and factor over the factor's entropy,
             shape (K, D).

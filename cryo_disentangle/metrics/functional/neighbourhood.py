@@ -26,7 +26,7 @@ class InformationImbalanceScores(NamedTuple):
 
     Attributes:
         latents_to_factors: Δ(z → f): about 0 if the nearest in latents are the nearest in factors,
-            1 if latents tell nothing of factors.
+            1 if latents contain no information on factors.
         factors_to_latents: Δ(f → z): near 1 if latents vary with something that is no factor.
     """
 

@@ -37,7 +37,7 @@ def rotate_images(images: Tensor, angle_deg: float) -> Tensor:
 
     Args:
         images: Real images (B, D, D), D even, or symmetrised Hartley transforms (B, L, L),
-            L = D + 1. These are told apart by the parity of their side; the transform of a
+            L = D + 1. These are distinguished by the parity of their side; the transform of a
             rotated image is the rotated transform.
         angle_deg: Angle in degrees.
 

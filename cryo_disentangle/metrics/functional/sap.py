@@ -41,7 +41,8 @@ def sap(
             the reference form only.
 
     Returns:
-        Scalar in [0, 1]; 1 where each factor is linear in one latent and no other tells of it.
+        Scalar in [0, 1]; 1 where each factor is linear in one latent and no other latent correlates
+        with it.
 
     Raises:
         ValueError: If the arrays are no finite columns of the same samples, or fewer than two

@@ -20,7 +20,7 @@ _FEWEST = 12
 _ROWS_PER_CELL = 50
 # More rows find smaller differences than matter, and take longer.
 _MOST_ROWS = 100_000
-# Spreads below this share of the mean one are not told apart: their logarithm has no end.
+# Spreads below this share of the mean one are not distinguished: their logarithm is unbounded.
 _NARROWEST = 1e-3
 
 
@@ -71,7 +71,7 @@ def view_spread_leak(
         width: Standard deviation that an honest z has at the particle's view, shape (N,) or (N, K),
             by which distances are divided; only its proportions matter. Of estimates with errors
             σ of a motion of spread τ it is √(τ² + σ²), of posterior means under a standard normal
-            prior √(1 - σ²) with σ² the posterior's variance. None takes all views to tell as much:
+            prior √(1 - σ²) with σ² the posterior's variance. None assumes the same at all views:
             honest uncertainty then counts as a leak.
         bins: Number of cells, rounded down to a power of 2; fewer where one would have less than 50
             rows.
