@@ -185,6 +185,7 @@ _ERRORS = Nuisance(shift=1.0, rotation=3.0)
 _COARSE = Nuisance(shift=3.0, rotation=8.0)
 _ALL = Nuisance(shift=1.0, rotation=3.0, contrast=0.2)
 _PAIRS = adenylate_kinase()
+_FIVE_ARMS = arms(0.1, UniformViews(), count=5, largest_rank=20, box_size=40)
 
 SETTINGS: dict[str, Setting] = {
     "pairs": _PAIRS,
@@ -227,10 +228,9 @@ SETTINGS: dict[str, Setting] = {
     "arms_snr_0.1_bounded": replace(arms(0.1, _EMPIAR_VIEWS), prior=GeneralizedNormal),
     "arms_snr_0.1_latents": replace(arms(0.1, _EMPIAR_VIEWS), degree=4),
     "five_arms": arms(0.1, UniformViews(), count=5, largest_rank=20),
-    "five_arms_40": arms(0.1, UniformViews(), count=5, largest_rank=20, box_size=40),
-    "five_arms_latents": replace(
-        arms(0.1, UniformViews(), count=5, largest_rank=20), degree=3, prior=GeneralizedNormal
-    ),
+    "five_arms_40": _FIVE_ARMS,
+    "five_arms_40_bounded": replace(_FIVE_ARMS, prior=GeneralizedNormal),
+    "five_arms_40_latents": replace(_FIVE_ARMS, prior=GeneralizedNormal, degree=2),
     "pairs_preferred": adenylate_kinase(views=ConcentratedViews(5.0)),
     "errors_without_care": replace(_PAIRS, errors=_ERRORS),
     "errors_integrated": replace(_PAIRS, errors=_ERRORS, nuisance=_ERRORS),
