@@ -186,13 +186,13 @@ def errors(rows: list[Row]) -> str:
 
 
 def interventions(rows: list[Row]) -> str:
-    """Algorithm 1, with and without, by number of particles."""
+    """Algorithm 1, with and without, by number of particles and weight."""
     lines = []
-    for size in sorted({row["particles"] for row in rows}, key=int):
-        mine = [row for row in rows if row["particles"] == size]
-        without, taught = (
-            [row for row in mine if row["interventions"] == word] for word in ("False", "True")
-        )
+    cells = {(int(row["particles"]), float(row["weight"])) for row in rows if float(row["weight"])}
+    for size, weight in sorted(cells):
+        mine = [row for row in rows if int(row["particles"]) == size]
+        without = [row for row in mine if not float(row["weight"])]
+        taught = [row for row in mine if float(row["weight"]) == weight]
         seeds = {row["seed"]: float(row["r2"]) for row in without}
         pairs = [
             (seeds[row["seed"]], float(row["r2"]), float(row["r2_oracle"]))
@@ -203,7 +203,7 @@ def interventions(rows: list[Row]) -> str:
         closed = statistics.median(
             (after - before) / (best - before) for before, after, best in pairs
         )
-        line = [size, shown(median(mine, "r2_oracle"), 4)]
+        line = [f"{size}", f"{weight:g}", shown(median(mine, "r2_oracle"), 4)]
         line += [f"{shown(median(each, 'r2'), 4)}" for each in (without, taught)]
         line += [f"{higher} of {len(pairs)}", f"{closed:.2f}"]
         for name in (
@@ -218,7 +218,7 @@ def interventions(rows: list[Row]) -> str:
             for before, after in zip(without, taught, strict=False)
         )
         lines.append([*line, f"{ratio:.2f}"])
-    head = ["particles", "oracle", "R² without", "R² with", "higher with", "gap closed", "Eq. 2"]
+    head = ["particles", "weight", "oracle", "R² without", "R² with", "higher with", "gap closed", "Eq. 2"]
     head += ["volume consistency", "encoder consistency", "pose invariance", "time of a step"]
     return markdown(head, lines)
 
