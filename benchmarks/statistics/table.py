@@ -219,7 +219,8 @@ def interventions(rows: list[Row]) -> str:
         )
         lines.append([*line, f"{ratio:.2f}"])
     head = ["particles", "weight", "oracle", "R² without", "R² with", "higher with", "gap closed"]
-    head += ["Eq. 2", "volume consistency", "encoder consistency", "pose invariance", "time of a step"]
+    head += ["Eq. 2", "volume consistency", "encoder consistency", "pose invariance"]
+    head.append("time of a step")
     return markdown(head, lines)
 
 
