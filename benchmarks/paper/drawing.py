@@ -71,9 +71,18 @@ def draw_seeds(
             markersize=10,
             capsize=3,
         )
-    axes.set_xticks(range(len(methods)), [name.replace(" ", "\n") for name in methods])
+    axes.set_xticks(range(len(methods)), [_lines(name) for name in methods])
     axes.set_xlim(-0.5, len(methods) - 0.4)
     axes.set_title(title, fontsize=10)
+
+
+def _lines(name: str) -> str:
+    """A label on two lines at most: broken after its comma, or else at its middle space."""
+    if ", " in name:
+        return name.replace(", ", ",\n", 1)
+    words = name.split(" ")
+    middle = (len(words) + 1) // 2
+    return "\n".join(" ".join(part) for part in (words[:middle], words[middle:]) if part)
 
 
 def draw_measures(

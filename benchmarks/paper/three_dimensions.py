@@ -215,6 +215,7 @@ def figure3(particles: Particles, seeds: int) -> None:
     for panel, (name, (called, _)) in zip(axes[0], _FIGURE3.items(), strict=True):
         draw_seeds(panel, rows, methods, name, called)
     _draw_oracle(axes[0][1], particles, "r2_linear")
+    axes[0][1].legend(fontsize=7, loc="center left")
     save(figure, "figure3_3d", RESULTS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,6 @@ def open_training_run(
         raise FileNotFoundError(f"{path}: no such file; without it the model is not known")
     checkpoint_path = _find_checkpoint(folder / "checkpoints", epoch)
     config = read_mapping(path)
-    facts = _facts(config, checkpoint_path)  # before the parser replaces parts of the mapping
     module, data = build(config, path, files or DataFiles())
     checkpoint = read_checkpoint(checkpoint_path)
     kept = checkpoint.get(type(data).__qualname__)
@@ -86,7 +86,7 @@ def open_training_run(
         done,
         data,
         module.eval(),
-        facts=facts,
+        facts=_facts(config, checkpoint_path),
         optimizer_states=checkpoint.get("optimizer_states", ()),
     )
 
@@ -175,7 +175,8 @@ def build(
             f"{' and no '.join(missing)}"
         )
     parser = _parser()
-    settings = {name: config[name] for name in ("model", "data")}
+    # The parser replaces parts of what it is given.
+    settings = {name: deepcopy(config[name]) for name in ("model", "data")}
     settings["data"].setdefault("init_args", {}).update(files.given())
     try:
         built = parser.instantiate(parser.parse_object(settings))
