@@ -64,6 +64,13 @@ def save_left_part(browser: Any, share: float, saved: Path) -> None:
         share: Of the plot's width.
         saved: File that is then waited for.
     """
+    assert until(lambda: _draw(browser, share)), "a lasso chooses no particles"
+    _click_save(browser)
+    assert until(saved.is_file), "no file was saved"
+
+
+def _draw(browser: Any, share: float) -> bool:
+    """Draws the lasso, and tells whether particles are chosen: a busy page may miss its start."""
     from selenium.webdriver.common.action_chains import ActionChains
 
     x, y, width, height = _inner_frame(browser)
@@ -77,8 +84,11 @@ def save_left_part(browser: Any, share: float, saved: Path) -> None:
             drag.w3c_actions.pointer_action.move_to_location(*place)
     drag.w3c_actions.pointer_action.pointer_up()
     drag.perform()
-    _click_save(browser)
-    assert until(saved.is_file), "no file was saved"
+    script = """
+    const plot = Bokeh.documents[0].get_model_by_name("particles");
+    return plot.renderers.some((drawn) => drawn.data_source?.selected.indices.length > 0);
+    """
+    return bool(until(lambda: browser.execute_script(script), 5))
 
 
 def _inner_frame(browser: Any) -> tuple[float, float, float, float]:

@@ -101,5 +101,5 @@ def test_statistics_are_seen_only_as_a_particle_was_imaged() -> None:
     statistics = ParticleBatch(
         information=torch.rand(3, 4), precision=torch.rand(3, 4, 4), index=torch.arange(3)
     )
-    with pytest.raises(ValueError, match=r"only as a particle was imaged, .*ShuffledPoses"):
+    with pytest.raises(ValueError, match=r"only at the poses of imaged particles, .*ShuffledPoses"):
         observed(statistics, torch.rand(3, 4), Pose(torch.eye(3).expand(3, 3, 3)))

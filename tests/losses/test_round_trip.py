@@ -174,7 +174,7 @@ def test_conformation_intervention_asks_the_pose_alone() -> None:
 
 def test_a_model_that_infers_no_pose_has_none_to_move() -> None:
     model, batch = LinearModel(), make_batch(_COUNT)
-    with pytest.raises(ValueError, match="whether the inferred pose moves, and this model infers"):
+    with pytest.raises(ValueError, match="tests the inferred pose, and this model infers none"):
         conformation_intervention(
             model.infer, model.generate, batch, model.infer(batch), torch.arange(_COUNT)
         )
