@@ -246,8 +246,5 @@ SETTINGS: dict[str, Setting] = {
         _PAIRS, errors=Nuisance(contrast=0.2), nuisance=Nuisance(contrast=0.2)
     ),
     "all_errors_refined": replace(_PAIRS, errors=_ALL, nuisance=_ALL, refine=True),
-    "all_errors_refined_latents": replace(
-        _PAIRS, errors=_ALL, nuisance=_ALL, refine=True, degree=2
-    ),
     "coarse_refined": replace(_PAIRS, errors=_COARSE, nuisance=_COARSE, refine=True),
 }

@@ -55,7 +55,6 @@ BARS = {
     "shifts_refined": Bar(0.95),
     "contrast_integrated": Bar(0.95),
     "all_errors_refined": Bar(0.95),
-    "all_errors_refined_latents": Bar(0.95),
 }
 # Uniform factors without labels have no axes: R² is what can be asked for.
 _BY_R2 = ("arms", "five_arms")
