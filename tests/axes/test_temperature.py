@@ -23,8 +23,9 @@ def test_finds_the_axes_that_react_differently(seed: int, width: int, noise: flo
     assert float(mcc(axes.transform(table.mean), table.factors)) > 0.97 * float(best)
     assert axes.determined_
     assert axes.angle_.max() < 15
-    # Noise would make the growth of a frozen motion look smaller: 3² to the power of 2 x 1.
-    assert axes.ratio_[0] == pytest.approx(81, rel=0.5)
+    # Noise would make the growth of a frozen motion look smaller: 3² to the power of 2 x 1. What
+    # is left of its variance when the noise is subtracted is uncertain, and its inverse skewed.
+    assert 81 / 2 < axes.ratio_[0] < 81 * (1.5 if noise < 0.5 else 5)
     assert axes.ratio_[-1] == pytest.approx(1, rel=0.3)
     assert (np.diff(axes.ratio_) < 0).all()
 
