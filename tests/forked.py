@@ -97,6 +97,22 @@ def forked(
         process.close()
 
 
+def alone(function: Callable[..., object], *words: object) -> str:
+    """Runs a function in a process of its own, which must succeed; returns what it printed."""
+    with forked(function, *words) as process:
+        status, (said, errors) = process.wait(), process.said()
+    assert status == 0, said[-2000:] + errors[-4000:]
+    return said
+
+
+def peak_memory() -> int:
+    """Returns the largest resident set of this process in KiB, as Linux counts it.
+
+    Not getrusage's, which a process takes over from the one that started it.
+    """
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+
 def together(function: Callable[..., object], *words: object, nodes: int = 1) -> list[str]:
     """Runs a function in two processes as torchrun starts them; both must succeed.
 
@@ -140,10 +156,7 @@ def script(path: Path, *words: str) -> str:
     Returns:
         What it wrote to stdout.
     """
-    with forked(_run_script, path, words) as process:
-        status, (said, errors) = process.wait(), process.said()
-    assert status == 0, said[-2000:] + errors[-4000:]
-    return said
+    return alone(_run_script, path, words)
 
 
 def _run_script(path: Path, words: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from cryo_disentangle.particles.pickles import read_latents
 from tests import tiny
-from tests.forked import forked
+from tests.forked import alone
 
 # 47 training and 27 validation particles: neither batches nor processes divide them.
 _PARTICLES, _FRACTION = 74, 0.365
@@ -37,9 +37,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tiny.write_stack(folder / "data", count=_PARTICLES)
     config = tiny.write_config(folder, data | {"validation_fraction": _FRACTION, "batch_size": 5})
     report = "--trainer.callbacks=[{class_path: RunReport, init_args: {particles: 100}}]"
-    with forked(run_module, ["fit", "--config", str(config), report, *_TWO]) as process:
-        status, (_, errors) = process.wait(), process.said()
-    assert status == 0, errors[-4000:]
+    alone(run_module, ["fit", "--config", str(config), report, *_TWO])
     return folder
 
 

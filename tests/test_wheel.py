@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cryo_disentangle.cli.command import command_names
-from tests import quick
+from tests import pictures, quick
 from tests.embeddings import written
 from tests.interop.runs import golden_run
 
@@ -50,24 +50,18 @@ def test_a_wheel_holds_callbacks_configurations_and_data(installed: Path) -> Non
 
 
 # Runs the steps one after the other, and knows what the front page leaves to its reader. Pictures
-# are coarse, as those of other tests (tests/pictures.py, which is not in the wheel).
+# are coarse, as those of other tests, by a file that is not in the wheel.
 _PROGRAM = """
 import json
+import runpy
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from cryo_disentangle.cli import main
 
-whole = Figure.savefig
-
-
-def coarsely(figure, *words, **options):
-    figure.set_layout_engine("none")
-    whole(figure, *words, **options | {"dpi": 20})
-
-
-Figure.savefig = coarsely
+Figure.savefig = runpy.run_path(sys.argv[1])["save_coarsely"]
 names = {
     "my_infer": lambda module, batch: module.infer(batch),
     "my_generate": lambda module, *parts: module.generate(*parts),
@@ -125,7 +119,7 @@ def test_every_command_of_the_front_page_works_from_a_wheel_in_an_empty_folder(
     (tmp_path / "steps.json").write_text(json.dumps(steps))
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "PYTHON"))}
     environment = kept | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, "-W", "ignore", "-c", _PROGRAM]
+    arguments = [sys.executable, "-W", "ignore", "-c", _PROGRAM, pictures.__file__]
     done = subprocess.run(
         arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

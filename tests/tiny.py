@@ -17,7 +17,7 @@ from cryo_disentangle.cli import main
 from cryo_disentangle.files.stacks import MrcsWriter
 from cryo_disentangle.geometry import random_rotations
 from cryo_disentangle.particles.pickles import write_ctf, write_poses
-from tests.forked import forked, together
+from tests.forked import alone, together
 
 BOX_SIZE, PIXEL_SIZE = 16, 3.5
 
@@ -109,11 +109,7 @@ def call(*words: str | Path) -> None:
 
 def succeed(*words: str | Path) -> str:
     """Runs a command that must succeed in a process of its own; returns what it printed."""
-    with forked(main, [str(word) for word in words]) as process:
-        status = process.wait()
-        said, errors = process.said()
-    assert status == 0, said[-2000:] + errors[-4000:]
-    return said
+    return alone(main, [str(word) for word in words])
 
 
 def succeed_together(*words: str | Path) -> str:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
-import time
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1] / "statistics"))
+from train_vae import train_vae
 
 
 def train(command: Path, stack: Path, run: Path, epochs: int) -> None:
@@ -26,12 +28,8 @@ def train(command: Path, stack: Path, run: Path, epochs: int) -> None:
     out = run.with_suffix(".unfinished")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    words = [command, "train_vae", stack / "particles.mrcs", "--poses", stack / "poses.pkl"]
-    words += ["--ctf", stack / "ctf.pkl", "--zdim", dim, "-n", epochs, "-b", 8, "-o", out]
-    words += ["--enc-dim", 256, "--dec-dim", 256, "--seed", run.name.removeprefix("seed_")]
-    started = time.perf_counter()
-    subprocess.run([str(word) for word in [*words, "--no-analysis"]], check=True)
-    print(f"{run}: {time.perf_counter() - started:.0f} s", flush=True)
+    seconds = train_vae(command, stack, out, dim, epochs, "--seed", run.name.removeprefix("seed_"))
+    print(f"{run}: {seconds:.0f} s", flush=True)
     out.rename(run)
 
 
@@ -46,11 +44,9 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.datasets:
         for seed in options.seeds:
-            stack, run = (
-                options.stacks / name / f"seed_{seed}",
-                options.runs / name / f"seed_{seed}",
-            )
+            run = options.runs / name / f"seed_{seed}"
             if not run.is_dir():
+                stack = options.stacks / name / run.name
                 train(options.command, stack, run, options.epochs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,12 @@ def draw_seeds(
     axes.set_xticks(range(len(methods)), [_lines(name) for name in methods])
     axes.set_xlim(-0.5, len(methods) - 0.4)
     axes.set_title(title, fontsize=10)
+
+
+def draw_oracles(axes: Axes, scores: Mapping[str, float]) -> None:
+    """Lines at what two oracles have, by what they are called."""
+    for style, (called, score) in zip(("--", ":"), scores.items(), strict=True):
+        axes.axhline(score, color="black", ls=style, lw=1, label=f"oracle, {called}")
 
 
 def _lines(name: str) -> str:

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from drawing import draw_seeds, panels, save
-from three_dimensions import RESULTS, STEPS, Particles, grow, inferred, optimised, train
+from drawing import draw_oracles, draw_seeds, panels, save
+from three_dimensions import RESULTS, STEPS, Particles, grow, inferred, take_steps, train
 from torch import Tensor
 
 from cryo_disentangle.held_out.oracle import posterior_of_stack, posterior_of_statistics
@@ -61,7 +61,8 @@ class Images:
         decoder = atomic(AdenylateKinase(), self.source.pixel_size, given=given)
         recipe = Recipe(decoder, encodes=False, snr=_SNR)
         model = recipe(self.source, STEPS)
-        return optimised(model, self.data, rows, rate=recipe.rate, size=_BATCH)
+        take_steps(self.data, rows, model, STEPS, rate=recipe.rate, size=_BATCH)
+        return model.eval()
 
     @torch.no_grad()
     def inferred(self, model: Any, rows: Tensor) -> Tensor:  # noqa: ANN401
@@ -112,9 +113,10 @@ def main() -> None:
     rows = grow("figure5b_3d", list(_METHODS), chosen.seeds, made)
     figure, axes = panels(1, 4, size=3.0)
     draw_seeds(axes[0][0], rows, _METHODS, "mcc_hinges", "MCC of z and hinges")
-    for style, (called, score) in zip(("--", ":"), oracles(particles, images).items(), strict=True):
+    best = oracles(particles, images)
+    for called, score in best.items():
         print(f"oracle, {called}: {score:.3f}")
-        axes[0][0].axhline(score, color="black", ls=style, lw=1, label=f"oracle, {called}")
+    draw_oracles(axes[0][0], best)
     axes[0][0].legend(fontsize=7, loc="lower right")
     for panel, (method, z) in zip(axes[0][1:], latents(particles, images, 0).items(), strict=True):
         nearest = int(np.abs(np.corrcoef(z.T, hinges.T)[:2, 3]).argmax())

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from drawing import MEASURES, compare, draw_scatter, draw_seeds, panels, save
+from drawing import MEASURES, compare, draw_oracles, draw_scatter, draw_seeds, panels, save
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -33,7 +33,6 @@ from cryo_disentangle.axes.linear import LinearAxes
 from cryo_disentangle.held_out.oracle import true_statistics
 from cryo_disentangle.metrics import PoseConformationMetrics, disentanglement_metrics
 from cryo_disentangle.metrics.functional import mcc, r2_linear
-from cryo_disentangle.particles.dataset import BatchedDataset
 from cryo_disentangle.particles.labels import ParticleLabels, read_labels
 from cryo_disentangle.particles.pairs import next_frames
 from cryo_disentangle.priors import Boltzmann, StandardNormal
@@ -44,10 +43,11 @@ from cryo_disentangle.types import ParticleBatch
 
 sys.path.append(str(Path(__file__).parents[1] / "statistics"))
 from algorithm1 import make_model
+from algorithm1 import train as take_steps
 from tables import append, read
 
 RESULTS = Path(__file__).parent / "results"
-_SCORED, _BATCH, _RATE, STEPS = 2000, 256, 2e-3, 600
+_SCORED, _BATCH, STEPS = 2000, 256, 600
 _FIGURE3 = {
     "loss": ("bound, nats, held out", -1),
     "r2": ("R² of factors", 1),
@@ -119,31 +119,8 @@ def train(
 ) -> Any:  # noqa: ANN401 - StatisticsModel
     """Trains a model on some particles, with pose interventions where they have a weight."""
     torch.manual_seed(seed)
-    model = make_model(particles.folder.statistics.rank, weight)
-    model.prior = prior
-    return optimised(model, particles.data, rows)
-
-
-def optimised(
-    model: Any,  # noqa: ANN401 - of statistics, or of images
-    data: BatchedDataset,
-    rows: Tensor,
-    rate: float = _RATE,
-    size: int = _BATCH,
-) -> Any:  # noqa: ANN401
-    """Takes the steps of a training on some particles."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=STEPS)
-    for step in range(STEPS):
-        drawn = rows[torch.randint(len(rows), (min(size, len(rows)),))]
-        batch = data.__getitems__(drawn.tolist())
-        loss = model.train().loss_terms(batch, step=step, sample=True)["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 50.0)
-        optimizer.step()
-        schedule.step()
+    model = make_model(particles.folder.statistics.rank, weight, prior=prior)
+    take_steps(particles.data, rows, model, STEPS, size=_BATCH)
     return model.eval()
 
 
@@ -305,8 +282,7 @@ def figure5a(sets: dict[str, Particles], seeds: int) -> None:
 
 def _draw_oracle(axes: Axes, particles: Particles, name: str) -> None:
     """Lines at what both oracles have."""
-    for style, (called, scores) in zip(("--", ":"), particles.oracle.items(), strict=True):
-        axes.axhline(scores[name], color="black", ls=style, lw=1, label=f"oracle, {called}")
+    draw_oracles(axes, {called: scores[name] for called, scores in particles.oracle.items()})
 
 
 def main() -> None:

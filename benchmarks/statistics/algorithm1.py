@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from cryo_disentangle.metrics.functional.oracle import (
     posterior_means,
 )
 from cryo_disentangle.modules.statistics_model import StatisticsModel
+from cryo_disentangle.particles.dataset import BatchedDataset
 from cryo_disentangle.particles.labels import ParticleLabels
 from cryo_disentangle.protocols import ConformationPrior
 from cryo_disentangle.statistics import StatisticsFolder
@@ -73,14 +75,22 @@ def make_model(
     )
 
 
-def train(data: StatisticsDataset, rows: Tensor, model: StatisticsModel, steps: int) -> float:
+def train(
+    data: BatchedDataset,
+    rows: Tensor,
+    model: Any,  # noqa: ANN401 - of statistics, or of images
+    steps: int,
+    *,
+    rate: float = _RATE,
+    size: int = _BATCH,
+) -> float:
     """Trains on some particles; returns milliseconds of processor time a step."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, _RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+    optimizer = torch.optim.Adam(trained, rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     started = time.process_time()
     for step in range(steps):
-        batch = data.__getitems__(rows[torch.randint(len(rows), (_BATCH,))].tolist())
+        batch = data.__getitems__(rows[torch.randint(len(rows), (size,))].tolist())
         loss = model.train().loss_terms(batch, step=step, sample=True)["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -159,7 +169,6 @@ def main() -> None:
                 row: dict[str, object] = {
                     "particles": size,
                     "seed": seed,
-                    "interventions": bool(weight),
                     "weight": weight,
                     "r2": float(scores["r2"]),
                     "r2_oracle": float(scores["r2_oracle"]),

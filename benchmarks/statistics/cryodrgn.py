@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from held_out import COUNT, image_held_out, latents_of_images
 from learning import latent_scores
 from settings import SETTINGS
 from tables import append, shown
+from train_vae import train_vae
 
 from cryo_disentangle.interop import CryoDRGNRun
 from cryo_disentangle.modules import CryoDRGNReconstruction
@@ -34,12 +33,7 @@ def train(command: Path, stack: Path, out: Path, images: int, dim: int, seed: in
     out.mkdir(parents=True)
     chosen = out / "ind.pkl"
     chosen.write_bytes(pickle.dumps(np.arange(images)))
-    words = [command, "train_vae", stack / "particles.mrcs", "--poses", stack / "poses.pkl"]
-    words += ["--ctf", stack / "ctf.pkl", "--zdim", dim, "-n", 1, "-b", 8, "-o", out]
-    words += ["--enc-dim", 256, "--dec-dim", 256, "--ind", chosen, "--seed", seed]
-    started = time.perf_counter()
-    subprocess.run([str(word) for word in [*words, "--no-analysis"]], check=True)
-    return time.perf_counter() - started
+    return train_vae(command, stack, out, dim, 1, "--ind", chosen, "--seed", seed)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import roma
 import torch
 from torch import Tensor
 
@@ -98,8 +99,5 @@ class DynamicsAtoms(GaussianMolecule):
         arm, before = arm.to(alpha), before.to(alpha)
         after = alpha[:, members]
         after = after - after.mean(2, keepdim=True)
-        left, _, right = torch.linalg.svd(after.mT @ before)
-        handed = torch.ones(3).to(alpha).expand(*left.shape[:2], 3).clone()
-        handed[..., 2] = torch.linalg.det(left @ right)
-        rotation = (left * handed[..., None, :]) @ right
+        rotation = roma.special_procrustes(after.mT @ before)
         return alpha[:, residue] + (rotation[:, residue] @ arm[..., None])[..., 0]

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import roma
+import torch
 from scipy.linalg import eigh
 
 __all__ = [
@@ -92,9 +94,9 @@ def superposed(positions: Array, reference: Array, rows: npt.NDArray[np.bool_]) 
     """
     centre = positions[:, rows].mean(1, keepdims=True)
     target = reference[rows] - reference[rows].mean(0)
-    left, _, right = np.linalg.svd(np.einsum("ri,nrj->nij", target, positions[:, rows] - centre))
-    left[:, :, 2] *= np.linalg.det(left @ right)[:, None]
-    turned: Array = (positions - centre) @ (left @ right).mT + reference[rows].mean(0)
+    product = np.einsum("ri,nrj->nij", target, positions[:, rows] - centre)
+    rotation = roma.special_procrustes(torch.from_numpy(product)).numpy()
+    turned: Array = (positions - centre) @ rotation.mT + reference[rows].mean(0)
     return turned
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cryo_disentangle.precision import may_look
 from cryo_disentangle.priors._parameters import ScaledParameter, check_dim
+from cryo_disentangle.priors._quantiles import interpolated_quantiles
 from cryo_disentangle.priors._temperature import (
     GAS_CONSTANT,
     HOTTEST_KELVIN,
@@ -175,11 +176,7 @@ class Boltzmann(nn.Module, ConformationPrior):
         """Inverts the distribution function of masses (Z, G) at the points; (Z, N) -> (Z, N)."""
         points = self._spaced(self._end, _QUADRATURE_POINTS)
         # Half of a point's mass lies to its left.
-        below = masses.cumsum(-1) - 0.5 * masses
-        right = torch.searchsorted(below, uniform).clamp(1, len(points) - 1)
-        low, high = below.gather(-1, right - 1), below.gather(-1, right)
-        share = ((uniform - low) / (high - low).clamp_min(1e-30)).clamp(0, 1)
-        return torch.lerp(points[right - 1], points[right], share)
+        return interpolated_quantiles(points, masses.cumsum(-1) - 0.5 * masses, uniform)
 
     @property
     def _end(self) -> float:

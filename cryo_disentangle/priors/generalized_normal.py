@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cryo_disentangle.priors._quantiles import interpolated_quantiles
 from cryo_disentangle.protocols import ConformationPrior
 from cryo_disentangle.types import Inference, ParticleBatch
 
@@ -112,7 +113,5 @@ class GeneralizedNormal(nn.Module, ConformationPrior):
         shape_parameter = torch.full_like(points, 1 / self.exponent)
         inside = torch.special.gammainc(shape_parameter, points.abs() ** self.exponent)
         below = 0.5 + 0.5 * inside.copysign(points)
-        right = torch.searchsorted(below, uniform).clamp(1, _QUANTILE_POINTS - 1)
-        low, high = below[right - 1], below[right]
-        share = ((uniform - low) / (high - low).clamp_min(1e-30)).clamp(0, 1)
-        return self.scale * torch.lerp(points[right - 1], points[right], share)
+        found = interpolated_quantiles(points, below[None], uniform.reshape(1, -1))
+        return self.scale * found.reshape(shape)

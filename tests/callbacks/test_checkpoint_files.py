@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cryo_disentangle.callbacks import AtomicCheckpointIO
-from tests.forked import forked
+from tests.forked import alone
 
 
 def save_on_full_disk(path: Path) -> None:
@@ -25,9 +25,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     path = tmp_path / "run/checkpoints/last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"weights": torch.arange(3)}, path)
     before = path.read_bytes()
-    with forked(save_on_full_disk, path) as process:
-        status, (said, errors) = process.wait(), process.said()
-    assert status == 0, errors
+    said = alone(save_on_full_disk, path)
     assert f"cannot write the checkpoint {path} ([Errno 27] File too large)" in said
     assert "resume with --ckpt_path last" in said
     assert path.read_bytes() == before

@@ -30,7 +30,7 @@ from cryo_disentangle.simulation import (
     WhiteNoise,
     load_molecule,
 )
-from tests.forked import forked
+from tests.forked import alone, forked, peak_memory
 
 SIMULATION = Simulation(
     TwoArms(),
@@ -216,19 +216,17 @@ def test_a_killed_process_is_continued_to_the_same_files(tmp_path: Path) -> None
     np.testing.assert_array_equal(truth["factors"][rows], particles.factors)
 
 
-def peak_memory(out: Path, n_images: int) -> None:
-    """Tells the largest resident set, in KiB, of a process that writes a stack."""
+def write_and_tell(out: Path, n_images: int) -> None:
+    """Writes a stack, and tells the largest resident set in KiB."""
     small(n_images, 16).write(out)
-    print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+    print(peak_memory())
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read in /proc")
 def test_memory_does_not_grow_with_the_stack(tmp_path: Path) -> None:
     peaks_kib = []
     for count in (5000, 50_000):
-        with forked(peak_memory, tmp_path / str(count), count) as process:
-            status, (said, errors) = process.wait(), process.said()
-        assert status == 0, errors
+        said = alone(write_and_tell, tmp_path / str(count), count)
         peaks_kib.append(int(said.split()[-1]))
         (tmp_path / str(count) / "particles.mrcs").unlink()
     # Ten times the images are 45 MB more of pixels; poses, CTF and truth are 0.2 kB a particle.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import roma
 import torch
 from torch import Tensor
 
@@ -82,10 +83,9 @@ def _mirror(rotation: Tensor) -> Tensor:
 
 def _procrustes(estimated: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Rotation G that maximises tr Gᵀ S with S = Σ estimatedᵀ reference, and that maximum."""
-    u, values, vh = torch.linalg.svd((estimated.transpose(1, 2) @ reference).sum(0))
-    signs = torch.ones_like(values)
-    signs[2] = torch.linalg.det(u @ vh).sign()
-    return (u * signs) @ vh, (values * signs).sum()
+    product = (estimated.transpose(1, 2) @ reference).sum(0)
+    rotation: Tensor = roma.special_procrustes(product)
+    return rotation, (rotation * product).sum()
 
 
 def fit_pose_gauge(estimated: Array, reference: Array) -> PoseGauge:
