@@ -24,12 +24,6 @@ settings.register_profile(
 settings.load_profile("whole")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Lets files be handed out in the order below, not by their numbers of tests."""
-    if hasattr(config.option, "loadscopereorder"):
-        config.option.loadscopereorder = False
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts whole programs, which take longest, first: so processes side by side end together."""
     here = Path(__file__).parent
