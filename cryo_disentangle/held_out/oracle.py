@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cryo_disentangle.held_out.particles import make_true_generator
-from cryo_disentangle.held_out.sources import SimulatedFolder
+from cryo_disentangle.held_out.sources import SimulatedFolder, SimulatedSource, SimulatedStream
+from cryo_disentangle.held_out.true_volumes import MolecularDensity, TrueVolumes
 from cryo_disentangle.imaging.lattice import FourierDisc
 from cryo_disentangle.metrics.functional.oracle import (
     fit_factor_mixture,
@@ -21,7 +24,7 @@ from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.particles.preprocessing import HartleyPreprocessing
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.draws import Draws
-from cryo_disentangle.simulation.particles import Particles
+from cryo_disentangle.statistics.grid import shell_means
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
 from cryo_disentangle.statistics.posterior import draw_information
 from cryo_disentangle.types import ParticleBatch, Pose, known_precision
@@ -36,8 +39,10 @@ __all__ = [
 # Of the factors' spread.
 _STEP = 0.02
 _BATCH = 100
+_PRIOR_SAMPLES = 4096
 # Of the images' variance; what rounding leaves is less.
 _LEAST_NOISE = 1e-6
+_PREPROCESSING = HartleyPreprocessing(invert=True, window_radius=None, norm=(0.0, 1.0))
 _NO_NOISE = "an oracle needs noise, and the simulation has none: every method finds z"
 
 
@@ -45,8 +50,7 @@ _NO_NOISE = "an oracle needs noise, and the simulation has none: every method fi
 def true_molecule_posterior(simulation: Simulation, draws: Draws) -> tuple[Tensor, Tensor]:
     """Posterior means of the factors of simulated particles under the true molecule.
 
-    Images are taken to be linear in the factors about the truth, with derivatives by central
-    differences of rendered images, so that it is a little optimistic where the noise is strong.
+    As `posterior_of_stack`, with samples of the prior that are drawn for it.
 
     Args:
         simulation: What makes the particles.
@@ -60,27 +64,23 @@ def true_molecule_posterior(simulation: Simulation, draws: Draws) -> tuple[Tenso
     """
     if not simulation.noise_std:
         raise ValueError(_NO_NOISE)
-    particles = simulation.describe(draws)
-    clean = simulation.clean(particles)
-    noise = (simulation.add_noise(clean.clone(), draws) - clean).flatten(1)
-    slopes = torch.stack(
-        [
-            (_seen(simulation, particles, step) - _seen(simulation, particles, -step)) / (2 * _STEP)
-            for step in _STEP * torch.eye(particles.factors.shape[1])
-        ],
-        dim=2,
-    )
-    variance = float(noise.square().mean())
-    means = posterior_means_linearised(slopes, noise, variance, particles.factors)
-    return means, particles.factors
+    prior = simulation.describe(simulation.calibration_draws(0, _PRIOR_SAMPLES)).factors
+    source = SimulatedStream(simulation)
+    made = source.dataset(_PREPROCESSING)
+    parts = (Draws(draws.seed, rows) for rows in draws.index.split(_BATCH))
+    means = _posterior(source, (made.batch(part) for part in parts), prior)
+    return means, simulation.describe(draws).factors
 
 
 @torch.no_grad()
 def posterior_of_stack(source: SimulatedFolder, rows: npt.NDArray[np.int64]) -> Tensor:
     """Posterior means of the factors of particles of a stack under the true molecule.
 
-    As `true_molecule_posterior`, from the stack's own images; the noise's variance in each shell of
-    Fourier space is measured on them.
+    Of one or two factors, thousands of samples of their prior are weighted by the likelihood of the
+    particle's image (`TrueVolumes`). Of more, or where a molecule has no density, images are taken
+    to be linear in the factors about the truth, which is optimistic: another conformation that the
+    image would suit as well does not count. The noise's variance in each shell of Fourier space is
+    measured on the first particles.
 
     Args:
         source: The stack, with its molecule beside it.
@@ -96,22 +96,10 @@ def posterior_of_stack(source: SimulatedFolder, rows: npt.NDArray[np.int64]) -> 
     known = source.stack.labels.factors
     if known is None:
         raise ValueError(f"{source.name}: true factors expected, found none")
-    factors = torch.from_numpy(known).double()
-    disc = FourierDisc(source.box_size)
-    radius = (disc.frequencies.norm(dim=1) * source.box_size).round().long()
-    slopes, noises = [], []
-    weights: list[Tensor] = []
-    for slope, noise in _rendered(source, rows, factors.std(0), disc):
-        # Measured once, on the first batch.
-        weights = weights or [_whitening(noise, radius)]
-        weight = weights[0]
-        # What the posterior depends on is as small as the factors are many.
-        basis, triangle = torch.linalg.qr(slope * weight[:, None])
-        slopes.append(triangle)
-        noises.append((basis.mT @ (noise * weight)[..., None])[..., 0])
-    return posterior_means_linearised(
-        torch.cat(slopes), torch.cat(noises), 1.0, factors[torch.from_numpy(rows)]
-    )
+    dataset = source.dataset(_PREPROCESSING)
+    parts = np.array_split(rows, -(-len(rows) // _BATCH))
+    batches = (dataset.__getitems__(part.tolist()) for part in parts)
+    return _posterior(source, batches, torch.from_numpy(known))
 
 
 def posterior_of_statistics(
@@ -171,41 +159,55 @@ def true_statistics(
     return TrueGenerator(render)
 
 
-def _rendered(
-    source: SimulatedFolder, rows: npt.NDArray[np.int64], spread: Tensor, disc: FourierDisc
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Derivatives (B, M, F) of clean images after the factors and the noise (B, M), in batches."""
-    preprocessing = HartleyPreprocessing(invert=True, window_radius=None, norm=(0.0, 1.0))
-    truth = make_true_generator(source, preprocessing)
-    dataset = source.dataset(preprocessing)
-    for part in np.array_split(rows, -(-len(rows) // _BATCH)):
-        batch = dataset.__getitems__(part.tolist())
-        pose, factors = Pose(batch["rotation"], batch.get("translation")), batch["factors"].double()
+def _posterior(source: SimulatedSource, batches: Iterable[ParticleBatch], prior: Tensor) -> Tensor:
+    """Posterior means of the factors of batches, under samples (S, F) of their prior."""
+    truth, disc = make_true_generator(source, _PREPROCESSING), FourierDisc(source.box_size)
+    noises = (_without_molecule(truth, batch) for batch in batches)
+    first = next(noises)
+    power = disc.select(first["images"]).double().square().mean(0)
+    shell = (disc.frequencies.norm(dim=1) * disc.box_size).round().long()
+    variance = shell_means(power, shell, int(shell.max()) + 1)
+    every = itertools.chain([first], noises)
+    molecule, mixing = source.molecule()
+    if prior.shape[1] > 2 or not hasattr(molecule, "volume"):
+        return _linearised(truth, disc, every, variance[shell].rsqrt(), prior)
+    density = cast(MolecularDensity, molecule)
+    volumes = TrueVolumes.of(density, mixing, prior, source.box_size, source.pixel_size)
+    return volumes.posterior(every, variance)
+
+
+def _without_molecule(truth: TrueGenerator, batch: ParticleBatch) -> ParticleBatch:
+    """A batch whose images are their noise."""
+    images = batch["images"].double()
+    pose = Pose(batch["rotation"], batch.get("translation"))
+    noise = images - truth.generate(batch["factors"].double(), pose, batch)
+    if float(noise.square().mean()) <= _LEAST_NOISE * float(images.square().mean()):
+        raise ValueError(_NO_NOISE)
+    return cast(ParticleBatch, {**batch, "images": noise.float()})
+
+
+def _linearised(
+    truth: TrueGenerator,
+    disc: FourierDisc,
+    noises: Iterable[ParticleBatch],
+    white: Tensor,
+    prior: Tensor,
+) -> Tensor:
+    """Posterior means from derivatives of clean images after the factors."""
+    slopes, left, factors = [], [], []
+    for batch in noises:
+        at = batch["factors"].double()
+        pose = Pose(batch["rotation"], batch.get("translation"))
 
         def seen(moved: Tensor, pose: Pose = pose, batch: ParticleBatch = batch) -> Tensor:
             return disc.select(truth.generate(moved, pose, batch)).double()
 
-        images = disc.select(batch["images"]).double()
-        noise = images - seen(factors)
-        if float(noise.square().mean()) <= _LEAST_NOISE * float(images.square().mean()):
-            raise ValueError(_NO_NOISE)
-        slopes = [
-            (seen(factors + step) - seen(factors - step)) / (2 * step.sum())
-            for step in _STEP * torch.diag(spread)
-        ]
-        yield torch.stack(slopes, 2), noise
-
-
-def _whitening(noise: Tensor, radius: Tensor) -> Tensor:
-    """One over the noise's standard deviation at each coefficient, by shells, (M,)."""
-    power = noise.square().mean(0)
-    count = torch.bincount(radius)
-    shells = torch.zeros(len(count), dtype=power.dtype).index_add_(0, radius, power)
-    return (shells / count.clamp(min=1))[radius].rsqrt()
-
-
-def _seen(simulation: Simulation, particles: Particles, step: Tensor) -> Tensor:
-    """Clean images with factors moved by a step (F,), shape (N, M)."""
-    factors = particles.factors + step
-    hinges = simulation.hinges(factors)
-    return simulation.clean(particles._replace(factors=factors, hinges=hinges)).flatten(1)
+        steps = _STEP * torch.diag(prior.double().std(0))
+        slope = [(seen(at + step) - seen(at - step)) / (2 * step.sum()) for step in steps]
+        noise = disc.select(batch["images"]).double() * white
+        # What the posterior depends on is as small as the factors are many.
+        basis, triangle = torch.linalg.qr(torch.stack(slope, 2) * white[:, None])
+        slopes.append(triangle)
+        left.append((basis.mT @ noise[..., None])[..., 0])
+        factors.append(at)
+    return posterior_means_linearised(torch.cat(slopes), torch.cat(left), 1.0, torch.cat(factors))

@@ -88,12 +88,21 @@ class SimulatedDataset(BatchedDataset):
             ``time``, ``trajectory`` and ``temperature``.
         """
         index = torch.as_tensor(indices, dtype=torch.int64)
-        images, particles = self.simulation.images(
-            Draws((self.simulation.seed, self.stream), index)
-        )
+        return self.batch(Draws((self.simulation.seed, self.stream), index))
+
+    def batch(self, draws: Draws) -> ParticleBatch:
+        """Simulates particles of any stream.
+
+        Args:
+            draws: Their random numbers.
+
+        Returns:
+            The batch.
+        """
+        images, particles = self.simulation.images(draws)
         known = particles._asdict()
         del known["hinges"]
-        batch = {"images": self.preprocessing(images), "index": index}
+        batch = {"images": self.preprocessing(images), "index": draws.index}
         batch |= {key: value for key, value in known.items() if value is not None}
         return cast("ParticleBatch", batch)
 

@@ -21,6 +21,7 @@ from cryo_disentangle.simulation import (
     NormalFactors,
     Simulation,
     TwoArms,
+    UniformFactors,
     UniformViews,
     WhiteNoise,
 )
@@ -43,6 +44,41 @@ def test_noise_takes_away_and_nothing_else() -> None:
         found[snr] = float(r2_linear(means, factors))
     assert found[100.0] > 0.98
     assert found[100.0] > found[0.3] > found[0.03]
+
+
+@pytest.mark.parametrize("snr", [0.03, 0.3])
+def test_all_conformations_that_the_image_may_show_count(snr: float) -> None:
+    """An arm that is seen from the side may point to the viewer as well as away."""
+    simulation = Simulation(
+        TwoArms(),
+        UniformFactors(2),
+        Microscope(UniformViews(), None, None, WhiteNoise(snr)),
+        10,
+        box_size=24,
+        pixel_size=5.67,
+    )
+    draws = Draws.consecutive((0, 99), 0, 40)
+    means, factors = true_molecule_posterior(simulation, draws)
+    particles = simulation.describe(draws)
+    images = simulation.add_noise(simulation.clean(particles), draws)
+    prior = simulation.describe(simulation.calibration_draws(0, 4096))
+    expected = []
+    for image, rotation in zip(images, particles.rotation, strict=True):
+        seen = simulation.clean(prior._replace(rotation=rotation.expand(4096, 3, 3)))
+        log = (seen - image).square().sum((1, 2)) / (-2 * simulation.noise_std**2)
+        expected.append(log.double().softmax(0) @ prior.factors.double())
+    exact = torch.stack(expected)
+    error, difference = ((z - factors).square().mean().sqrt() for z in (exact, means))
+    assert float(difference) == pytest.approx(float(error), rel=0.1)
+    assert float((means - exact).square().mean().sqrt()) < 0.3 * float(error)
+
+
+def test_of_many_factors_images_are_linear_about_the_truth() -> None:
+    scope = Microscope(UniformViews(), None, None, WhiteNoise(1.0))
+    molecule = TwoArms(lengths=(40.0, 30.0, 35.0))
+    simulation = Simulation(molecule, UniformFactors(3), scope, 10, box_size=24, pixel_size=5.67)
+    means, factors = true_molecule_posterior(simulation, Draws.consecutive((0, 9), 0, 200))
+    assert 0.8 < float(r2_linear(means, factors)) < 1
 
 
 def test_an_oracle_needs_noise() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,10 +12,13 @@ from cryo_disentangle.metrics.functional.correlation import mcc, r2_linear
 
 __all__ = [
     "FactorMixture",
+    "Mixture",
     "fit_factor_mixture",
     "oracle_scores",
     "posterior_means",
     "posterior_means_linearised",
+    "posterior_means_of_draws",
+    "posterior_means_of_samples",
 ]
 
 _RIDGE = 1e-6
@@ -23,6 +26,26 @@ _AT_ONCE = 512
 _PRIOR_SAMPLES = 4096
 _DENSITY_POINTS = 257
 _WIDER, _NEWTON_STEPS, _DIFFERENCE = 1.3, 5, 1e-3
+
+
+class Mixture(Protocol):
+    """Coefficients of K volumes as a function of true factors: c = φ*(f)."""
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of the factors, shape (F,)."""
+        ...
+
+    def __call__(self, factors: Tensor) -> Tensor:
+        """Evaluates the function.
+
+        Args:
+            factors: Shape (..., F).
+
+        Returns:
+            Coefficients, shape (..., K).
+        """
+        ...
 
 
 class FactorMixture(NamedTuple):
@@ -151,14 +174,89 @@ def posterior_means(
     prior = prior.double()
     chosen = prior[torch.randperm(len(prior), generator=generator)[:_PRIOR_SAMPLES]]
     found = []
+    mixed = mixture(chosen)
     for rows in torch.arange(len(information)).split(_AT_ONCE):
         b, size = information[rows].double(), precision[rows].double()
-        weights = _log_likelihood(mixture(chosen), b, size).softmax(1)
-        mean = weights @ chosen
+        mean = posterior_means_of_samples(chosen, mixed, b, size)[0]
         if prior.shape[1] > 2:
-            mean = _importance(mixture, prior, (b, size), mean, draws, generator)
+            mean = posterior_means_of_draws(mixture, prior, (b, size), mean, draws, generator)
         found.append(mean)
     return torch.cat(found)
+
+
+def posterior_means_of_samples(
+    samples: Tensor, coefficients: Tensor, information: Tensor, precision: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Posterior means of factors as samples of their prior, weighted by the likelihood.
+
+    Args:
+        samples: Of the factors, shape (S, F).
+        coefficients: Of the volumes in these samples, shape (S, K).
+        information: b of N particles, shape (N, K).
+        precision: Λ, shape (N, K, K).
+
+    Returns:
+        Means, shape (N, F), float64, and how many samples have weight (1 / Σ w²), shape (N,).
+    """
+    log = _log_likelihood(coefficients.double(), information.double(), precision.double())
+    weights = log.softmax(1)
+    return weights @ samples.double(), 1 / weights.square().sum(1)
+
+
+def posterior_means_of_draws(
+    mixture: Mixture,
+    prior: Tensor,
+    statistics: tuple[Tensor, Tensor],
+    start: Tensor,
+    draws: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Posterior means of factors as weighted draws from a normal approximation of each posterior.
+
+    Args:
+        mixture: φ*.
+        prior: Samples of the factors, whose product of marginal densities is the prior, (S, F).
+        statistics: b and Λ of N particles, shapes (N, K) and (N, K, K), float64.
+        start: Where Gauss-Newton steps to the mode begin, shape (N, F).
+        draws: Number of draws a particle.
+        generator: Source of the draws.
+
+    Returns:
+        Means, shape (N, F), float64.
+    """
+    information, precision = statistics
+    width = prior.shape[1]
+    inverse = torch.linalg.inv(torch.cov(prior.T).reshape(width, width))
+    at, value = start, _log_posterior(mixture, prior, statistics, start)
+    damping = torch.ones_like(value)
+    for _ in range(_NEWTON_STEPS):
+        slopes = _slopes(mixture, at)
+        residual = information - (precision @ mixture(at)[..., None])[..., 0]
+        curvature = slopes.mT @ precision @ slopes + inverse
+        force = (slopes.mT @ residual[..., None])[..., 0] - (at - prior.mean(0)) @ inverse
+        tried = at + damping[:, None] * torch.linalg.solve(curvature, force)
+        there = _log_posterior(mixture, prior, statistics, tried)
+        better = there > value
+        at, value = torch.where(better[:, None], tried, at), torch.where(better, there, value)
+        damping = torch.where(better, 1.0, damping / 4)
+    slopes = _slopes(mixture, at)
+    curvature = slopes.mT @ precision @ slopes + inverse
+    root = _WIDER * torch.linalg.cholesky(torch.linalg.inv(curvature))
+    white = torch.randn(len(at), draws, at.shape[1], generator=generator, dtype=at.dtype)
+    drawn = at[:, None] + white @ root.mT
+    log = _log_posterior(mixture, prior, statistics, drawn) + 0.5 * white.square().sum(-1)
+    return (log.softmax(1)[..., None] * drawn).sum(1)
+
+
+def _log_posterior(
+    mixture: Mixture, prior: Tensor, statistics: tuple[Tensor, Tensor], at: Tensor
+) -> Tensor:
+    """Log posterior density of factors (N, F) or (N, S, F) up to a constant, (N,) or (N, S)."""
+    information, precision = statistics
+    mixed = mixture(at.reshape(len(at), -1, at.shape[-1]))
+    quadratic = ((mixed @ precision) * mixed).sum(-1)
+    log = (mixed @ information[..., None])[..., 0] - 0.5 * quadratic
+    return log.reshape(at.shape[:-1]) + _log_prior(prior, at)
 
 
 def posterior_means_linearised(
@@ -177,7 +275,8 @@ def posterior_means_linearised(
     Returns:
         Means, shape (N, F).
     """
-    prior = torch.linalg.inv(torch.cov(factors.T).reshape(factors.shape[1], factors.shape[1]))
+    width = factors.shape[1]
+    prior = torch.linalg.inv(torch.cov(factors.T).reshape(width, width))
     precision = slopes.mT @ slopes / variance + prior
     pulled = (slopes.mT @ noise[..., None])[..., 0] / variance
     pulled = pulled - (factors - factors.mean(0)) @ prior
@@ -208,35 +307,7 @@ def _log_likelihood(coefficients: Tensor, information: Tensor, precision: Tensor
     return information @ coefficients.T - 0.5 * precision.flatten(1) @ outer.T
 
 
-def _importance(
-    mixture: FactorMixture,
-    prior: Tensor,
-    statistics: tuple[Tensor, Tensor],
-    start: Tensor,
-    draws: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """Weighted draws from a normal approximation of each posterior, (N, F)."""
-    information, precision = statistics
-    inverse = torch.linalg.inv(torch.cov(prior.T))
-    at, curvature = start, inverse.expand(len(start), -1, -1)
-    for _ in range(_NEWTON_STEPS):
-        slopes = _slopes(mixture, at)
-        residual = information - (precision @ mixture(at)[..., None])[..., 0]
-        curvature = slopes.mT @ precision @ slopes + inverse
-        force = (slopes.mT @ residual[..., None])[..., 0] - (at - prior.mean(0)) @ inverse
-        at = at + torch.linalg.solve(curvature, force)
-    root = _WIDER * torch.linalg.cholesky(torch.linalg.inv(curvature))
-    white = torch.randn(len(at), draws, at.shape[1], generator=generator, dtype=at.dtype)
-    drawn = at[:, None] + white @ root.mT
-    mixed = mixture(drawn)
-    quadratic = ((mixed @ precision) * mixed).sum(-1)
-    log = (mixed @ information[..., None])[..., 0] - 0.5 * quadratic
-    log = log + _log_prior(prior, drawn) + 0.5 * white.square().sum(-1)
-    return (log.softmax(1)[..., None] * drawn).sum(1)
-
-
-def _slopes(mixture: FactorMixture, at: Tensor) -> Tensor:
+def _slopes(mixture: Mixture, at: Tensor) -> Tensor:
     """Derivatives of coefficients after factors by central differences, (N, K, F)."""
     steps = torch.diag(_DIFFERENCE * mixture.spread)
     moved = [(mixture(at + step) - mixture(at - step)) / (2 * step.sum()) for step in steps]

@@ -11,6 +11,8 @@ from cryo_disentangle.metrics.functional.oracle import (
     oracle_scores,
     posterior_means,
     posterior_means_linearised,
+    posterior_means_of_draws,
+    posterior_means_of_samples,
 )
 
 _KIND = {"dtype": torch.float64}
@@ -73,6 +75,34 @@ def test_posterior_means_of_a_curved_mixture_are_the_integrals() -> None:
     found = posterior_means(mixture, factors, information[:50], precision[:50])
     # In the tails of the prior few samples lie.
     assert float((found - expected).square().mean().sqrt()) < 0.05
+
+
+class _Turning:
+    """Two coefficients that go round a circle with one factor."""
+
+    spread = torch.ones(1, dtype=torch.float64)
+
+    def __call__(self, factors: Tensor) -> Tensor:
+        return torch.cat([torch.cos(1.5 * factors), torch.sin(1.5 * factors)], -1)
+
+
+@pytest.mark.parametrize("strength", [2.0, 20.0])
+def test_draws_find_the_posterior_from_afar(strength: float) -> None:
+    """Undamped steps of Gauss and Newton leap to the other side."""
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.rand(300, 1, generator=generator, dtype=torch.float64) * 2 - 1
+    precision = strength * torch.eye(2, dtype=torch.float64).expand(300, 2, 2)
+    noise = torch.randn(300, 2, generator=generator, dtype=torch.float64) * strength**0.5
+    information = strength * _Turning()(factors) + noise
+    prior = torch.rand(4000, 1, generator=generator, dtype=torch.float64) * 2 - 1
+    start = torch.zeros_like(factors)
+    found = posterior_means_of_draws(
+        _Turning(), prior, (information, precision), start, 512, generator
+    )
+    expected, _ = posterior_means_of_samples(prior, _Turning()(prior), information, precision)
+    assert float((found - expected).square().mean().sqrt()) < 0.1 * float(
+        (expected - factors).square().mean().sqrt()
+    )
 
 
 def test_the_linearised_posterior_is_exact_for_linear_images() -> None:

@@ -1,0 +1,256 @@
+"""The true molecule as a subspace of many volumes, with coefficients that its factors determine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy.interpolate import RegularGridInterpolator
+from torch import Tensor
+
+from cryo_disentangle.decoders.spline import SplinePoints, pair_nodes
+from cryo_disentangle.metrics.functional.oracle import (
+    posterior_means_of_draws,
+    posterior_means_of_samples,
+)
+from cryo_disentangle.simulation.mixing import Mixing
+from cryo_disentangle.statistics.grid import SliceGrid, shell_means
+from cryo_disentangle.statistics.views import ParticleViews
+from cryo_disentangle.types import ParticleBatch
+
+__all__ = ["MolecularDensity", "TrueVolumes"]
+
+_SAMPLES = 4096
+# Conformations along each factor that volumes are made of, until splines between them leave out no
+# more than this share of other conformations' variance.
+_PLACES, _MOST_LEFT, _NUMBERS = (7, 13, 25), 1e-3, 2**28
+# Volumes may leave out this share of the variance of the conformations, and shells that of slices'.
+_LEFT_OUT = 3e-4
+_MOST_VOLUMES = 64
+_FINER = 2
+_SHOWN = 8
+_FEW, _DRAWS = 16, 256
+
+
+class MolecularDensity(Protocol):
+    """A molecule whose density is known on a grid."""
+
+    def volume(self, conformation: Tensor, box_size: int, pixel_size: float) -> Tensor:
+        """Samples the density.
+
+        Args:
+            conformation: Shape (B, K).
+            box_size: Side D in voxels.
+            pixel_size: Å per voxel.
+
+        Returns:
+            Volumes, shape (B, D, D, D), axes z, y, x.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TrueVolumes:
+    """Principal volumes of a true molecule's conformations.
+
+    A particle's likelihood depends on its factors through a few hundred numbers then, and is summed
+    over thousands of samples of the prior without an image being rendered.
+
+    Attributes:
+        grid: Of the images, up to the radius that conformations differ within.
+        paired: R volumes that leave out 0.03 % of the conformations' variance, on nodes twice as
+            dense as those of ``grid``, as `pair_nodes` has them.
+        samples: Of the factors' prior, shape (S, F).
+        spline: Coefficients of the volumes at factors, as numpy arrays.
+    """
+
+    grid: SliceGrid
+    paired: Tensor
+    samples: Tensor
+    spline: RegularGridInterpolator
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of the factors, shape (F,)."""
+        return self.samples.std(0)
+
+    def __call__(self, factors: Tensor) -> Tensor:
+        """Coefficients of the volumes, those of the nearest factors where there are samples.
+
+        Args:
+            factors: Shape (..., F).
+
+        Returns:
+            Shape (..., R), float64.
+        """
+        inside = factors.clamp(self.samples.min(0).values, self.samples.max(0).values)
+        return torch.from_numpy(self.spline(inside.double().numpy()))
+
+    @classmethod
+    def of(
+        cls,
+        molecule: MolecularDensity,
+        mixing: Mixing | None,
+        factors: Tensor,
+        box_size: int,
+        pixel_size: float,
+    ) -> TrueVolumes:
+        """Makes volumes on a grid of factors, and their principal components.
+
+        Args:
+            molecule: The density as a function of the mixed factors.
+            mixing: Of the factors; None takes them as they are.
+            factors: Samples of one or two factors, shape (N, F).
+            box_size: Image side D in pixels.
+            pixel_size: Å per pixel.
+
+        Returns:
+            The volumes.
+
+        Raises:
+            ValueError: If a factor does not vary.
+        """
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(factors), generator=generator)[:_SAMPLES]
+        samples = factors[order].double()
+        if not bool((samples.std(0) > 0).all()):
+            raise ValueError(
+                f"factors must vary, found standard deviations {samples.std(0).tolist()}"
+            )
+
+        def nodes(some: Tensor, radius: int) -> Tensor:
+            mixed = some.float() if mixing is None else mixing.mix(some.float())
+            return _transformed(molecule.volume(mixed, box_size, pixel_size), radius)
+
+        shown = samples[:_SHOWN]
+        grid = SliceGrid(box_size, _reach(nodes(shown, box_size // 2), box_size))
+        expected = nodes(shown, grid.radius)
+        affordable = (_NUMBERS / len(expected)) ** (1 / samples.shape[1])
+        for count in (_PLACES[0], *(more for more in _PLACES[1:] if more <= affordable)):
+            axes = _places(samples, count)
+            places = torch.tensor(list(itertools.product(*axes)), dtype=torch.float64)
+            made = expected.new_empty(len(expected), len(places))
+            for rows in torch.arange(len(places)).split(_SHOWN):
+                made[:, rows] = nodes(places[rows], grid.radius)
+            mean, volumes, coefficients = _principal(made, _weights(axes, samples))
+            known = coefficients.reshape(*(len(axis) for axis in axes), -1).numpy()
+            found = cls(
+                grid,
+                pair_nodes(volumes),
+                samples,
+                RegularGridInterpolator(axes, known, method="cubic"),
+            )
+            left = expected - mean - volumes @ found(shown).T.float()
+            if left.square().sum() < _MOST_LEFT * (expected - mean).square().sum():
+                break
+        return found
+
+    def posterior(self, noises: Iterable[ParticleBatch], variance: Tensor) -> Tensor:
+        """Posterior means of the factors of particles, from the noise of their images.
+
+        The noise is added to slices of these volumes in the true conformations, for voxels and
+        pixels integrate a density over other cubes than each other: slices differ from images by
+        what would count as evidence where noise is weak.
+
+        Args:
+            noises: Images without the molecule, with true factors, poses and CTFs.
+            variance: Of the noise of Hartley coefficients in shells 0 .. D / 2, shape (D / 2 + 1,).
+
+        Returns:
+            Means, shape (N, F), float64.
+        """
+        found, coefficients = [], self(self.samples)
+        generator = torch.Generator().manual_seed(0)
+        for batch in noises:
+            information, precision = self._statistics(batch, variance)
+            mean, effective = posterior_means_of_samples(
+                self.samples, coefficients, information, precision
+            )
+            narrow = effective < _FEW
+            if bool(narrow.any()):
+                # Too few samples lie within the posterior.
+                some = (information[narrow], precision[narrow])
+                mean[narrow] = posterior_means_of_draws(
+                    self, self.samples, some, mean[narrow], _DRAWS, generator
+                )
+            found.append(mean)
+        return torch.cat(found)
+
+    def _statistics(self, batch: ParticleBatch, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """B (B, R) and Λ (B, R, R) of particles from their noise."""
+        grid = self.grid
+        views = ParticleViews.of(batch, grid.disc, grid.box_size)
+        views = views.whitened(variance[grid.shell].to(views.coefficients))
+        position = _FINER * (grid.points @ views.rotation[:, :2]).flatten(0, 1)
+        at = SplinePoints(position, _FINER * 2 * grid.radius + 3, views.transfer.flatten())
+        slices = grid.read(at, self.paired).flatten(1, 2).double()
+        precision = slices.mT @ slices
+        pulled = slices.mT @ views.coefficients.flatten(1).double()[..., None]
+        known = precision @ self(batch["factors"])[..., None]
+        return (pulled + known)[..., 0], precision
+
+
+def _transformed(volumes: Tensor, radius: int) -> Tensor:
+    """Hartley transforms of volumes (B, D, D, D) as nodes of splines, shape (G, B).
+
+    Nodes are twice as dense as the transform's own frequencies, for what splines lose between nodes
+    grows towards the faces of the box.
+    """
+    side = volumes.shape[-1]
+    position = torch.arange(side) - side // 2
+    # What splines multiply a volume with along each axis, as in `values_to_nodes`.
+    gain = 0.75 + 0.25 * torch.cos(2 * torch.pi * position / (_FINER * side))
+    frequency = torch.arange(_FINER * 2 * radius + 3) - (_FINER * radius + 1)
+    phase = frequency[:, None] * position * (-2 * torch.pi / (_FINER * side))
+    wave = torch.polar(torch.ones_like(phase), phase) / gain
+    found = volumes.to(wave.dtype)
+    for _ in range(3):
+        # Transforms the last axis, and puts it first.
+        found = (found @ wave.T).movedim(3, 1)
+    return (found.real - found.imag).flatten(1).T
+
+
+def _reach(nodes: Tensor, box_size: int) -> int:
+    """Radius in Fourier pixels that slices of conformations (G, N) differ within."""
+    power = (nodes - nodes.mean(1, keepdim=True)).square().sum(1)
+    finer = SliceGrid(_FINER * box_size, _FINER * (box_size // 2))
+    shells = shell_means(power, finer.node_shell, finer.radius + 1)
+    # Of a slice, a shell holds as many points as it is far from the centre.
+    beyond = (shells * torch.arange(len(shells))).flip(0).cumsum(0).flip(0)
+    inside = int((beyond > _LEFT_OUT * beyond[0]).nonzero()[-1, 0]) if beyond[0] > 0 else 1
+    return max(1, -(-inside // _FINER))
+
+
+def _places(samples: Tensor, count: int) -> list[np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """Evenly spaced values of each factor, from the least to the largest sample."""
+    ends = zip(samples.min(0).values.tolist(), samples.max(0).values.tolist(), strict=True)
+    return [np.linspace(low, high, count) for low, high in ends]
+
+
+def _weights(axes: list[np.ndarray[tuple[int], np.dtype[np.float64]]], samples: Tensor) -> Tensor:
+    """How many samples lie next to each place of a grid; none are taken for a tenth, (P,)."""
+    edges = [np.concatenate([[-np.inf], (a[1:] + a[:-1]) / 2, [np.inf]]) for a in axes]
+    counts, _ = np.histogramdd(samples.numpy(), edges)
+    weights = torch.from_numpy(counts.ravel()).clamp_min(0.1)
+    return weights / weights.sum()
+
+
+def _principal(nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted mean (G, 1) of columns, principal volumes (G, R), and coefficients (P, R).
+
+    Columns lose their mean in place, for they are large.
+    """
+    mean = nodes @ weights.to(nodes)[:, None]
+    away = nodes.sub_(mean)
+    root = weights.sqrt()
+    gram = root[:, None] * (away.T @ away).double() * root
+    values, vectors = (part.flip(-1) for part in torch.linalg.eigh(gram))
+    left = 1 - values.cumsum(0) / values.sum()
+    rank = min(_MOST_VOLUMES, len(values), 1 + int((left > _LEFT_OUT).sum()))
+    scale = values[:rank].clamp_min(torch.finfo(torch.float64).tiny).sqrt()
+    volumes = away @ (root[:, None] * vectors[:, :rank] / scale).float()
+    return mean, volumes, (away.T @ volumes).double()
