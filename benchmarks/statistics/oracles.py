@@ -6,17 +6,13 @@ import torch
 from held_out import HeldOut
 from torch import Tensor
 
+from cryo_disentangle.held_out import true_molecule_posterior
 from cryo_disentangle.metrics.functional.correlation import mcc, r2_linear
-from cryo_disentangle.metrics.functional.oracle import (
-    fit_factor_mixture,
-    posterior_means,
-    posterior_means_linearised,
-)
+from cryo_disentangle.metrics.functional.oracle import fit_factor_mixture, posterior_means
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.statistics.posterior import Likelihood
 
-_STEP = 0.02
 _COMPONENTS, _FRAMES, _FRAMES_STREAM, _AT_ONCE = 30, 10_000, 17, 50
 
 
@@ -25,29 +21,9 @@ def scores(found: Tensor, factors: Tensor) -> tuple[float, float]:
     return float(mcc(found, factors)), float(r2_linear(found, factors))
 
 
-@torch.no_grad()
 def true_molecule(simulation: Simulation, draws: Draws) -> tuple[float, float]:
-    """Posterior means under the true molecule, linear about the truth: a little optimistic."""
-    particles = simulation.describe(draws)
-    clean = simulation.clean(particles)
-    noise = (simulation.add_noise(clean.clone(), draws) - clean).flatten(1)
-    factors, variance = particles.factors, noise.var()
-
-    def image(moved: Tensor) -> Tensor:
-        changed = particles._replace(factors=moved)
-        if particles.hinges is not None:
-            changed = changed._replace(hinges=simulation.hinges(moved.double()).float())
-        return simulation.clean(changed).flatten(1)
-
-    slopes = torch.stack(
-        [
-            (image(factors + step) - image(factors - step)) / (2 * _STEP)
-            for step in _STEP * torch.eye(factors.shape[1])
-        ],
-        dim=2,
-    )
-    found = posterior_means_linearised(slopes, noise, float(variance), factors)
-    return scores(found, factors)
+    """Posterior means under the true molecule."""
+    return scores(*true_molecule_posterior(simulation, draws))
 
 
 @torch.no_grad()
