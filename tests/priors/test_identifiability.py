@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -102,6 +102,8 @@ def test_only_the_pair_that_is_alike_is_named() -> None:
 def test_axes_are_the_factors_whatever_mixes_them(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     latents, temperature = _particles(_FROZEN, _TWO, 4000, seed)
+    # A random mixing may be singular to what single precision tells, and is refused then.
+    assume(float(torch.linalg.cond(latents)) < 100)
     mixing = torch.linalg.qr(torch.randn(2, 2, generator=generator)).Q @ torch.diag(
         torch.tensor([1.0, 7.0])
     )
