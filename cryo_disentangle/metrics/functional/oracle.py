@@ -25,7 +25,7 @@ _RIDGE = 1e-6
 _AT_ONCE = 512
 _PRIOR_SAMPLES = 4096
 _DENSITY_POINTS = 257
-_WIDER, _NEWTON_STEPS, _DIFFERENCE = 1.3, 5, 1e-3
+_WIDER, _NEWTON_STEPS, _DIFFERENCE, _UNSEEN = 1.3, 5, 1e-3, 50.0
 
 
 class Mixture(Protocol):
@@ -328,5 +328,7 @@ def _log_prior(prior: Tensor, at: Tensor) -> Tensor:
         )
         left = place.long()
         log = density.clamp_min(1e-12).log()
-        total = total + torch.lerp(log[left], log[left + 1], place - left)
+        # Kernels blur the ends of a prior that has some.
+        beyond = (at[..., k] < samples.min()) | (at[..., k] > samples.max())
+        total = total + torch.lerp(log[left], log[left + 1], place - left) - _UNSEEN * beyond
     return total
