@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cryo_disentangle.files.memory import return_freed_memory
 from cryo_disentangle.geometry.rotations import check_rotations
 from cryo_disentangle.particles.ctf import CtfOverrides, overridden
 from cryo_disentangle.particles.joining import is_table, with_ctf_of, with_poses_of
@@ -141,6 +142,7 @@ class ParticleStack:
             known = read_labels(labels)
             stack.labels = known.take(selection.of(len(known), labels))
         stack._warn_about_pixel_sizes()
+        return_freed_memory()
         return stack
 
     def tolerant(self) -> ParticleStack:

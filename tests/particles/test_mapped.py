@@ -10,10 +10,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from cryo_disentangle.files.memory import return_freed_memory
 from cryo_disentangle.files.mrc import read_mrc_header
 from cryo_disentangle.files.stacks import MrcsWriter, stack_header
 from cryo_disentangle.particles import ParticleStack
 from cryo_disentangle.particles.dataset import ParticleDataset
+from cryo_disentangle.particles.export import write_particles_star
 from cryo_disentangle.particles.mapped import _MAX_OPEN, MappedImages
 from tests.forked import alone, peak_memory
 
@@ -82,3 +84,33 @@ def test_a_sparse_stack_of_5_gib_needs_little_memory(tmp_path: Path) -> None:
     said = alone(read_sparse, path)
     assert path.stat().st_size > 5 * 2**30
     assert int(said.split()[-1]) < 200
+
+
+def read_long_table(folder: Path) -> None:
+    """Opens 100,000 rows; tells by how many MiB the memory in use grew."""
+
+    def used() -> int:
+        return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0])
+
+    with MrcsWriter(folder / "stack.mrcs", 4, 1.0) as writer:
+        writer.write(np.arange(16, dtype=np.float32).reshape(1, 4, 4))
+    for name, count in (("warm", 100), ("long", 100_000)):
+        write_particles_star(
+            folder / f"{name}.star",
+            ["1@stack.mrcs"] * count,
+            box_size=4,
+            pixel_size=1.0,
+            rotation=np.eye(3)[None].repeat(count, 0),
+        )
+    ParticleStack.open(folder / "warm.star")
+    return_freed_memory()
+    before = used()
+    stack = ParticleStack.open(folder / "long.star")
+    print(len(stack), (used() - before) // 1024)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures Linux's resident set")
+def test_of_a_long_table_poses_stay_and_no_text(tmp_path: Path) -> None:
+    count, grown = alone(read_long_table, tmp_path).split()[-2:]
+    assert int(count) == 100_000
+    assert int(grown) < 25
