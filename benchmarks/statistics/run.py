@@ -135,7 +135,7 @@ def run(name: str, seed: int, scratch: Path, rank: int | None) -> dict[str, obje
     )
     known = np.load(stack / "truth.npz")
     factors = torch.from_numpy(known["factors"]).float()
-    draws = Draws.consecutive((simulation.seed, STREAM), 0, COUNT // 2)
+    draws = Draws.consecutive((simulation.seed, STREAM), 0, COUNT)
     oracle = true_molecule if simulation.determined else true_frames
     true_mcc, true_r2 = oracle(simulation, draws)
     calibration = report["calibration"]

@@ -25,8 +25,8 @@ from cryo_disentangle.statistics import StatisticsData
 
 __all__ = ["measure_oracles", "read_truth"]
 
-# The true molecule is rendered five times for each.
-_PARTICLES = 1000
+# The true molecule is rendered again for each.
+_PARTICLES = 4000
 
 
 def measure_oracles(
