@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from held_out import HeldOut
+from held_out import HeldOut, statistics_of
+from settings import Setting
 from torch import Tensor
 
 from cryo_disentangle.held_out import true_molecule_posterior
 from cryo_disentangle.metrics.functional.correlation import mcc, r2_linear
 from cryo_disentangle.metrics.functional.oracle import fit_factor_mixture, posterior_means
+from cryo_disentangle.particles.preprocessing import HartleyPreprocessing
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.statistics.posterior import Likelihood
+from cryo_disentangle.statistics.subspace import Subspace
+from cryo_disentangle.types import Pose
 
-_COMPONENTS, _FRAMES, _FRAMES_STREAM, _AT_ONCE = 30, 10_000, 17, 50
+_FRAMES, _FRAMES_STREAM, _AT_ONCE = 8192, 17, 50
+_BASIS, _VOLUMES, _RADIUS, _SAME = 512, 60, 24, 1e-3
 
 
 def scores(found: Tensor, factors: Tensor) -> tuple[float, float]:
@@ -28,36 +35,45 @@ def true_molecule(simulation: Simulation, draws: Draws) -> tuple[float, float]:
 
 @torch.no_grad()
 def true_frames(simulation: Simulation, draws: Draws) -> tuple[float, float]:
-    """Posterior means where factors do not determine the molecule: over frames of the process.
+    """Posterior means where factors do not determine the molecule: over other frames.
 
-    All other frames are weighed by their likelihood, images linear about the truth in the 30
-    principal components of largest variance.
+    Frames are weighed by the likelihood of the image in 60 principal volumes of them.
     """
-    particles = simulation.describe(draws)
     drawn = Draws.consecutive((simulation.seed, _FRAMES_STREAM), 0, _FRAMES)
     others = simulation.describe(drawn)
-    frames, first = others.hinges[:, :_COMPONENTS], particles.hinges
+    subspace, coefficients = principal_volumes(simulation, others.hinges)
+    particles = simulation.describe(draws)
     clean = simulation.clean(particles)
-    noise = (simulation.add_noise(clean.clone(), draws) - clean).flatten(1)
+    images = simulation.add_noise(clean.clone(), draws)
+    preprocessing = HartleyPreprocessing(invert=True, window_radius=None, norm=(0.0, 1.0))
+    noise = subspace.grid.disc.select(preprocessing(images - clean)).var()
+    subspace = replace(subspace, noise=noise.expand(subspace.radius + 1).clone())
+    pose, setting = Pose(particles.rotation), Setting(lambda _: simulation)
+    seen = statistics_of(preprocessing(images), pose, particles.ctf, subspace, setting)
     found = []
-    for rows in torch.arange(len(first)).split(_AT_ONCE):
-        some = type(particles)(*(v if v is None else v[rows] for v in particles))
-        slopes = torch.stack(
-            [
-                (simulation.clean(some._replace(hinges=some.hinges + unit)) - clean[rows]).flatten(
-                    1
-                )
-                for unit in torch.eye(first.shape[1])[:_COMPONENTS]
-            ],
-            dim=2,
-        )
-        change = frames - first[rows, None, :_COMPONENTS]
-        fisher = slopes.mT @ slopes / noise.var()
-        pulled = (slopes.mT @ noise[rows, :, None]) / noise.var()
-        log = (change @ pulled)[..., 0] - 0.5 * ((change @ fisher) * change).sum(2)
-        log[change.square().sum(2) < 1e-6] = -torch.inf
-        found.append(log.softmax(1) @ others.factors)
+    for rows in torch.arange(len(images)).split(_AT_ONCE):
+        b, size = seen.information[rows], seen.precision[rows]
+        quadratic = torch.einsum("sk,nkl,sl->ns", coefficients, size, coefficients)
+        log = (b @ coefficients.T - 0.5 * quadratic).double()
+        log[torch.cdist(particles.hinges[rows], others.hinges) < _SAME] = -torch.inf
+        found.append(log.softmax(1).float() @ others.factors)
     return scores(torch.cat(found), particles.factors)
+
+
+def principal_volumes(simulation: Simulation, hinges: Tensor) -> tuple[Subspace, Tensor]:
+    """Mean and principal volumes of conformations, and the coefficients of each."""
+    box, pixel = simulation.box_size, simulation.pixel_size
+
+    def volumes(some: Tensor) -> Tensor:
+        return simulation.molecule.volume(some, box, pixel).flatten(1)
+
+    basis = torch.cat([volumes(some) for some in hinges[:_BASIS].split(_AT_ONCE)])
+    mean = basis.mean(0)
+    axes = torch.linalg.svd((basis - mean) @ (basis - mean).T)[0][:, :_VOLUMES].T @ (basis - mean)
+    axes = torch.linalg.qr(axes.T)[0].T
+    coefficients = [(volumes(some) - mean) @ axes.T for some in hinges.split(_AT_ONCE)]
+    found = torch.cat([mean[None], axes]).unflatten(1, (box,) * 3)
+    return Subspace.of_volumes(found, pixel, min(_RADIUS, box // 2), 1.0), torch.cat(coefficients)
 
 
 def within_subspace(training: Likelihood, factors: Tensor, unseen: HeldOut) -> dict[str, float]:
