@@ -241,6 +241,68 @@ def images(rows: list[Row]) -> str:
     return markdown(["setting", "seed", "method", *names], lines)
 
 
+_POSES = {
+    "given": "as given",
+    "derivatives": "derivatives",
+    "search": "search",
+    "true": "true",
+}
+_HEADS = {
+    "head": "images, and the angles found for them",
+    "head, interventions": "Algorithm 1",
+}
+
+
+def _of_unknown_poses(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Rows by setting and box, each of several methods and seeds."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row["setting"], -int(row["box"]))):
+        found.setdefault((row["setting"], row["box"]), []).append(row)
+    return found
+
+
+def unknown_poses(rows: list[Row]) -> str:
+    """Errors of poses, and what the subspace found with them holds."""
+    lines = []
+    for (setting, box), mine in _of_unknown_poses(rows).items():
+        best = median((row for row in mine if row["method"] == "true"), "oracle_mcc")
+        for method, words in _POSES.items():
+            some = [row for row in mine if row["method"] == method]
+            if not some:
+                continue
+            reached = median(some, "oracle_mcc")
+            share = None if best is None or reached is None else reached / best
+            lines.append(
+                [
+                    f"`{setting}`",
+                    box,
+                    str(len(some)),
+                    words,
+                    shown(median(some, "start_error"), 1),
+                    shown(median(some, "end_error"), 1),
+                    shown(median(some, "beyond_20")),
+                    shown(reached),
+                    shown(share, 2),
+                    shown(median(some, "linear_r2"), 2),
+                ]
+            )
+    head = ["setting", "box", "seeds", "poses", "start", "end", "beyond 20°", "oracle MCC"]
+    return markdown([*head, "share of that with true poses", "linear R²"], lines)
+
+
+def pose_heads(rows: list[Row]) -> str:
+    """Errors of pose heads."""
+    lines = []
+    for (setting, box), mine in _of_unknown_poses(rows).items():
+        for method, words in _HEADS.items():
+            some = [row for row in mine if row["method"] == method]
+            if some:
+                errors = shown(median(some, "end_error"), 1), shown(median(some, "beyond_20"))
+                lines.append([f"`{setting}`", box, str(len(some)), words, *errors])
+    head = ["setting", "box", "seeds", "trained on", "median error", "beyond 20°"]
+    return markdown(head, lines)
+
+
 def volumes(rows: list[Row]) -> str:
     """Volumes at five conformations."""
     lines = []
@@ -258,7 +320,7 @@ def stages(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    results = read(_HERE / "results.csv")
+    results, unknown = read(_HERE / "results.csv"), read(_HERE / "unknown_poses.csv")
     made = {
         "settings": settings(results),
         "calibration": calibration(results),
@@ -266,6 +328,8 @@ def main() -> None:
         "algorithm1": interventions(read(_HERE / "algorithm1.csv")),
         "cryodrgn": cryodrgn(read(_HERE / "cryodrgn.csv")),
         "images": images(read(_HERE / "images.csv")),
+        "unknown": unknown_poses(unknown),
+        "heads": pose_heads(unknown),
         "volumes": volumes(read(_HERE / "volumes.csv")),
         "stages": stages(read(_HERE / "stages.csv")),
     }
