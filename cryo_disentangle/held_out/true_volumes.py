@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from scipy.interpolate import RegularGridInterpolator
+from scipy.interpolate import BSpline, make_interp_spline
 from torch import Tensor
 
 from cryo_disentangle.decoders.spline import SplinePoints, pair_nodes
@@ -36,6 +37,9 @@ _SHOWN = 8
 _FEW, _DRAWS = 16, 256
 
 
+_Axis: TypeAlias = npt.NDArray[np.float64]
+
+
 class MolecularDensity(Protocol):
     """A molecule whose density is known on a grid."""
 
@@ -53,6 +57,44 @@ class MolecularDensity(Protocol):
         ...
 
 
+class _Spline(NamedTuple):
+    """A cubic spline through values on a grid of one or more axes.
+
+    Attributes:
+        knots: Of each axis.
+        values: Coefficients of the B-splines, shape (n_1, ..., n_F, R).
+    """
+
+    knots: list[_Axis]
+    values: Tensor
+
+    @classmethod
+    def of(cls, axes: list[_Axis], values: Tensor) -> _Spline:
+        """Interpolates values of shape (n_1, ..., n_F, R)."""
+        knots, found = [], values.numpy()
+        for number, axis in enumerate(axes):
+            spline = make_interp_spline(axis, np.moveaxis(found, number, 0), 3)
+            knots.append(spline.t)
+            found = np.moveaxis(spline.c, 0, number)
+        return cls(knots, torch.from_numpy(np.ascontiguousarray(found)))
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Evaluates at points (..., F), shape (..., R)."""
+        flat = points.reshape(-1, points.shape[-1])
+        parts = [self._evaluated(some) for some in flat.split(_SAMPLES)]
+        return torch.cat(parts).reshape(*points.shape[:-1], -1)
+
+    def _evaluated(self, points: Tensor) -> Tensor:
+        first, *others = (
+            torch.from_numpy(BSpline.design_matrix(column.contiguous().numpy(), t, 3).toarray())
+            for t, column in zip(self.knots, points.T, strict=True)
+        )
+        found = torch.tensordot(first, self.values, 1)
+        for weights in others:
+            found = torch.einsum("na,na...->n...", weights, found)
+        return found
+
+
 @dataclass(frozen=True)
 class TrueVolumes:
     """Principal volumes of a true molecule's conformations.
@@ -65,13 +107,13 @@ class TrueVolumes:
         paired: R volumes that leave out 0.03 % of the conformations' variance, on nodes twice as
             dense as those of ``grid``, as `pair_nodes` has them.
         samples: Of the factors' prior, shape (S, F).
-        spline: Coefficients of the volumes at factors, as numpy arrays.
+        coefficients: Of the volumes, as a function of the factors.
     """
 
     grid: SliceGrid
     paired: Tensor
     samples: Tensor
-    spline: RegularGridInterpolator
+    coefficients: _Spline
 
     @property
     def spread(self) -> Tensor:
@@ -88,7 +130,7 @@ class TrueVolumes:
             Shape (..., R), float64.
         """
         inside = factors.clamp(self.samples.min(0).values, self.samples.max(0).values)
-        return torch.from_numpy(self.spline(inside.double().numpy()))
+        return self.coefficients(inside.double())
 
     @classmethod
     def of(
@@ -136,14 +178,9 @@ class TrueVolumes:
             made = expected.new_empty(len(expected), len(places))
             for rows in torch.arange(len(places)).split(_SHOWN):
                 made[:, rows] = nodes(places[rows], grid.radius)
-            mean, volumes, coefficients = _principal(made, _weights(axes, samples))
-            known = coefficients.reshape(*(len(axis) for axis in axes), -1).numpy()
-            found = cls(
-                grid,
-                pair_nodes(volumes),
-                samples,
-                RegularGridInterpolator(axes, known, method="cubic"),
-            )
+            mean, volumes, known = _principal(made, _weights(axes, samples))
+            spline = _Spline.of(axes, known.unflatten(0, tuple(len(axis) for axis in axes)))
+            found = cls(grid, pair_nodes(volumes), samples, spline)
             left = expected - mean - volumes @ found(shown).T.float()
             if left.square().sum() < _MOST_LEFT * (expected - mean).square().sum():
                 break
@@ -152,9 +189,9 @@ class TrueVolumes:
     def posterior(self, noises: Iterable[ParticleBatch], variance: Tensor) -> Tensor:
         """Posterior means of the factors of particles, from the noise of their images.
 
-        The noise is added to slices of these volumes in the true conformations, for voxels and
-        pixels integrate a density over other cubes than each other: slices differ from images by
-        what would count as evidence where noise is weak.
+        The noise is added to slices of these volumes in the true conformations. Slices differ a
+        little from images, whose pixels average the density otherwise than voxels do, and that
+        would count as evidence where noise is weak.
 
         Args:
             noises: Images without the molecule, with true factors, poses and CTFs.
@@ -181,7 +218,7 @@ class TrueVolumes:
         return torch.cat(found)
 
     def _statistics(self, batch: ParticleBatch, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """B (B, R) and Λ (B, R, R) of particles from their noise."""
+        """Information (B, R) and precision (B, R, R) of particles from their noise."""
         grid = self.grid
         views = ParticleViews.of(batch, grid.disc, grid.box_size)
         views = views.whitened(variance[grid.shell].to(views.coefficients))
@@ -225,14 +262,14 @@ def _reach(nodes: Tensor, box_size: int) -> int:
     return max(1, -(-inside // _FINER))
 
 
-def _places(samples: Tensor, count: int) -> list[np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def _places(samples: Tensor, count: int) -> list[_Axis]:
     """Evenly spaced values of each factor, from the least to the largest sample."""
     ends = zip(samples.min(0).values.tolist(), samples.max(0).values.tolist(), strict=True)
     return [np.linspace(low, high, count) for low, high in ends]
 
 
-def _weights(axes: list[np.ndarray[tuple[int], np.dtype[np.float64]]], samples: Tensor) -> Tensor:
-    """How many samples lie next to each place of a grid; none are taken for a tenth, (P,)."""
+def _weights(axes: list[_Axis], samples: Tensor) -> Tensor:
+    """How many samples lie next to each place of a grid, at least a tenth; normalised, (P,)."""
     edges = [np.concatenate([[-np.inf], (a[1:] + a[:-1]) / 2, [np.inf]]) for a in axes]
     counts, _ = np.histogramdd(samples.numpy(), edges)
     weights = torch.from_numpy(counts.ravel()).clamp_min(0.1)

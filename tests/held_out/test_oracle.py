@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from cryo_disentangle.held_out.oracle import (
     posterior_of_stack,
@@ -27,6 +29,7 @@ from cryo_disentangle.simulation import (
 )
 from cryo_disentangle.simulation.draws import Draws
 from cryo_disentangle.simulation.microscope import ColouredNoise, Noise
+from cryo_disentangle.simulation.molecule import GaussianMolecule
 from tests.statistics.synthetic import statistics_of
 
 
@@ -46,12 +49,28 @@ def test_noise_takes_away_and_nothing_else() -> None:
     assert found[100.0] > found[0.3] > found[0.03]
 
 
+class _OneArm(GaussianMolecule):
+    """A row of Gaussians that turns about a fixed one."""
+
+    dim = 1
+    weights = torch.ones(11)
+    sigma = 4.0
+
+    def centres(self, conformation: Tensor) -> Tensor:
+        angle, reach = conformation * math.pi / 2, torch.linspace(0.0, 40.0, 10)
+        arm = torch.stack([reach * angle.cos(), reach * angle.sin(), 0 * reach * angle], 2)
+        return torch.cat([arm.new_tensor([-20.0, 0.0, 10.0]).expand(len(arm), 1, 3), arm], 1)
+
+
+@pytest.mark.parametrize("molecule", [TwoArms(), _OneArm()])
 @pytest.mark.parametrize("snr", [0.03, 0.3])
-def test_all_conformations_that_the_image_may_show_count(snr: float) -> None:
+def test_all_conformations_that_the_image_may_show_count(
+    molecule: GaussianMolecule, snr: float
+) -> None:
     """An arm that is seen from the side may point to the viewer as well as away."""
     simulation = Simulation(
-        TwoArms(),
-        UniformFactors(2),
+        molecule,
+        UniformFactors(molecule.dim),
         Microscope(UniformViews(), None, None, WhiteNoise(snr)),
         10,
         box_size=24,
