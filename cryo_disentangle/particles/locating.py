@@ -43,6 +43,15 @@ class Folders:
             return cls(datadir)
         return cls(table.parent, tuple(table.absolute().parent.parents))
 
+    @property
+    def given(self) -> bool:
+        """Whether the folder is ``datadir``: a table lies in other folders at least."""
+        return not self.parents
+
+    def __iter__(self) -> Iterator[Path]:
+        """Yields the folders from near to far."""
+        return iter((self.first, *self.parents))
+
 
 class Located(NamedTuple):
     """A file that a table names.
@@ -94,14 +103,24 @@ def locate(name: str, folders: Folders, mentioned: str) -> Located:
         mentioned: Table and row, for the message.
 
     Returns:
-        The file: ``name`` itself if it exists, else in the first folder, else in a parent, else its
-        last part in the first folder, there also without cryoSPARC's number before it.
+        The file: below ``datadir`` if that is given, else ``name`` itself if it exists, else in the
+        table's folder, else in a parent, else its last part in the first folder, there also without
+        cryoSPARC's number before it.
 
     Raises:
         FileNotFoundError: If there is none.
+        ValueError: If without ``datadir`` a name leads to one file from the working directory and
+            to another one from the table's folder or a parent.
     """
     for candidate, shortened in _candidates(name, folders):
         if candidate.is_file():
+            other = _beside_table(name, folders)
+            if other is not None and not other.samefile(candidate):
+                raise ValueError(
+                    f"{mentioned} names {name}, which is {candidate.absolute()} from the working "
+                    f"directory and {other} from the table: give the folder that these names count "
+                    "from (datadir)"
+                )
             return Located(name, candidate, mentioned, shortened)
     raise FileNotFoundError(
         f"{mentioned} names {name}, found neither as it is nor in {folders.first} (datadir), "
@@ -112,18 +131,31 @@ def locate(name: str, folders: Folders, mentioned: str) -> Located:
 def _candidates(name: str, folders: Folders) -> Iterator[tuple[Path, bool]]:
     """Where a file may be, likeliest first, and whether folders of its name are left out."""
     plain = _FORMAT.sub("", name)
-    # Tables of other systems have backslashes between folders.
-    for spelled in dict.fromkeys((name, plain, plain.replace("\\", "/"))):
-        yield Path(spelled), False
-        for folder in (folders.first, *folders.parents):
-            yield folder / spelled, False
+    for spelled in _spellings(name):
+        here = (Path(spelled), False)
+        below = [(folder / spelled, False) for folder in folders]
+        yield from [*below, here] if folders.given else [here, *below]
     imported = Path(plain.replace("\\", "/"))
     if _UID.match(imported.name):
-        for folder in (folders.first, *folders.parents):
+        for folder in folders:
             yield folder / imported.with_name(without_uid(imported.name)), True
     last = imported.name
     for spelled in dict.fromkeys((Path(name).name, last, without_uid(last))):
         yield folders.first / spelled, True
+
+
+def _spellings(name: str) -> dict[str, None]:
+    """A name, also without its format, and with the slashes of this system between folders."""
+    plain = _FORMAT.sub("", name)
+    return dict.fromkeys((name, plain, plain.replace("\\", "/")))
+
+
+def _beside_table(name: str, folders: Folders) -> Path | None:
+    """The file that a name leads to from the table; None of names that need no folder."""
+    if folders.given:
+        return None
+    candidates = (folder / spelled for spelled in _spellings(name) for folder in folders)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def refuse_collisions(found: list[Located]) -> None:

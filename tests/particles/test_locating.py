@@ -38,6 +38,29 @@ def test_names_are_looked_for_from_near_to_far(tmp_path: Path) -> None:
         locate("Refine3D/x.mrcs", flat, "row 1")
 
 
+def test_a_file_of_the_same_name_in_the_working_directory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every simulated stack is a particles.mrcs."""
+    own = _stack(tmp_path / "a/particles.mrcs", 1)
+    other = _stack(tmp_path / "b/particles.mrcs", 2)
+    table = _table(tmp_path / "a", "particles.mrcs")
+    monkeypatch.chdir(other.parent)
+    message = (
+        rf"p\.star, row 1 names particles\.mrcs, which is {other} from the working directory and "
+        rf"{own} from the table: give the folder that these names count from \(datadir\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        ParticleStack.open(table)
+    near, far = (ParticleStack.open(table, datadir=path.parent).read([0]) for path in (own, other))
+    assert not np.array_equal(near, far)
+    # One file by two ways is no choice.
+    monkeypatch.chdir(own.parent)
+    np.testing.assert_array_equal(ParticleStack.open(table).read([0]), near)
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(ParticleStack.open(table).read([0]), near)
+
+
 def test_two_names_of_one_file_are_refused(tmp_path: Path) -> None:
     _stack(tmp_path / "flat/x.mrcs", 1)
     table = _table(tmp_path, "a/x.mrcs", "b/x.mrcs")
