@@ -5,6 +5,7 @@ python benchmarks/statistics/table.py
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -256,9 +257,14 @@ _HEADS = {
 def _of_unknown_poses(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
     """Rows by setting and box, each of several methods and seeds."""
     found: dict[tuple[str, str], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row["setting"], -int(row["box"]))):
+    for row in sorted(rows, key=lambda row: (_by_number(row["setting"]), -int(row["box"]))):
         found.setdefault((row["setting"], row["box"]), []).append(row)
     return found
+
+
+def _by_number(name: str) -> str:
+    """A name that sorts by its number."""
+    return re.sub(r"\d+", lambda found: found[0].zfill(3), name)
 
 
 def unknown_poses(rows: list[Row]) -> str:
