@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
@@ -32,7 +33,7 @@ _PLACES, _MOST_LEFT, _NUMBERS = (7, 13, 25), 1e-3, 2**28
 # Volumes may leave out this share of the variance of the conformations, and shells that of slices'.
 _LEFT_OUT = 3e-4
 _MOST_VOLUMES = 64
-_FINER = 2
+_FINER, _MARGIN = 2, 1.25
 _SHOWN = 8
 _FEW, _DRAWS = 16, 256
 
@@ -164,20 +165,26 @@ class TrueVolumes:
                 f"factors must vary, found standard deviations {samples.std(0).tolist()}"
             )
 
-        def nodes(some: Tensor, radius: int) -> Tensor:
+        def densities(some: Tensor, side: int) -> Tensor:
             mixed = some.float() if mixing is None else mixing.mix(some.float())
-            return _transformed(molecule.volume(mixed, box_size, pixel_size), radius)
+            return molecule.volume(mixed, side, pixel_size * box_size / side)
 
         shown = samples[:_SHOWN]
-        grid = SliceGrid(box_size, _reach(nodes(shown, box_size // 2), box_size))
-        expected = nodes(shown, grid.radius)
+        grid = SliceGrid(box_size, _reach(densities(one, box_size) for one in shown.split(1)))
+        # Voxels as small as the frequencies that are kept need them.
+        side = min(box_size, 2 * math.ceil(_MARGIN * grid.radius))
+
+        def nodes(some: Tensor) -> Tensor:
+            return _transformed(densities(some, side), grid)
+
+        expected = nodes(shown)
         affordable = (_NUMBERS / len(expected)) ** (1 / samples.shape[1])
         for count in (_PLACES[0], *(more for more in _PLACES[1:] if more <= affordable)):
             axes = _places(samples, count)
             places = torch.tensor(list(itertools.product(*axes)), dtype=torch.float64)
             made = expected.new_empty(len(expected), len(places))
             for rows in torch.arange(len(places)).split(_SHOWN):
-                made[:, rows] = nodes(places[rows], grid.radius)
+                made[:, rows] = nodes(places[rows])
             mean, volumes, known = _principal(made, _weights(axes, samples))
             spline = _Spline.of(axes, known.unflatten(0, tuple(len(axis) for axis in axes)))
             found = cls(grid, pair_nodes(volumes), samples, spline)
@@ -231,19 +238,21 @@ class TrueVolumes:
         return (pulled + known)[..., 0], precision
 
 
-def _transformed(volumes: Tensor, radius: int) -> Tensor:
-    """Hartley transforms of volumes (B, D, D, D) as nodes of splines, shape (G, B).
+def _transformed(volumes: Tensor, grid: SliceGrid) -> Tensor:
+    """Hartley transforms of volumes (B, S, S, S) as nodes of splines, shape (G, B).
 
     Nodes are twice as dense as the transform's own frequencies, for what splines lose between nodes
-    grows towards the faces of the box.
+    grows towards the faces of the box. The average over voxels of this size is undone, and that
+    over pixels done.
     """
     side = volumes.shape[-1]
     position = torch.arange(side) - side // 2
     # What splines multiply a volume with along each axis, as in `values_to_nodes`.
     gain = 0.75 + 0.25 * torch.cos(2 * torch.pi * position / (_FINER * side))
-    frequency = torch.arange(_FINER * 2 * radius + 3) - (_FINER * radius + 1)
-    phase = frequency[:, None] * position * (-2 * torch.pi / (_FINER * side))
-    wave = torch.polar(torch.ones_like(phase), phase) / gain
+    frequency = torch.arange(_FINER * 2 * grid.radius + 3) / _FINER - grid.radius - 1 / _FINER
+    phase = frequency[:, None] * position * (-2 * torch.pi / side)
+    average = torch.sinc(frequency / grid.box_size) / torch.sinc(frequency / side)
+    wave = torch.polar(average[:, None].expand_as(phase), phase) / gain
     found = volumes.to(wave.dtype)
     for _ in range(3):
         # Transforms the last axis, and puts it first.
@@ -251,15 +260,21 @@ def _transformed(volumes: Tensor, radius: int) -> Tensor:
     return (found.real - found.imag).flatten(1).T
 
 
-def _reach(nodes: Tensor, box_size: int) -> int:
-    """Radius in Fourier pixels that slices of conformations (G, N) differ within."""
-    power = (nodes - nodes.mean(1, keepdim=True)).square().sum(1)
-    finer = SliceGrid(_FINER * box_size, _FINER * (box_size // 2))
-    shells = shell_means(power, finer.node_shell, finer.radius + 1)
+def _reach(volumes: Iterable[Tensor]) -> int:
+    """Radius in Fourier pixels that slices of volumes, each (1, D, D, D), differ within."""
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for volume in volumes:
+        transform = torch.fft.fftn(volume[0])
+        count, total = count + 1, total + transform
+        squares = squares + transform.abs().square()
+    power = squares - total.abs().square() / count
+    side = len(power)
+    axis = torch.fft.fftfreq(side, 1 / side).square()
+    radius = (axis[:, None, None] + axis[:, None] + axis).sqrt().round().long()
+    shells = shell_means(power.flatten(), radius.flatten(), side // 2 + 1)
     # Of a slice, a shell holds as many points as it is far from the centre.
     beyond = (shells * torch.arange(len(shells))).flip(0).cumsum(0).flip(0)
-    inside = int((beyond > _LEFT_OUT * beyond[0]).nonzero()[-1, 0]) if beyond[0] > 0 else 1
-    return max(1, -(-inside // _FINER))
+    return max(1, int((beyond > _LEFT_OUT * beyond[0]).sum()) - 1)
 
 
 def _places(samples: Tensor, count: int) -> list[_Axis]:
