@@ -14,6 +14,8 @@ __all__ = ["StatisticsEncoder", "coefficient_posterior"]
 
 # Keeps the scale finite where an input does not vary.
 _TINY = 1e-6
+# In standard deviations; a single particle that is further away would make a first step infinite.
+_FARTHEST = 10.0
 
 
 def coefficient_posterior(information: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,8 +41,8 @@ class StatisticsEncoder(nn.Module):
     """Reads statistics of K coefficients and infers a normal posterior of full covariance.
 
     It reads the mean and the Cholesky factor of the coefficients' posterior under a
-    standard normal prior (`coefficient_posterior`), standardised by the first training batch, so
-    that the network has nothing to learn about views.
+    standard normal prior (`coefficient_posterior`), standardised by the first training batch and
+    held within ten standard deviations, so that the network has nothing to learn about views.
 
     Args:
         rank: Number K of coefficients.
@@ -109,7 +111,8 @@ class StatisticsEncoder(nn.Module):
                 return features
             self._fit(features.detach())
             self._fitted = True
-        return (features - self.shift) * self.scale
+        standardised = (features - self.shift) * self.scale
+        return standardised.clamp(-_FARTHEST, _FARTHEST)
 
     def _is_fitted(self) -> bool:
         """Whether mean and spread are known, which is read from the device until they are."""

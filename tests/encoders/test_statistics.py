@@ -44,6 +44,19 @@ def test_the_first_training_batch_standardises_what_is_read() -> None:
     assert torch.equal(encoder.shift, before)
 
 
+def test_a_particle_far_from_all_others_has_a_finite_posterior() -> None:
+    """Else a single one makes the first step of a training infinite."""
+    encoder = StatisticsEncoder(3, 2, width=32, layers=2).train()
+    information, precision = (part.float() for part in _statistics(500, 3))
+    information[7] *= 1e5
+    encoder(information[:7], precision[:7])
+    found = encoder(information, precision)
+    assert float(found.log_variance.detach().max()) < 12
+    assert float(found.mean.detach().abs().max()) < 50
+    ordinary = encoder(information[8:9], precision[8:9])
+    torch.testing.assert_close(ordinary.mean, found.mean[8:9])
+
+
 def test_posteriors_have_a_full_covariance() -> None:
     encoder = StatisticsEncoder(3, 2, width=8, layers=1)
     information, precision = (part.float() for part in _statistics(50, 3))
