@@ -22,6 +22,7 @@ __all__ = [
     "fold_nodes",
     "nodes_to_values",
     "pair_nodes",
+    "spline_gain",
     "spline_slices",
     "values_to_nodes",
 ]
@@ -77,8 +78,21 @@ def values_to_nodes(volumes: Tensor) -> Tensor:
     """
     side = volumes.shape[-1]
     position = torch.arange(side, dtype=volumes.dtype, device=volumes.device) - side // 2
-    gain = 0.75 + 0.25 * torch.cos(2 * torch.pi * position / side)
+    gain = spline_gain(position, side)
     return volumes / (gain[:, None, None] * gain[:, None] * gain)
+
+
+def spline_gain(position: Tensor, side: int) -> Tensor:
+    """Finds what a spline of a transform's values multiplies a volume with along an axis.
+
+    Args:
+        position: In voxels from the origin, shape (N,).
+        side: Of the box whose transform the nodes belong to, in voxels.
+
+    Returns:
+        Shape (N,).
+    """
+    return 0.75 + 0.25 * torch.cos(2 * torch.pi * position / side)
 
 
 def _splines(fraction: Tensor) -> tuple[Tensor, Tensor, Tensor]:

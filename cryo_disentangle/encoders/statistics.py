@@ -41,8 +41,8 @@ class StatisticsEncoder(nn.Module):
     """Reads statistics of K coefficients and infers a normal posterior of full covariance.
 
     It reads the mean and the Cholesky factor of the coefficients' posterior under a
-    standard normal prior (`coefficient_posterior`), standardised by the first training batch and
-    held within ten standard deviations, so that the network has nothing to learn about views.
+    standard normal prior (`coefficient_posterior`), so that the network has nothing to learn about
+    views, standardised by the first training batch and held within ten standard deviations.
 
     Args:
         rank: Number K of coefficients.

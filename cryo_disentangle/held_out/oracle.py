@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cryo_disentangle.held_out.particles import make_true_generator
 from cryo_disentangle.held_out.sources import SimulatedFolder, SimulatedSource, SimulatedStream
-from cryo_disentangle.held_out.true_volumes import MolecularDensity, TrueVolumes
+from cryo_disentangle.held_out.true_volumes import TrueVolumes
 from cryo_disentangle.imaging.lattice import FourierDisc
 from cryo_disentangle.metrics.functional.oracle import (
     fit_factor_mixture,
@@ -24,6 +24,7 @@ from cryo_disentangle.metrics.permutations import TrueGenerator
 from cryo_disentangle.particles.preprocessing import HartleyPreprocessing
 from cryo_disentangle.simulation import Simulation
 from cryo_disentangle.simulation.draws import Draws
+from cryo_disentangle.simulation.molecule import GaussianMolecule
 from cryo_disentangle.statistics.grid import shell_means
 from cryo_disentangle.statistics.particle_statistics import ParticleStatistics
 from cryo_disentangle.statistics.posterior import draw_information
@@ -77,10 +78,10 @@ def posterior_of_stack(source: SimulatedFolder, rows: npt.NDArray[np.int64]) -> 
     """Posterior means of the factors of particles of a stack under the true molecule.
 
     Of one or two factors, thousands of samples of their prior are weighted by the likelihood of the
-    particle's image (`TrueVolumes`). Of more, or where a molecule has no density, images are taken
-    to be linear in the factors about the truth, which is optimistic: another conformation that the
-    image would suit as well does not count. The noise's variance in each shell of Fourier space is
-    measured on the first particles.
+    particle's image (`TrueVolumes`). Of more, or where a molecule is not made of Gaussians, images
+    are taken to be linear in the factors about the truth, which is optimistic: another conformation
+    that the image would suit as well does not count. The noise's variance in each shell of Fourier
+    space is measured on the first particles.
 
     Args:
         source: The stack, with its molecule beside it.
@@ -169,10 +170,9 @@ def _posterior(source: SimulatedSource, batches: Iterable[ParticleBatch], prior:
     variance = shell_means(power, shell, int(shell.max()) + 1)
     every = itertools.chain([first], noises)
     molecule, mixing = source.molecule()
-    if prior.shape[1] > 2 or not hasattr(molecule, "volume"):
+    if prior.shape[1] > 2 or not isinstance(molecule, GaussianMolecule):
         return _linearised(truth, disc, every, variance[shell].rsqrt(), prior)
-    density = cast(MolecularDensity, molecule)
-    volumes = TrueVolumes.of(density, mixing, prior, source.box_size, source.pixel_size)
+    volumes = TrueVolumes.of(molecule, mixing, prior, source.box_size, source.pixel_size)
     return volumes.posterior(every, variance)
 
 
@@ -195,6 +195,7 @@ def _linearised(
 ) -> Tensor:
     """Posterior means from derivatives of clean images after the factors."""
     slopes, left, factors = [], [], []
+    steps = _STEP * torch.diag(prior.double().std(0))
     for batch in noises:
         at = batch["factors"].double()
         pose = Pose(batch["rotation"], batch.get("translation"))
@@ -202,7 +203,6 @@ def _linearised(
         def seen(moved: Tensor, pose: Pose = pose, batch: ParticleBatch = batch) -> Tensor:
             return disc.select(truth.generate(moved, pose, batch)).double()
 
-        steps = _STEP * torch.diag(prior.double().std(0))
         slope = [(seen(at + step) - seen(at - step)) / (2 * step.sum()) for step in steps]
         noise = disc.select(batch["images"]).double() * white
         # What the posterior depends on is as small as the factors are many.

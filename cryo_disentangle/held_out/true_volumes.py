@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +14,18 @@ import torch
 from scipy.interpolate import BSpline, make_interp_spline
 from torch import Tensor
 
-from cryo_disentangle.decoders.spline import SplinePoints, pair_nodes
+from cryo_disentangle.decoders.spline import SplinePoints, pair_nodes, spline_gain
 from cryo_disentangle.metrics.functional.oracle import (
     posterior_means_of_draws,
     posterior_means_of_samples,
 )
 from cryo_disentangle.simulation.mixing import Mixing
+from cryo_disentangle.simulation.molecule import GaussianMolecule
 from cryo_disentangle.statistics.grid import SliceGrid, shell_means
 from cryo_disentangle.statistics.views import ParticleViews
 from cryo_disentangle.types import ParticleBatch
 
-__all__ = ["MolecularDensity", "TrueVolumes"]
+__all__ = ["TrueVolumes"]
 
 _SAMPLES = 4096
 # Conformations along each factor that volumes are made of, until splines between them leave out no
@@ -36,26 +37,9 @@ _MOST_VOLUMES = 64
 _FINER, _MARGIN = 2, 1.25
 _SHOWN = 8
 _FEW, _DRAWS = 16, 256
-
+_POINTS_AT_ONCE = 4096
 
 _Axis: TypeAlias = npt.NDArray[np.float64]
-
-
-class MolecularDensity(Protocol):
-    """A molecule whose density is known on a grid."""
-
-    def volume(self, conformation: Tensor, box_size: int, pixel_size: float) -> Tensor:
-        """Samples the density.
-
-        Args:
-            conformation: Shape (B, K).
-            box_size: Side D in voxels.
-            pixel_size: Å per voxel.
-
-        Returns:
-            Volumes, shape (B, D, D, D), axes z, y, x.
-        """
-        ...
 
 
 class _Spline(NamedTuple):
@@ -82,7 +66,7 @@ class _Spline(NamedTuple):
     def __call__(self, points: Tensor) -> Tensor:
         """Evaluates at points (..., F), shape (..., R)."""
         flat = points.reshape(-1, points.shape[-1])
-        parts = [self._evaluated(some) for some in flat.split(_SAMPLES)]
+        parts = [self._evaluated(some) for some in flat.split(_POINTS_AT_ONCE)]
         return torch.cat(parts).reshape(*points.shape[:-1], -1)
 
     def _evaluated(self, points: Tensor) -> Tensor:
@@ -136,7 +120,7 @@ class TrueVolumes:
     @classmethod
     def of(
         cls,
-        molecule: MolecularDensity,
+        molecule: GaussianMolecule,
         mixing: Mixing | None,
         factors: Tensor,
         box_size: int,
@@ -230,12 +214,17 @@ class TrueVolumes:
         views = ParticleViews.of(batch, grid.disc, grid.box_size)
         views = views.whitened(variance[grid.shell].to(views.coefficients))
         position = _FINER * (grid.points @ views.rotation[:, :2]).flatten(0, 1)
-        at = SplinePoints(position, _FINER * 2 * grid.radius + 3, views.transfer.flatten())
+        at = SplinePoints(position, _nodes_side(grid), views.transfer.flatten())
         slices = grid.read(at, self.paired).flatten(1, 2).double()
         precision = slices.mT @ slices
         pulled = slices.mT @ views.coefficients.flatten(1).double()[..., None]
         known = precision @ self(batch["factors"])[..., None]
         return (pulled + known)[..., 0], precision
+
+
+def _nodes_side(grid: SliceGrid) -> int:
+    """Nodes along an axis where they are denser than those of a grid of the same radius."""
+    return _FINER * 2 * grid.radius + 3
 
 
 def _transformed(volumes: Tensor, grid: SliceGrid) -> Tensor:
@@ -247,11 +236,10 @@ def _transformed(volumes: Tensor, grid: SliceGrid) -> Tensor:
     """
     side = volumes.shape[-1]
     position = torch.arange(side) - side // 2
-    # What splines multiply a volume with along each axis, as in `values_to_nodes`.
-    gain = 0.75 + 0.25 * torch.cos(2 * torch.pi * position / (_FINER * side))
-    frequency = torch.arange(_FINER * 2 * grid.radius + 3) / _FINER - grid.radius - 1 / _FINER
+    frequency = torch.arange(_nodes_side(grid)) / _FINER - grid.radius - 1 / _FINER
     phase = frequency[:, None] * position * (-2 * torch.pi / side)
     average = torch.sinc(frequency / grid.box_size) / torch.sinc(frequency / side)
+    gain = spline_gain(position, _FINER * side)
     wave = torch.polar(average[:, None].expand_as(phase), phase) / gain
     found = volumes.to(wave.dtype)
     for _ in range(3):

@@ -114,7 +114,8 @@ def locate(name: str, folders: Folders, mentioned: str) -> Located:
     """
     for candidate, shortened in _candidates(name, folders):
         if candidate.is_file():
-            other = _beside_table(name, folders)
+            # By its whole name, no file was found beside the table then.
+            other = None if shortened else _beside_table(name, folders)
             if other is not None and not other.samefile(candidate):
                 raise ValueError(
                     f"{mentioned} names {name}, which is {candidate.absolute()} from the working "

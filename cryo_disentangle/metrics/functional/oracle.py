@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from cryo_disentangle.metrics.functional._marginal import Marginal
 from cryo_disentangle.metrics.functional.correlation import mcc, r2_linear
 
 __all__ = [
@@ -24,8 +25,7 @@ __all__ = [
 _RIDGE = 1e-6
 _AT_ONCE = 512
 _PRIOR_SAMPLES = 4096
-_DENSITY_POINTS = 257
-_WIDER, _NEWTON_STEPS, _DIFFERENCE, _UNSEEN = 1.3, 5, 1e-3, 50.0
+_WIDER, _NEWTON_STEPS, _DIFFERENCE = 1.3, 5, 1e-3
 
 
 class Mixture(Protocol):
@@ -227,7 +227,8 @@ def posterior_means_of_draws(
     information, precision = statistics
     width = prior.shape[1]
     inverse = torch.linalg.inv(torch.cov(prior.T).reshape(width, width))
-    at, value = start, _log_posterior(mixture, prior, statistics, start)
+    marginals = [Marginal.of(samples) for samples in prior.T]
+    at, value = start, _log_posterior(mixture, marginals, statistics, start)
     damping = torch.ones_like(value)
     for _ in range(_NEWTON_STEPS):
         slopes = _slopes(mixture, at)
@@ -235,7 +236,7 @@ def posterior_means_of_draws(
         curvature = slopes.mT @ precision @ slopes + inverse
         force = (slopes.mT @ residual[..., None])[..., 0] - (at - prior.mean(0)) @ inverse
         tried = at + damping[:, None] * torch.linalg.solve(curvature, force)
-        there = _log_posterior(mixture, prior, statistics, tried)
+        there = _log_posterior(mixture, marginals, statistics, tried)
         better = there > value
         at, value = torch.where(better[:, None], tried, at), torch.where(better, there, value)
         damping = torch.where(better, 1.0, damping / 4)
@@ -244,19 +245,8 @@ def posterior_means_of_draws(
     root = _WIDER * torch.linalg.cholesky(torch.linalg.inv(curvature))
     white = torch.randn(len(at), draws, at.shape[1], generator=generator, dtype=at.dtype)
     drawn = at[:, None] + white @ root.mT
-    log = _log_posterior(mixture, prior, statistics, drawn) + 0.5 * white.square().sum(-1)
+    log = _log_posterior(mixture, marginals, statistics, drawn) + 0.5 * white.square().sum(-1)
     return (log.softmax(1)[..., None] * drawn).sum(1)
-
-
-def _log_posterior(
-    mixture: Mixture, prior: Tensor, statistics: tuple[Tensor, Tensor], at: Tensor
-) -> Tensor:
-    """Log posterior density of factors (N, F) or (N, S, F) up to a constant, (N,) or (N, S)."""
-    information, precision = statistics
-    mixed = mixture(at.reshape(len(at), -1, at.shape[-1]))
-    quadratic = ((mixed @ precision) * mixed).sum(-1)
-    log = (mixed @ information[..., None])[..., 0] - 0.5 * quadratic
-    return log.reshape(at.shape[:-1]) + _log_prior(prior, at)
 
 
 def posterior_means_linearised(
@@ -314,21 +304,13 @@ def _slopes(mixture: Mixture, at: Tensor) -> Tensor:
     return torch.stack(moved, 2)
 
 
-def _log_prior(prior: Tensor, at: Tensor) -> Tensor:
-    """Log-density of independent factors, by kernels over samples (S, F); (..., F) -> (...)."""
-    total = torch.zeros_like(at[..., 0])
-    for k, samples in enumerate(prior.T):
-        width = 1.06 * samples.std() * len(samples) ** -0.2
-        low, high = samples.min() - 4 * width, samples.max() + 4 * width
-        grid = torch.linspace(float(low), float(high), _DENSITY_POINTS, dtype=prior.dtype)
-        some = samples[: 4 * _PRIOR_SAMPLES]
-        density = torch.exp(-0.5 * ((grid[:, None] - some) / width).square()).mean(1)
-        place = ((at[..., k] - low) / (high - low) * (_DENSITY_POINTS - 1)).clamp(
-            0, _DENSITY_POINTS - 1.001
-        )
-        left = place.long()
-        log = density.clamp_min(1e-12).log()
-        # Kernels blur the ends of a prior that has some.
-        beyond = (at[..., k] < samples.min()) | (at[..., k] > samples.max())
-        total = total + torch.lerp(log[left], log[left + 1], place - left) - _UNSEEN * beyond
-    return total
+def _log_posterior(
+    mixture: Mixture, prior: list[Marginal], statistics: tuple[Tensor, Tensor], at: Tensor
+) -> Tensor:
+    """Log posterior density of factors (N, F) or (N, S, F) up to a constant, (N,) or (N, S)."""
+    information, precision = statistics
+    mixed = mixture(at.reshape(len(at), -1, at.shape[-1]))
+    quadratic = ((mixed @ precision) * mixed).sum(-1)
+    log = (mixed @ information[..., None])[..., 0] - 0.5 * quadratic
+    each = [marginal(at[..., factor]) for factor, marginal in enumerate(prior)]
+    return log.reshape(at.shape[:-1]) + torch.stack(each).sum(0)
